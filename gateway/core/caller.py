@@ -1,0 +1,23 @@
+"""Who is calling, as authentication found it: all that later steps need, and nothing they must look up again."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key that was found valid, with the organisation and the account it spends from."""
+
+    org_id: UUID
+    org_name: str
+    key_id: UUID
+    key_name: str
+    account_id: UUID
+    user_id: UUID | None = None
+    models: frozenset[str] | None = None
+    """The only models this key may use; None allows all."""
+    expires_at: datetime | None = None
+
+    def may_use(self, model: str) -> bool:
+        return self.models is None or model in self.models

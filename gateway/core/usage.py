@@ -1,0 +1,18 @@
+"""What a call used, in units that have a price: the same shape whatever dialect reported it."""
+
+import msgspec
+
+TOKENS_MAX = 2**31 - 1
+"""A provider that reports more is lying; the meter then keeps its own estimate."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens of one call. `cached` and `cache_write` are parts of `prompt`, `reasoning` is a part of `output`."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+    """True where the provider did not report and our own count stands in."""

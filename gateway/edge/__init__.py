@@ -1,0 +1,1 @@
+"""HTTP in. Reads, calls one room, renders; decides nothing."""

@@ -1,0 +1,1 @@
+"""Organisations and API keys, hashed; a short bounded cache."""

@@ -1,0 +1,1 @@
+"""Plumbing of the process: clock, log, metrics, periodic work."""

@@ -1,0 +1,1 @@
+"""Plumbing of the database that knows no domain."""

@@ -1,0 +1,1 @@
+"""The price book, and the one reader of litellm's price map."""

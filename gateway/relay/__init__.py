@@ -1,0 +1,1 @@
+"""The recipe of one call; no SQL, no HTTP library."""

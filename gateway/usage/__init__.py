@@ -1,0 +1,1 @@
+"""Reads the ledger's call rows."""
