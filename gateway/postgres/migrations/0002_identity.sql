@@ -60,10 +60,3 @@ END $$;
 
 CREATE TRIGGER org_changed AFTER UPDATE OR DELETE ON org
     FOR EACH ROW EXECUTE FUNCTION announce_org();
-
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app') THEN
-        GRANT SELECT, INSERT, UPDATE ON org, api_key TO tollgate_app;
-    END IF;
-END $$;

@@ -1,4 +1,4 @@
-"""The operator: one key, from the environment, for /api."""
+"""A key that one party shares with us through the environment: the operator's for /api, the scraper's for /metrics."""
 
 import hashlib
 import hmac
@@ -6,20 +6,22 @@ import hmac
 from gateway.core.errors import Unauthenticated
 
 
-class OperatorKey:
+class SharedKey:
     """Compared in constant time and by digest, so that not even the key's length can be measured."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, *, whose: str) -> None:
         assert key
         self._digest = _digest(key)
+        self.whose = whose
+        """For messages: `operator`."""
 
     def __repr__(self) -> str:
-        return "OperatorKey(…)"
+        return f"SharedKey(…, whose={self.whose!r})"
 
     def admit(self, token: str) -> None:
         """Raises Unauthenticated."""
         if not hmac.compare_digest(_digest(token), self._digest):
-            raise Unauthenticated("Incorrect operator key provided.")
+            raise Unauthenticated(f"Incorrect {self.whose} key provided.")
 
 
 def _digest(key: str) -> bytes:
