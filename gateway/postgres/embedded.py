@@ -217,6 +217,11 @@ class EmbeddedPostgres:
 
     def _start(self, binaries: Binaries) -> None:
         _own_folder(self._socket_folder, self._account)
+        for left_behind in (
+            _SOCKET_FILE,
+            f"{_SOCKET_FILE}.lock",
+        ):  # By a killed server; start.lock says that none runs.
+            (self._socket_folder / left_behind).unlink(missing_ok=True)
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         options.append(f'--unix_socket_directories="{self._socket_folder}"')
         command: list[str | Path] = [binaries.bin / "postgres", "-D", self._cluster, *options]
