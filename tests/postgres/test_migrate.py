@@ -1,0 +1,114 @@
+import asyncio
+import re
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from gateway.postgres.migrate import (
+    Migration,
+    SchemaAltered,
+    SchemaBehind,
+    SchemaNewer,
+    migrate,
+    pending,
+    require_current,
+    shipped,
+)
+
+ONE = Migration(1, "0001_one", "CREATE TABLE one (a integer); INSERT INTO one VALUES (1);")
+TWO = Migration(2, "0002_two", "CREATE TABLE two (a integer);")
+THREE = Migration(3, "0003_three", "CREATE TABLE three (a integer);")
+BROKEN = Migration(2, "0002_broken", "CREATE TABLE half (a integer); SELECT 1 / 0;")
+
+
+@pytest.fixture
+async def connection(empty_dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(empty_dsn)
+    yield connection
+    await connection.close(timeout=10)
+
+
+async def tables(connection: asyncpg.Connection) -> set[str]:
+    rows = await connection.fetch(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    return {row["relname"] for row in rows}
+
+
+async def test_an_empty_database_gets_every_migration_once(connection: asyncpg.Connection) -> None:
+    assert await migrate(connection, [ONE, TWO]) == ["0001_one", "0002_two"]
+    assert await migrate(connection, [ONE, TWO]) == []
+    assert await connection.fetchval("SELECT count(*) FROM one") == 1
+
+
+async def test_what_came_later_is_added(connection: asyncpg.Connection) -> None:
+    await migrate(connection, [ONE])
+    assert [step.name for step in await pending(connection, [ONE, TWO])] == ["0002_two"]
+    assert await migrate(connection, [ONE, TWO]) == ["0002_two"]
+
+
+async def test_a_failing_migration_leaves_no_trace_of_itself(connection: asyncpg.Connection) -> None:
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate(connection, [ONE, BROKEN])
+    assert await tables(connection) == {"one", "schema_migration"}
+    assert await migrate(connection, [ONE, TWO]) == ["0002_two"]
+
+
+async def test_a_database_of_a_newer_version_is_refused(connection: asyncpg.Connection) -> None:
+    await migrate(connection, [ONE, TWO])
+    with pytest.raises(SchemaNewer, match="0002_two"):
+        await migrate(connection, [ONE])
+    with pytest.raises(SchemaNewer):
+        await pending(connection, [])
+
+
+async def test_a_migration_whose_text_changed_is_refused(connection: asyncpg.Connection) -> None:
+    await migrate(connection, [ONE])
+    altered = Migration(1, "0001_one", ONE.sql + " ")
+    with pytest.raises(SchemaAltered, match="0001_one"):
+        await migrate(connection, [altered, TWO])
+    assert await tables(connection) == {"one", "schema_migration"}
+
+
+async def test_a_schema_with_a_migration_missing_in_the_middle_is_refused(connection: asyncpg.Connection) -> None:
+    await migrate(connection, [ONE, THREE])
+    with pytest.raises(SchemaAltered, match="0002_two"):
+        await migrate(connection, [ONE, TWO, THREE])
+    assert await tables(connection) == {"one", "three", "schema_migration"}
+
+
+async def test_processes_that_migrate_at_once_apply_each_step_once(empty_dsn: str) -> None:
+    slow = Migration(1, "0001_slow", "CREATE TABLE slow (a integer); SELECT pg_sleep(0.05);")
+    connections = [await asyncpg.connect(empty_dsn) for _ in range(4)]
+    applied = await asyncio.gather(*(migrate(connection, [slow, TWO]) for connection in connections))
+    assert sorted(name for names in applied for name in names) == ["0001_slow", "0002_two"]
+    for connection in connections:
+        await connection.close(timeout=10)
+
+
+async def test_asking_what_is_pending_changes_nothing(connection: asyncpg.Connection) -> None:
+    assert await pending(connection, [ONE]) == [ONE]
+    assert await tables(connection) == set()
+
+
+async def test_a_statement_time_limit_does_not_end_a_long_migration(connection: asyncpg.Connection) -> None:
+    await connection.execute("SET statement_timeout = '10ms'")
+    assert await migrate(connection, [Migration(1, "0001_slow", "SELECT pg_sleep(0.1)")]) == ["0001_slow"]
+    assert await connection.fetchval("SHOW statement_timeout") == "10ms"
+
+
+async def test_the_shipped_migrations_bring_an_empty_database_up_to_date(connection: asyncpg.Connection) -> None:
+    if shipped():
+        with pytest.raises(SchemaBehind):
+            await require_current(connection)
+    await migrate(connection)
+    await require_current(connection)
+
+
+def test_no_shipped_migration_ends_its_own_transaction() -> None:
+    # It would commit half of the step; and CONCURRENTLY cannot run inside one.
+    for step in shipped():
+        assert not re.search(r"^\s*(COMMIT|ROLLBACK|END\s+TRANSACTION)\b|CONCURRENTLY", step.sql, re.M | re.I), (
+            step.name
+        )
