@@ -32,6 +32,18 @@ class RequestTooLarge(TollgateError):
     code = "request_too_large"
 
 
+class RequestTimeout(TollgateError):
+    """The body came too slowly; it was not read to its end and nothing was reserved."""
+
+    code = "request_timeout"
+
+
+class Overloaded(TollgateError):
+    """This process holds as many request bytes as it may; nothing was read or reserved. Retrying helps."""
+
+    code = "overloaded"
+
+
 class UnsupportedEncoding(TollgateError):
     """The request body is compressed; only identity is accepted."""
 

@@ -1,0 +1,139 @@
+"""One caller's connection: the timers and caps that aiohttp leaves to us, and word to the call when it is lost."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+
+class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    header_s: float = 10.0
+    """A request's head must be complete this long after its first byte, or after connecting."""
+    keepalive_s: float = 75.0
+    """An idle connection is closed after this long."""
+    write_s: float = 60.0
+    """A caller that takes nothing for this long is treated as gone."""
+    unauthenticated_per_address_max: int = 1024
+    """Connections from one address that have not yet shown a valid key."""
+    header_bytes_max: int = 16 * 1024
+    """One header field, and the request line."""
+
+
+class Connection(RequestHandler):
+    """aiohttp's protocol with a head timer. `on_lost` is called once when the peer is gone."""
+
+    __slots__ = ("_address", "_head_timer", "_listener", "on_lost", "write_began_at")
+
+    def __init__(self, listener: "Listener", **kwargs: Any) -> None:
+        super().__init__(listener, **kwargs)
+        self._listener = listener
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._address: str | None = None
+        self.on_lost: Callable[[], None] | None = None
+        self.write_began_at = 0.0
+        """Monotonic seconds at which a write began that has not returned; 0 while none is waiting."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if isinstance(peer, tuple) else "local"
+        if not self._listener.admit(address):
+            self.force_close()
+            return
+        self._address = address
+        self._await_head()
+
+    def authenticated(self) -> None:
+        """The connection has shown a valid key and no longer counts against its address."""
+        if self._address is not None:
+            self._listener.forget(self._address)
+            self._address = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.authenticated()
+        self._head_came()
+        super().connection_lost(exc)
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        waiting = self._waiter is not None and not self._waiter.done() and not self._messages
+        if waiting:
+            if self._head_timer is None:
+                self._await_head()
+        elif self._head_timer is not None:
+            self._head_came()
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._listener.limits.header_s, self._head_is_late)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        self.force_close()
+
+
+class Listener(web.Server):
+    """aiohttp's server, making our connections; closes those whose peer stopped reading."""
+
+    def __init__(self, handler: Any, *, limits: ConnectionLimits, **kwargs: Any) -> None:
+        super().__init__(handler, **kwargs)
+        self.limits = limits
+        self._unauthenticated: Counter[str] = Counter()
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+    def admit(self, address: str) -> bool:
+        if self._unauthenticated[address] >= self.limits.unauthenticated_per_address_max:
+            return False
+        self._unauthenticated[address] += 1
+        return True
+
+    def forget(self, address: str) -> None:
+        self._unauthenticated[address] -= 1
+        if self._unauthenticated[address] <= 0:
+            del self._unauthenticated[address]
+
+    async def close_stalled(self) -> None:
+        """Ends connections whose write has waited too long; called every second."""
+        now = self._loop.time()
+        for connection in self.connections:
+            if isinstance(connection, Connection) and connection.transport is not None:
+                began = connection.write_began_at
+                if began and now - began > self.limits.write_s:
+                    connection.transport.abort()
+
+
+class Runner(web.AppRunner):
+    """aiohttp's runner, listening with our Listener. Its own access log and decompression are off."""
+
+    def __init__(self, app: web.Application, limits: ConnectionLimits) -> None:
+        super().__init__(
+            app,
+            handle_signals=False,
+            access_log=None,
+            keepalive_timeout=limits.keepalive_s,
+            max_line_size=limits.header_bytes_max,
+            max_field_size=limits.header_bytes_max,
+            auto_decompress=False,
+            lingering_time=2.0,
+        )
+        self._limits = limits
+        self.listener: Listener | None = None
+
+    async def _make_server(self) -> Listener:
+        server = await super()._make_server()
+        self.listener = Listener(
+            server.request_handler, limits=self._limits, request_factory=server.request_factory, **server._kwargs
+        )
+        return self.listener

@@ -1,0 +1,104 @@
+"""Who can be called: a provider's habits as literal records, and one configured upstream as a frozen value."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+OnDisconnect = Literal["cancel", "drain"]
+"""What is done with a stream whose client went away: stop it, or read on for its usage because it is billed in full."""
+OutputLimitField = Literal["max_completion_tokens", "max_tokens"]
+
+_HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
+_OUR_HEADERS: Final = frozenset(
+    {"host", "authorization", "connection", "content-length", "transfer-encoding", "content-type", "accept-encoding"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """The habits of a provider that speaks the OpenAI dialect: defaults for an upstream's settings."""
+
+    base_url: str
+    include_usage: bool = True
+    on_disconnect: OnDisconnect = "cancel"
+    output_limit_field: OutputLimitField = "max_tokens"
+
+
+PROVIDERS: Final[Mapping[str, Provider]] = {
+    "openai": Provider(base_url="https://api.openai.com/v1", output_limit_field="max_completion_tokens"),
+    "groq": Provider(
+        base_url="https://api.groq.com/openai/v1", on_disconnect="drain", output_limit_field="max_completion_tokens"
+    ),
+    # Mistral has answered 422 to stream_options; its last chunk carries usage unasked.
+    "mistral": Provider(base_url="https://api.mistral.ai/v1", include_usage=False, on_disconnect="drain"),
+    "deepseek": Provider(base_url="https://api.deepseek.com/v1"),
+    "together_ai": Provider(base_url="https://api.together.xyz/v1"),
+    "openrouter": Provider(base_url="https://openrouter.ai/api/v1"),
+}
+"""By the name under which the price map knows the provider. Any other name works with a base_url of its own.
+
+Who bills an abandoned stream in full is OpenRouter's list of which providers support cancellation.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds, each for one phase, so that a slow model is told apart from a dead one."""
+
+    connect_s: float = 5.0
+    """A free connection, the name, TCP and TLS together."""
+    first_event_s: float = 120.0
+    """From the request's last byte to the answer's head; the relay counts on to the first event of a stream."""
+    idle_s: float = 60.0
+    """Between two pieces of an answer that has begun."""
+    total_s: float = 1800.0
+    """The whole call."""
+
+    def __post_init__(self) -> None:
+        for phase in ("connect_s", "first_event_s", "idle_s", "total_s"):
+            if not (math.isfinite(getattr(self, phase)) and getattr(self, phase) > 0):
+                raise ValueError(f"timeouts.{phase} must be a positive number of seconds")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
+class Upstream:
+    """One configured place to send calls to. Its address is a constant of the configuration, never of a request.
+
+    Raises ValueError, naming the field, for what could not be sent or would send a credential to the wrong place.
+    """
+
+    name: str
+    provider: str
+    base_url: str
+    api_key: str = field(repr=False)
+    """Sent as `authorization: Bearer …`; empty sends none."""
+    timeouts: Timeouts = Timeouts()
+    include_usage: bool = True
+    """Streams may be asked for their usage with `stream_options.include_usage`."""
+    on_disconnect: OnDisconnect = "cancel"
+    output_limit_field: OutputLimitField = "max_completion_tokens"
+    hidden_context: bool = False
+    """The model reads more than it is sent (its own search results, for instance): body size bounds nothing."""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Sent with every call, beside our own."""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("name must not be empty")
+        object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("base_url must be an http or https address")
+        if parts.username is not None or parts.query or parts.fragment or not _HEADER_VALUE.fullmatch(self.base_url):
+            raise ValueError("base_url must have no user, query, fragment or control character")
+        if not _HEADER_VALUE.fullmatch(self.api_key):
+            raise ValueError("api_key holds a character that no header may carry")
+        for name, value in self.headers:
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+                raise ValueError(f"headers.{name} is not a header that may be sent")
+            if name.lower() in _OUR_HEADERS:
+                raise ValueError(f"headers.{name} is set by the gateway itself")

@@ -1,0 +1,100 @@
+"""Nothing of one call may reach another over the connection that both of them use."""
+
+import asyncio
+
+import pytest
+
+from gateway.core.errors import UpstreamBroken
+from gateway.upstream.client import UpstreamClient
+from tests.fakes.hostile_upstream import HostileUpstream, chat
+from tests.upstream.calls import PATH, ask, upstream_at
+
+
+@pytest.mark.parametrize("behaviour", ["well_behaved", "well_behaved_stream"])
+async def test_a_connection_that_answered_exactly_is_used_again(
+    client: UpstreamClient, hostile: HostileUpstream, behaviour: str
+) -> None:
+    for _ in range(3):
+        await ask(client, hostile, behaviour)
+    assert [(request.connection, request.turn) for request in hostile.requests] == [(1, 1), (1, 2), (1, 3)]
+
+
+async def test_an_empty_answer_leaves_a_usable_connection(client: UpstreamClient, hostile: HostileUpstream) -> None:
+    await ask(client, hostile, "redirects")
+    await ask(client, hostile, "well_behaved")
+    assert hostile.connections == 1
+
+
+async def test_concurrent_calls_never_share_a_connection(client: UpstreamClient, hostile: HostileUpstream) -> None:
+    await asyncio.gather(*(ask(client, hostile, "well_behaved") for _ in range(20)))
+    assert {request.turn for request in hostile.requests} == {1}
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        "two_answers_in_one_write",
+        "two_streams_in_one_write",
+        "half_an_answer_more",
+        "line_ends_after_a_stream",
+        "answers_before_reading",
+        "close_delimited",
+    ],
+)
+async def test_a_connection_with_anything_left_over_is_closed(
+    client: UpstreamClient, hostile: HostileUpstream, behaviour: str
+) -> None:
+    answer = await client.send(upstream_at(hostile.url(behaviour)), PATH, b"x" * 2**24)
+    while piece := await answer.read(5):
+        assert b"SOMEBODY ELSE" not in piece
+    assert await ask(client, hostile, "well_behaved") == (200, chat("turn 1"))
+    assert hostile.connections == 2
+
+
+async def test_bytes_on_an_idle_connection_close_it(client: UpstreamClient, hostile: HostileUpstream) -> None:
+    assert await ask(client, hostile, "late_extra_answer") == (200, chat("yours"))
+    hostile.go_on.set()
+    await asyncio.wait_for(hostile.closed.wait(), 5)
+    assert await ask(client, hostile, "well_behaved") == (200, chat("turn 1"))
+    assert hostile.connections == 2
+
+
+async def test_bytes_that_the_loop_has_not_read_yet_are_seen_before_the_next_request_is_written(
+    client: UpstreamClient, hostile: HostileUpstream
+) -> None:
+    """The extra answer is already in the socket when the next call takes the connection, in one turn of the loop."""
+    assert await ask(client, hostile, "late_extra_answer") == (200, chat("yours"))
+    answers: list[tuple[int, bytes]] = []
+
+    async def ask_in_the_same_turn() -> None:
+        await hostile.extra_sent.wait()
+        answers.append(await ask(client, hostile, "well_behaved"))
+
+    asking = asyncio.ensure_future(ask_in_the_same_turn())
+    await asyncio.sleep(0)
+    hostile.go_on.set()
+    await asking
+    assert answers == [(200, chat("turn 1"))]
+
+
+async def test_a_stale_connection_is_replaced_before_anything_is_written(
+    client: UpstreamClient, hostile: HostileUpstream
+) -> None:
+    for _ in range(3):
+        assert await ask(client, hostile, "closes_idle_connection") == (200, chat("yours"))
+    assert [request.turn for request in hostile.requests] == [1, 1, 1]
+
+
+async def test_a_request_that_was_written_is_never_sent_again(client: UpstreamClient, hostile: HostileUpstream) -> None:
+    await ask(client, hostile, "closes_at_second_request")
+    with pytest.raises(UpstreamBroken):
+        await ask(client, hostile, "closes_at_second_request")
+    assert [(request.connection, request.turn) for request in hostile.requests] == [(1, 1), (1, 2)]
+
+
+async def test_a_failed_call_leaves_no_connection_behind(client: UpstreamClient, hostile: HostileUpstream) -> None:
+    for behaviour in ("length_too_short", "length_and_chunked", "no_http", "compressed"):
+        with pytest.raises(UpstreamBroken):
+            await ask(client, hostile, behaviour)
+    assert await ask(client, hostile, "well_behaved") == (200, chat("turn 1"))
+    assert hostile.connections == 5
