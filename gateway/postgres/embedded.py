@@ -138,6 +138,9 @@ class EmbeddedPostgres:
                 return
             try:
                 self._server.stop(timeout_s=self._stop_timeout_s)
+                if self._socket_folder.parent != self._folder:
+                    with contextlib.suppress(OSError):
+                        self._socket_folder.rmdir()
             finally:
                 os.close(last)
 
@@ -150,14 +153,12 @@ class EmbeddedPostgres:
         for missing in reversed([folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]):
             missing.mkdir(exist_ok=True)
             missing.chmod(0o755)  # Whatever the umask: what must stay private below is private by itself.
-        if self._account is None:
-            return
-        for parent in (self._folder, *self._folder.parents):
-            if not parent.stat().st_mode & stat.S_IXOTH:
-                raise EmbeddedPostgresError(
-                    f"PostgreSQL does not run as root; it would run as `nobody`, who may not enter {parent}. "
-                    "Choose another folder with --data-dir, or start Tollgate as an ordinary user."
-                )
+        barrier = closed_to_others(self._folder)
+        if self._account is not None and barrier is not None:
+            raise EmbeddedPostgresError(
+                f"PostgreSQL does not run as root; it would run as `nobody`, who may not enter {barrier}. "
+                "Choose another folder with --data-dir, or start Tollgate as an ordinary user."
+            )
 
     def _have_running(self) -> None:
         status = self._server.status()
@@ -216,9 +217,14 @@ class EmbeddedPostgres:
 
     def _start(self, binaries: Binaries) -> None:
         _own_folder(self._socket_folder, self._account)
+        for left_behind in (
+            _SOCKET_FILE,
+            f"{_SOCKET_FILE}.lock",
+        ):  # By a killed server; start.lock says that none runs.
+            (self._socket_folder / left_behind).unlink(missing_ok=True)
         options = [f"--{name}={value}" for name, value in self._settings.items()]
         options.append(f'--unix_socket_directories="{self._socket_folder}"')
-        command = [binaries.bin / "postgres", "-D", self._cluster, *options]
+        command: list[str | Path] = [binaries.bin / "postgres", "-D", self._cluster, *options]
         for _ in range(_ATTEMPTS_MAX):
             with self._open_log() as log:
                 begins_at = log.tell()
@@ -252,6 +258,11 @@ async def embedded(
         yield dsn
     finally:
         await server.stop()
+
+
+def closed_to_others(folder: Path) -> Path | None:
+    """The folder on the way to `folder`, itself included, that users besides its owner and group may not enter."""
+    return next((part for part in (folder, *folder.parents) if not part.stat().st_mode & stat.S_IXOTH), None)
 
 
 def _server_account() -> Account | None:

@@ -117,8 +117,8 @@ class Postmaster:
     def _runs_here(self, pid: int) -> bool:
         """Whether `pid` is a live server of this cluster and not another process that got the same number."""
         with contextlib.suppress(ChildProcessError):
-            if os.waitpid(pid, os.WNOHANG)[0] == pid:  # Our own child and dead: a zombie no longer.
-                return False
+            # Our own child: it runs until it is reaped, which this does; its number cannot be another's before.
+            return os.waitpid(pid, os.WNOHANG)[0] != pid
         if not Path("/proc/self/cwd").exists():
             return _exists(pid)
         try:
