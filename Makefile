@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --require-hashes --no-deps --only-binary :all:
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --require-hashes --no-deps --only-binary :all: --no-compile
 # The tests' processes; each has a PostgreSQL of its own.
 JOBS ?= auto
 
