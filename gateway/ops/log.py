@@ -1,0 +1,172 @@
+"""Logs: JSON lines, written by a thread of their own, so that a slow reader of the log never slows a call.
+
+Two kinds: events of the process (structlog, standard error) and one line per request (standard output). Neither ever
+holds a prompt, an answer, a key or a header.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, BinaryIO, Final
+
+import msgspec
+import structlog
+
+LINES_MAX: Final = 20_000
+"""Lines in memory; what comes while that many wait is dropped and counted."""
+_BATCH_LINES_MAX: Final = 1_000
+_GATHER_S: Final = 0.05
+"""How long lines gather before the thread wakes again: waking it for each would cost the loop more than the line."""
+
+
+class LineWriter:
+    """Writes lines to a stream from a thread. `put` never blocks and never raises; `on_drop` is called per lost line,
+    in either thread.
+    """
+
+    def __init__(self, stream: BinaryIO, *, on_drop: Callable[[], None], lines_max: int = LINES_MAX) -> None:
+        self._stream = stream
+        self._on_drop = on_drop
+        self._lines_max = lines_max
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def put(self, line: bytes) -> None:
+        """A line without its line end."""
+        if self._stopping.is_set() or self._lines.qsize() >= self._lines_max:
+            self._on_drop()
+        else:
+            self._lines.put(line)
+
+    def stop(self, *, timeout_s: float = 5.0) -> None:
+        """Write what waits and end. A stream that takes nothing is given up after `timeout_s`."""
+        self._stopping.set()
+        self._lines.put(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            batch = [line]
+            ended = False
+            with suppress(queue.Empty):
+                while len(batch) < _BATCH_LINES_MAX and not ended:
+                    following = self._lines.get_nowait()
+                    if following is None:
+                        ended = True
+                    else:
+                        batch.append(following)
+            self._write(batch)
+            if ended:
+                return
+            self._stopping.wait(_GATHER_S)
+
+    def _write(self, batch: list[bytes]) -> None:
+        try:
+            self._stream.write(b"\n".join([*batch, b""]))
+            self._stream.flush()
+        except (OSError, ValueError):  # A closed pipe, a full disk, a stream closed by somebody else.
+            for _ in batch:
+                self._on_drop()
+
+
+class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="request"):
+    """What the log keeps of one request. Fields left at their default are left out of the line."""
+
+    at: str
+    """When it ended: RFC 3339, UTC."""
+    id: str
+    """x-request-id, and for inference also the reservation's and the generation's id."""
+    method: str
+    route: str
+    """The URL table's pattern, never the path or the query that was sent."""
+    status: int
+    """0 where the caller was gone before one could be sent."""
+    duration_ms: float
+    error: str = ""
+    """The error's code."""
+    org: str = ""
+    key: str = ""
+    """The key's id, never the key."""
+    model: str = ""
+    upstream: str = ""
+    upstream_model: str = ""
+    provider_id: str = ""
+    streamed: bool = False
+    end: str = ""
+    finish_reason: str = ""
+    first_event_ms: float | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    reserved_ucr: int = 0
+    cost_ucr: int = 0
+
+
+class RequestLog:
+    """One JSON line per request, at its end."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, line: RequestLine) -> None:
+        self._writer.put(self._encoder.encode(line))
+
+
+def configure(writer: LineWriter, *, level: str = "info") -> None:
+    """Send structlog's events, and what libraries log through the standard library, to `writer` as JSON."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+        structlog.processors.format_exc_info,
+    ]
+    render = structlog.processors.JSONRenderer(serializer=_encode)
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=lambda *_: _Lines(writer),
+        cache_logger_on_first_use=False,
+    )
+    handler = _Handler(writer)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(number, logging.WARNING))
+
+
+class _Lines:
+    """What structlog calls a logger: takes the rendered line whatever its level."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+
+    def msg(self, line: str) -> None:
+        self._writer.put(line.encode())
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _Handler(logging.Handler):
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._writer.put(self.format(record).encode())
+
+
+def _encode(event: dict[str, Any], **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()

@@ -1,0 +1,179 @@
+"""Recorded answers of real providers (or of our own making), found by id or by what was asked.
+
+The format is one JSON object a line, gzipped or not: id, kind, request, status, headers, body (text exactly as it came,
+or base64 with `body_encoding`), and fields that we do not need.
+"""
+
+import base64
+import gzip
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from gateway.replay.request import ChatRequest, fingerprint
+from gateway.replay.script import Script
+from gateway.replay.sent import Tokens
+
+OWN_RECORDINGS: Final = Path(__file__).parent / "recordings"
+CHAT: Final = "openai-chat"
+
+_EVENT_ENDS: Final = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
+
+
+class RecordingBroken(ValueError):
+    """A file of recordings has a line that is none. Names the file and the line."""
+
+
+class Recording(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    kind: str
+    request: dict[str, Any]
+    body: str
+    status: int = 200
+    headers: dict[str, str] = {}
+    body_encoding: str | None = None
+
+    @property
+    def body_bytes(self) -> bytes:
+        return base64.b64decode(self.body) if self.body_encoding == "base64" else self.body.encode()
+
+    @property
+    def model(self) -> str:
+        model = self.request.get("model")
+        return model if isinstance(model, str) else ""
+
+
+class Recordings:
+    """All recordings of some folders, indexed. Several answers to one question are given in turn."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Recording] = {}
+        self._by_question: defaultdict[int, list[Recording]] = defaultdict(list)
+        self._turns: defaultdict[tuple[int, str], int] = defaultdict(int)
+
+    @classmethod
+    def load(cls, *folders: Path) -> Self:
+        """Read `*.jsonl` and `*.jsonl.gz` of each folder, sorted by name. Raises RecordingBroken, OSError."""
+        recordings = cls()
+        for folder in folders:
+            for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")]):
+                for recording in _read(path):
+                    recordings._add(recording)
+        return recordings
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def models(self) -> list[str]:
+        return sorted({each.model for each in self._by_id.values() if each.kind == CHAT and each.model})
+
+    def by_id(self, id: str) -> Recording | None:
+        return self._by_id.get(id)
+
+    def by_question(self, request: ChatRequest) -> Recording | None:
+        """A recorded chat that asked the same, of the same model where there is one; the next of several."""
+        asked = self._by_question.get(request.fingerprint)
+        if not asked:
+            return None
+        same = [each for each in asked if each.model == request.model]
+        candidates = same or asked
+        key = (request.fingerprint, request.model if same else "")
+        turn = self._turns[key]
+        self._turns[key] = turn + 1
+        return candidates[turn % len(candidates)]
+
+    def rewind(self) -> None:
+        """Begin again with the first of several answers."""
+        self._turns.clear()
+
+    def _add(self, recording: Recording) -> None:
+        self._by_id[recording.id] = recording
+        if recording.kind == CHAT:
+            self._by_question[fingerprint(recording.request)].append(recording)
+
+
+def script_of(recording: Recording) -> Script:
+    """The recorded answer, byte for byte."""
+    body = recording.body_bytes
+    headers = [(name.lower(), value) for name, value in recording.headers.items()]
+    streamed = "event-stream" in dict(headers).get("content-type", "")
+    pieces = [piece for piece in _EVENT_ENDS.split(body) if piece] if streamed else [body]
+    tokens: Tokens | None = None
+    usage_piece = None
+    answer_id = ""
+    piece_tokens = []
+    for position, piece in enumerate(pieces):
+        said = _object(_data(piece) if streamed else piece)
+        answer_id = answer_id or str(said.get("id", ""))
+        piece_tokens.append(int(_has_content(said)) if streamed else 0)
+        found = _usage(said)
+        if found is not None:
+            tokens, usage_piece = found, position
+    return Script(
+        id=answer_id,
+        model=recording.model,
+        status=recording.status,
+        headers=headers,
+        streamed=streamed,
+        pieces=pieces,
+        piece_tokens=piece_tokens,
+        usage_piece=usage_piece,
+        tokens=tokens or Tokens(),
+        recorded=True,
+    )
+
+
+def _read(path: Path) -> Iterator[Recording]:
+    decode = msgspec.json.Decoder(Recording).decode
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                yield decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise RecordingBroken(f"{path}:{number}: {error}") from error
+
+
+def _data(event: bytes) -> bytes:
+    lines = re.split(rb"\r\n|\n|\r", event)
+    return b"\n".join(line[5:].lstrip(b" ") for line in lines if line.startswith(b"data:"))
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        said = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _has_content(said: Mapping[str, Any]) -> bool:
+    choices = said.get("choices")
+    if not isinstance(choices, list):
+        return False
+    deltas = [choice.get("delta") for choice in choices if isinstance(choice, dict)]
+    marks = ("content", "reasoning", "reasoning_content", "refusal", "tool_calls")
+    return any(isinstance(delta, dict) and any(delta.get(mark) for mark in marks) for delta in deltas)
+
+
+def _usage(said: Mapping[str, Any]) -> Tokens | None:
+    usage = said.get("usage")
+    if not isinstance(usage, dict):
+        groq = said.get("x_groq")
+        usage = groq.get("usage") if isinstance(groq, dict) else None
+    if not isinstance(usage, dict):
+        return None
+    prompt = usage.get("prompt_tokens_details") or {}
+    output = usage.get("completion_tokens_details") or {}
+    return Tokens(
+        prompt_tokens=usage.get("prompt_tokens") or 0,
+        cached_tokens=prompt.get("cached_tokens") or usage.get("num_cached_tokens") or 0,
+        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
+        output_tokens=usage.get("completion_tokens") or 0,
+        reasoning_tokens=output.get("reasoning_tokens") or 0,
+    )

@@ -1,0 +1,118 @@
+"""What the replay provider reads of a chat request: as tolerant as a provider, but it says what it cannot use."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from gateway.replay.text import number_from
+
+IMAGE_TOKENS: Final = 85
+N_MAX: Final = 128
+_IGNORED_IN_MATCHING: Final = frozenset({"model", "stream_options", "max_tokens", "max_completion_tokens"})
+"""What a gateway may write into a body on its way, so that a recording must be found without it."""
+
+
+class BadRequest(ValueError):
+    """A provider would answer 400. `param` names the field."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts that decide an answer."""
+
+    model: str
+    stream: bool
+    include_usage: bool
+    n: int
+    limit: int | None
+    prompt_tokens: int
+    prompt: str
+    """The last thing that a user said, in text."""
+    after_tool: bool
+    """The last message is a tool's result: an answer in words is due."""
+    tools: list[Mapping[str, Any]]
+    tool_choice: Any
+    response_format: Mapping[str, Any]
+    fingerprint: int
+    """Of everything but what a gateway may change on the way."""
+
+
+def read_chat_request(body: bytes) -> ChatRequest:
+    """Raises BadRequest."""
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadRequest("We could not parse the JSON body of your request.") from error
+    if not isinstance(fields, dict):
+        raise BadRequest("The body must be a JSON object.")
+    model, messages = fields.get("model"), fields.get("messages")
+    if not isinstance(model, str) or not model:
+        raise BadRequest("You must provide a model parameter.", "model")
+    if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
+        raise BadRequest("messages must be a non-empty array of objects.", "messages")
+    n = _whole(fields, "n", 1, N_MAX)
+    limits = [_whole(fields, name, 1, 2**31 - 1) for name in ("max_completion_tokens", "max_tokens")]
+    options = fields.get("stream_options")
+    tools = fields.get("tools")
+    response_format = fields.get("response_format")
+    return ChatRequest(
+        model=model,
+        stream=fields.get("stream") is True,
+        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        n=1 if n is None else n,
+        limit=max((limit for limit in limits if limit is not None), default=None),
+        prompt_tokens=_prompt_tokens(messages, tools),
+        prompt=_last_user_text(messages),
+        after_tool=messages[-1].get("role") == "tool",
+        tools=[each for each in tools if isinstance(each, dict)] if isinstance(tools, list) else [],
+        tool_choice=fields.get("tool_choice", "auto"),
+        response_format=response_format if isinstance(response_format, dict) else {},
+        fingerprint=fingerprint(fields),
+    )
+
+
+def fingerprint(fields: Mapping[str, Any]) -> int:
+    """The same for two requests that ask the same, however their JSON is written and whatever a gateway spliced in."""
+    kept = {name: value for name, value in fields.items() if name not in _IGNORED_IN_MATCHING}
+    return number_from(msgspec.json.encode(kept, order="sorted"))
+
+
+def _whole(fields: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise BadRequest(f"{name} must be an integer from {low} to {high}.", name)
+    return value
+
+
+def _prompt_tokens(messages: list[dict[str, Any]], tools: object) -> int:
+    """About a quarter of the bytes, images at a flat rate; what a gateway splices into the body changes nothing."""
+    images = 0
+    told: list[object] = [tools] if tools else []
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list):
+            texts = [part for part in content if not (isinstance(part, dict) and part.get("type") == "image_url")]
+            images += len(content) - len(texts)
+            told.append({**message, "content": texts})
+        else:
+            told.append(message)
+    return -(-len(msgspec.json.encode(told)) // 4) + images * IMAGE_TOKENS
+
+
+def _last_user_text(messages: list[dict[str, Any]]) -> str:
+    for message in reversed(messages):
+        if message.get("role") != "user":
+            continue
+        content = message.get("content")
+        if isinstance(content, str):
+            return content
+        if isinstance(content, list):
+            texts = [part.get("text") for part in content if isinstance(part, dict)]
+            return " ".join(text for text in texts if isinstance(text, str))
+    return ""

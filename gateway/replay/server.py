@@ -1,0 +1,188 @@
+"""The replay provider's HTTP: an OpenAI-compatible upstream that costs nothing and does what it is told."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+from aiohttp import web
+
+from gateway.replay.directions import DirectionInvalid, Directions, read_directions
+from gateway.replay.faults import error_script, perform
+from gateway.replay.play import play
+from gateway.replay.recordings import OWN_RECORDINGS, Recordings, script_of
+from gateway.replay.request import BadRequest, ChatRequest, read_chat_request
+from gateway.replay.script import Script, cut
+from gateway.replay.sent import Sent, SentCall, SentEnd
+from gateway.replay.synthetic import CREATED, synthesize
+
+BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+REPEATS_REMEMBERED_MAX: Final = 100_000
+DEFAULT_MODELS: Final = ("gpt-4o", "gpt-4o-mini", "gpt-5", "gpt-5-mini")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    """What a replay provider starts with."""
+
+    recordings: Path | None = None
+    """A folder of recordings, beside our own."""
+    seed: int = 1
+    defaults: Directions = field(default_factory=Directions)
+    """In force where a request has no such header."""
+
+
+class ReplayServer:
+    """A replay provider on a socket of its own: `async with ReplayServer() as replay: replay.base_url`."""
+
+    def __init__(self, options: ReplayOptions | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Port 0 lets the system choose."""
+        self._options = options or ReplayOptions()
+        self._host = host
+        self._port = port
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Raises OSError where the port is taken, RecordingBroken."""
+        app = await asyncio.to_thread(make_app, self._options)
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port, backlog=4096).start()
+        self._port = int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Cut what is open after a second."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    @property
+    def url(self) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    @property
+    def base_url(self) -> str:
+        """As an SDK or an upstream wants it."""
+        return f"{self.url}/v1"
+
+
+def make_app(options: ReplayOptions) -> web.Application:
+    """Reads the recordings; serve it with `handler_cancellation=True`, so that a client's going is seen at once."""
+    folders = [OWN_RECORDINGS] if options.recordings is None else [OWN_RECORDINGS, options.recordings]
+    replay = _Replay(options, Recordings.load(*folders))
+    app = web.Application(client_max_size=BODY_BYTES_MAX)
+    # Any prefix, because providers have different ones and a recording's base URL may be kept.
+    app.router.add_post("/{prefix:.*}chat/completions", replay.chat)
+    app.router.add_get("/_sent", replay.sent)
+    app.router.add_post("/_sent/reset", replay.reset)
+    app.router.add_get("/{prefix:.*}models", replay.models)
+    return app
+
+
+class _Replay:
+    def __init__(self, options: ReplayOptions, recordings: Recordings) -> None:
+        self._options = options
+        self._recordings = recordings
+        self._sent = Sent()
+        self._repeats: defaultdict[int, int] = defaultdict(int)
+
+    async def chat(self, http: web.Request) -> web.StreamResponse:
+        body = await http.read()
+        try:
+            directions = read_directions(http.headers, self._options.defaults)
+            script = self._script(body, directions)
+        except DirectionInvalid as error:
+            directions = Directions()
+            script = error_script(400, "", False, message=str(error), code="replay_header_invalid")
+        except BadRequest as error:
+            directions = Directions()
+            script = error_script(400, "", False, message=str(error), param=error.param)
+        performance = perform(script, directions)
+        script = performance.script
+        call = SentCall(
+            id=script.id,
+            request_id=http.headers.get("x-request-id", "")[:128],
+            replay_id=directions.id or "",
+            model=script.model,
+            status=script.status,
+            streamed=script.streamed,
+            recorded=script.recorded,
+            tokens=script.tokens,
+        )
+        self._sent.begin(call)
+        end: SentEnd = "client_gone"
+        try:
+            response = await play(http, performance, directions, call)
+            end = "broken" if directions.length or directions.garbage != "no" else _END[performance.ending]
+        except ConnectionError:
+            return web.Response(status=500)  # nobody is there to read it
+        finally:
+            self._sent.finish(call, "failed" if call.status >= 400 else end)
+        return response
+
+    def _script(self, body: bytes, directions: Directions) -> Script:
+        if directions.id is not None and (recording := self._recordings.by_id(directions.id)) is not None:
+            return self._cut(script_of(recording), directions)
+        request = read_chat_request(body)
+        if directions.status is not None:
+            script = error_script(directions.status, request.model, request.stream)
+            if directions.retry_after is not None:
+                script.headers.append(("retry-after", str(directions.retry_after)))
+            return script
+        recording = self._recordings.by_question(request)
+        if recording is not None:
+            return self._cut(script_of(recording), directions)
+        script = synthesize(request, directions, seed=self._options.seed, turn=self._turn(request))
+        return script if directions.cuts is None else cut(script, directions.cuts)
+
+    def _cut(self, script: Script, directions: Directions) -> Script:
+        if not script.streamed or not directions.plain:
+            return script  # an error, a break or a hang is placed between events
+        return cut(script, self._options.seed if directions.cuts is None else directions.cuts)
+
+    def _turn(self, request: ChatRequest) -> int:
+        if len(self._repeats) >= REPEATS_REMEMBERED_MAX:
+            self._repeats.clear()
+        self._repeats[request.fingerprint] += 1
+        return self._repeats[request.fingerprint]
+
+    async def models(self, _: web.Request) -> web.Response:
+        names = sorted({*DEFAULT_MODELS, *self._recordings.models()})
+        rows = [{"id": name, "object": "model", "created": CREATED, "owned_by": "replay"} for name in names]
+        return _json({"object": "list", "data": rows})
+
+    async def sent(self, _: web.Request) -> web.Response:
+        return _json(self._sent.page())
+
+    async def reset(self, _: web.Request) -> web.Response:
+        self._sent.reset()
+        self._recordings.rewind()
+        self._repeats.clear()
+        return web.Response(status=204)
+
+
+_END: Final[dict[str, SentEnd]] = {
+    "complete": "complete",
+    "error_event": "error_event",
+    "end": "broken",
+    "close": "broken",
+    "reset": "broken",
+    "hang": "client_gone",
+}
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
