@@ -1,1 +1,1 @@
-"""Organisations and API keys, hashed; a short bounded cache."""
+"""Who may call: organisations, their API keys, and the cache that knows them without asking the database."""

@@ -1,0 +1,118 @@
+"""Organisations: who pays. Made and suspended by the operator; their books are the ledger's."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Protocol
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+
+from gateway.core.errors import Conflict, NotFound
+from gateway.ops.ids import IdSource
+from gateway.postgres.queries import load
+
+_SQL: Final = load("orgs")
+_NAMESAKES_SHOWN_MAX: Final = 5
+
+
+class OrgStatus(StrEnum):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class Org(msgspec.Struct, frozen=True, kw_only=True):
+    org_id: UUID
+    name: str
+    status: OrgStatus
+    created_at: datetime
+
+    @property
+    def account_id(self) -> UUID:
+        """The org's pool account bears the org's own id, so that nothing need be looked up to find it."""
+        return self.org_id
+
+
+class Books(Protocol):
+    """The ledger's side of an org, in the same transaction. Brought in from above: rooms of one floor are strangers."""
+
+    async def open_account(self, connection: PoolConnectionProxy, *, org_id: UUID, account_id: UUID) -> None: ...
+
+    async def suspend(self, connection: PoolConnectionProxy, *, org_id: UUID) -> None: ...
+
+    async def resume(self, connection: PoolConnectionProxy, *, org_id: UUID) -> None: ...
+
+
+class Orgs:
+    """Names need not be unique; ids are. Suspending and resuming may be repeated without harm."""
+
+    def __init__(self, pool: asyncpg.Pool, *, ids: IdSource, books: Books) -> None:
+        self._pool = pool
+        self._ids = ids
+        self._books = books
+
+    async def create(self, name: str) -> Org:
+        """The org and its pool account, or neither."""
+        org_id = self._ids.next()
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(_SQL.insert_org, org_id, name)
+            assert row is not None
+            org = _org(row)
+            await self._books.open_account(connection, org_id=org.org_id, account_id=org.account_id)
+        return org
+
+    async def get(self, org_id: UUID) -> Org:
+        """Raises NotFound."""
+        row = await self._pool.fetchrow(_SQL.find_org, org_id)
+        if row is None:
+            raise _no_org(org_id)
+        return _org(row)
+
+    async def named(self, id_or_name: str) -> Org:
+        """By id, or by name where only one org bears it. Raises NotFound or Conflict."""
+        try:
+            return await self.get(UUID(id_or_name))
+        except ValueError:
+            pass
+        rows = await self._pool.fetch(_SQL.find_orgs_named, id_or_name, _NAMESAKES_SHOWN_MAX)
+        if not rows:
+            raise NotFound(f"No organisation is called {id_or_name!r}.")
+        if len(rows) > 1:
+            ids = ", ".join(str(row["org_id"]) for row in rows)
+            raise Conflict(f"Several organisations are called {id_or_name!r}; say which by its id: {ids}.")
+        return _org(rows[0])
+
+    async def page(self, *, limit: int, offset: int) -> tuple[list[Org], int]:
+        """Oldest first, with the number of all."""
+        async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
+            rows = await connection.fetch(_SQL.list_orgs, limit, offset)
+            total: int = await connection.fetchval(_SQL.count_orgs)
+        return [_org(row) for row in rows], total
+
+    async def suspend(self, org_id: UUID) -> Org:
+        """From the commit on its accounts admit no call; calls already open end as they would. Raises NotFound."""
+        return await self._turn(org_id, OrgStatus.SUSPENDED)
+
+    async def resume(self, org_id: UUID) -> Org:
+        """Raises NotFound."""
+        return await self._turn(org_id, OrgStatus.ACTIVE)
+
+    async def _turn(self, org_id: UUID, status: OrgStatus) -> Org:
+        async with self._pool.acquire() as connection, connection.transaction():
+            row = await connection.fetchrow(_SQL.set_org_status, org_id, status)
+            if row is None:
+                raise _no_org(org_id)
+            if status is OrgStatus.SUSPENDED:
+                await self._books.suspend(connection, org_id=org_id)
+            else:
+                await self._books.resume(connection, org_id=org_id)
+        return _org(row)
+
+
+def _org(row: asyncpg.Record) -> Org:
+    return Org(org_id=row["org_id"], name=row["name"], status=OrgStatus(row["status"]), created_at=row["created_at"])
+
+
+def _no_org(org_id: UUID) -> NotFound:
+    return NotFound(f"There is no organisation {org_id}.")

@@ -1,0 +1,28 @@
+-- name: insert_api_key
+INSERT INTO api_key (org_id, key_id, name, hash, prefix, models, user_id, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+RETURNING org_id, key_id, name, prefix, models, user_id, expires_at, revoked_at, created_at;
+
+-- name: list_api_keys
+SELECT org_id, key_id, name, prefix, models, user_id, expires_at, revoked_at, created_at
+FROM api_key
+WHERE org_id = $1
+ORDER BY key_id
+LIMIT $2 OFFSET $3;
+
+-- name: count_api_keys
+SELECT count(*) FROM api_key WHERE org_id = $1;
+
+-- name: revoke_api_key
+-- The first revocation stands: doing it again changes nothing and answers the same.
+UPDATE api_key
+SET revoked_at = coalesce(revoked_at, clock_timestamp())
+WHERE org_id = $1 AND key_id = $2
+RETURNING org_id, key_id, name, prefix, models, user_id, expires_at, revoked_at, created_at, hash;
+
+-- name: find_callers
+SELECT k.hash, k.org_id, k.key_id, k.name AS key_name, k.models, k.user_id, k.expires_at, k.revoked_at,
+       o.name AS org_name, o.status AS org_status
+FROM api_key AS k
+JOIN org AS o ON o.org_id = k.org_id
+WHERE k.hash = ANY ($1::bytea[]);
