@@ -19,6 +19,7 @@ from gateway.postgres.binaries import wheel_bin
 from gateway.postgres.embedded import EmbeddedPostgres
 from gateway.postgres.migrate import migrate
 from gateway.postgres.pool import open_pool
+from tests.postgres.outage import Outage
 
 if "PG_BIN" not in os.environ:
     # Processes that tests start shall use the same version as the tests, whatever the machine has besides.
@@ -82,6 +83,14 @@ async def owner(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(dsn)
     yield connection
     await connection.close(timeout=10)
+
+
+@pytest.fixture
+async def outage(dsn: str) -> AsyncIterator[Outage]:
+    """Takes the test's own database away, and is over when the test is."""
+    outage = await Outage.of(dsn)
+    yield outage
+    await outage.close()
 
 
 async def _make_template(server: EmbeddedPostgres) -> None:

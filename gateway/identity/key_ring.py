@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+import structlog
 
 from gateway.core.caller import Caller
 from gateway.core.errors import LedgerUnavailable, OrgSuspended, Unauthenticated
@@ -17,7 +18,10 @@ from gateway.identity.changes import Changes
 from gateway.identity.keys import hash_of
 from gateway.identity.orgs import OrgStatus
 from gateway.ops.clock import Clock
+from gateway.postgres.outage import is_outage
 from gateway.postgres.queries import load
+
+log = structlog.get_logger()
 
 _SQL: Final = load("api_keys")
 
@@ -176,7 +180,9 @@ class KeyRing:
         try:
             async with asyncio.timeout(self._settings.look_up_timeout_s):
                 rows = await self._pool.fetch(_SQL.find_callers, hashes)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            if not is_outage(error):
+                log.exception("keys.look_up_failed")
             return None
         now_s = self._clock.monotonic()
         nobody = _Entry(caller=None, stale_at_s=now_s + self._settings.unknown_ttl_s)

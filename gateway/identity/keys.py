@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.core.errors import NotFound
 from gateway.ops.ids import IdSource
+from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
 _SQL: Final = load("api_keys")
@@ -61,6 +62,7 @@ class Keys:
         self._ids = ids
         self._forget = forget
 
+    @unavailable_in_outage
     async def create(
         self,
         org_id: UUID,
@@ -91,6 +93,7 @@ class Keys:
         assert row is not None
         return _api_key(row), token
 
+    @unavailable_in_outage
     async def page(self, org_id: UUID, *, limit: int, offset: int) -> tuple[list[ApiKey], int]:
         """Oldest first, revoked ones included, with the number of all. An unknown org has none."""
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
@@ -98,6 +101,7 @@ class Keys:
             total: int = await connection.fetchval(_SQL.count_api_keys, org_id)
         return [_api_key(row) for row in rows], total
 
+    @unavailable_in_outage
     async def revoke(self, org_id: UUID, key_id: UUID) -> ApiKey:
         """For good; again changes nothing. Streams that already run end as they would. Raises NotFound."""
         row = await self._pool.fetchrow(_SQL.revoke_api_key, org_id, key_id)

@@ -11,6 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from gateway.core.errors import Conflict, NotFound
 from gateway.ops.ids import IdSource
+from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
 _SQL: Final = load("orgs")
@@ -52,6 +53,7 @@ class Orgs:
         self._ids = ids
         self._books = books
 
+    @unavailable_in_outage
     async def create(self, name: str) -> Org:
         """The org and its pool account, or neither."""
         org_id = self._ids.next()
@@ -62,6 +64,7 @@ class Orgs:
             await self._books.open_account(connection, org_id=org.org_id, account_id=org.account_id)
         return org
 
+    @unavailable_in_outage
     async def get(self, org_id: UUID) -> Org:
         """Raises NotFound."""
         row = await self._pool.fetchrow(_SQL.find_org, org_id)
@@ -69,6 +72,7 @@ class Orgs:
             raise _no_org(org_id)
         return _org(row)
 
+    @unavailable_in_outage
     async def named(self, id_or_name: str) -> Org:
         """By id, or by name where only one org bears it. Raises NotFound or Conflict."""
         try:
@@ -83,6 +87,7 @@ class Orgs:
             raise Conflict(f"Several organisations are called {id_or_name!r}; say which by its id: {ids}.")
         return _org(rows[0])
 
+    @unavailable_in_outage
     async def page(self, *, limit: int, offset: int) -> tuple[list[Org], int]:
         """Oldest first, with the number of all."""
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
@@ -98,6 +103,7 @@ class Orgs:
         """Raises NotFound."""
         return await self._turn(org_id, OrgStatus.ACTIVE)
 
+    @unavailable_in_outage
     async def _turn(self, org_id: UUID, status: OrgStatus) -> Org:
         async with self._pool.acquire() as connection, connection.transaction():
             row = await connection.fetchrow(_SQL.set_org_status, org_id, status)

@@ -12,7 +12,6 @@ from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
-from tests.identity.outage import Outage
 
 
 class NoBooks:
@@ -58,13 +57,6 @@ def forgotten() -> list[bytes]:
 @pytest.fixture
 def keys(pool: asyncpg.Pool, ids: IdSource, forgotten: list[bytes]) -> Keys:
     return Keys(pool, ids=ids, forget=forgotten.append)
-
-
-@pytest.fixture
-async def outage(dsn: str) -> AsyncIterator[Outage]:
-    outage = await Outage.of(dsn)
-    yield outage
-    await outage.close()
 
 
 RingMaker = Callable[[KeyRingSettings], Awaitable[KeyRing]]

@@ -15,7 +15,7 @@ from gateway.identity.keys import Keys, new_token
 from gateway.identity.orgs import Org, Orgs
 from gateway.ops.clock import Clock
 from tests.identity.conftest import RingMaker
-from tests.identity.outage import Outage
+from tests.postgres.outage import Outage
 
 LASTING = KeyRingSettings(ttl_s=3600, unknown_ttl_s=3600, ping_s=3600, reconnect_s=0.01)
 FLEETING = KeyRingSettings(ttl_s=0, unknown_ttl_s=0, reconnect_s=0.01)

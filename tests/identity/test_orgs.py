@@ -4,9 +4,10 @@ from uuid import UUID
 
 import pytest
 
-from gateway.core.errors import Conflict, NotFound
+from gateway.core.errors import Conflict, LedgerUnavailable, NotFound
 from gateway.identity.orgs import Orgs, OrgStatus
 from tests.identity.conftest import NoBooks
+from tests.postgres.outage import Outage
 
 NOBODY = UUID(int=7)
 
@@ -20,7 +21,7 @@ async def test_a_new_org_is_active_and_has_an_account_of_its_own_id(orgs: Orgs, 
 
 async def test_an_org_whose_account_cannot_be_opened_is_not_created(orgs: Orgs, books: NoBooks) -> None:
     books.fails = True
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(LedgerUnavailable):
         await orgs.create("Acme")
     assert await orgs.page(limit=10, offset=0) == ([], 0)
 
@@ -61,3 +62,10 @@ async def test_suspending_and_resuming_reach_the_books_and_may_be_repeated(orgs:
         assert (await orgs.suspend(org.org_id)).status is OrgStatus.SUSPENDED
     assert (await orgs.resume(org.org_id)).status is OrgStatus.ACTIVE
     assert books.asked == [("suspend", org.org_id), ("suspend", org.org_id), ("resume", org.org_id)]
+
+
+async def test_an_outage_is_said_to_be_one(orgs: Orgs, outage: Outage) -> None:
+    await outage.begin()
+    for ask in (orgs.create("Acme"), orgs.get(NOBODY), orgs.page(limit=1, offset=0), orgs.suspend(NOBODY)):
+        with pytest.raises(LedgerUnavailable):
+            await ask
