@@ -24,7 +24,7 @@ from gateway.replay.server import ReplayOptions, ReplayServer
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1), help="Same seed, same bytes.")
 @click.option("--latency-ms", default=0, show_default=True, type=click.IntRange(0), help="Before every answer.")
 @click.option("--interval-ms", default=0, show_default=True, type=click.IntRange(0), help="Between two events.")
-def replay(host: str, port: int, recordings: Path | None, seed: int, latency_ms: int, interval_ms: int) -> None:
+def replay(*, host: str, port: int, recordings: Path | None, seed: int, latency_ms: int, interval_ms: int) -> None:
     """An OpenAI-compatible provider that answers from recordings or invents, and does what x-replay-… headers say."""
     defaults = msgspec.structs.replace(Directions(), latency_ms=latency_ms, interval_ms=interval_ms)
     options = ReplayOptions(recordings=recordings, seed=seed, defaults=defaults)

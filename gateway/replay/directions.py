@@ -3,6 +3,7 @@
 The table of docs/replay.md is this record in prose.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal, get_args, get_origin, get_type_hints
 
@@ -11,6 +12,8 @@ import msgspec
 PREFIX: Final = "x-replay-"
 TOKENS_MAX: Final = 1_000_000
 MS_MAX: Final = 3_600_000
+
+_WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
 
 YesNo = Literal["yes", "no"]
 
@@ -110,7 +113,7 @@ def read_directions(headers: Mapping[str, str], defaults: Directions) -> Directi
 def _value(header: str, field: str, text: str) -> int | str:
     if field in BOUNDS:
         low, high = BOUNDS[field]
-        if not text.lstrip("-").isdecimal() or len(text) > 20 or not low <= int(text) <= high:
+        if not _WHOLE.fullmatch(text) or not low <= int(text) <= high:
             raise DirectionInvalid(f"{header} must be a whole number from {low} to {high}")
         return int(text)
     if field in _CHOICES and text not in _CHOICES[field]:

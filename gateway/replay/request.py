@@ -77,7 +77,9 @@ def read_chat_request(body: bytes) -> ChatRequest:
 
 def fingerprint(fields: Mapping[str, Any]) -> int:
     """The same for two requests that ask the same, however their JSON is written and whatever a gateway spliced in."""
-    kept = {name: value for name, value in fields.items() if name not in _IGNORED_IN_MATCHING}
+    kept = {name: value for name, value in fields.items() if value is not None and name not in _IGNORED_IN_MATCHING}
+    if kept.get("stream") is False:
+        del kept["stream"]
     return number_from(msgspec.json.encode(kept, order="sorted"))
 
 

@@ -202,8 +202,7 @@ class _Answer:
         return before, (b',"usage":null}\n\n' if self._request.include_usage else b"}\n\n")
 
     def _events(self, index: int, tokens: Sequence[Token]) -> list[tuple[bytes, int]]:
-        chunks = self._directions.chunks or len(tokens)
-        size = max(1, -(-len(tokens) // chunks))
+        size = 1 if self._directions.chunks is None else max(1, -(-len(tokens) // self._directions.chunks))
         events = []
         for (kind, call), run in groupby(tokens, key=lambda token: (token.kind, token.call)):
             texts = [token.text for token in run]
