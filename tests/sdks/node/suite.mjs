@@ -246,16 +246,17 @@ const cases = {
   async busy(client) {
     const ours = client.withOptions({ apiKey: process.env.BUSY_API_KEY, maxRetries: 1 });
     const other = await heldOpen(ours);
-    const seen = await failure(() =>
-      ours.chat.completions.create({ model: MODEL, messages: GREETING, max_tokens: 1000 }),
-    );
-    other.controller.abort();
-    return seen;
+    try {
+      return await failure(() =>
+        ours.chat.completions.create({ model: MODEL, messages: GREETING, max_tokens: 1000 }),
+      );
+    } finally {
+      other.controller.abort();
+    }
   },
 
   // 402 credits_reserved: the first refusal makes this application end its other call; then the retry succeeds.
   async busy_until_a_call_ends(client) {
-    let other;
     let refused = 0;
     let requests = 0;
     const endTheOther = async (url, options) => {
@@ -268,11 +269,15 @@ const cases = {
       return response;
     };
     const ours = client.withOptions({ apiKey: process.env.BUSY_API_KEY, maxRetries: 5 });
-    other = await heldOpen(ours);
-    const answer = await ours
-      .withOptions({ fetch: endTheOther })
-      .chat.completions.create({ model: MODEL, messages: GREETING, max_tokens: 1000 });
-    return { ...completionSeen(answer), refused, retries: requests - 1 };
+    const other = await heldOpen(ours);
+    try {
+      const answer = await ours
+        .withOptions({ fetch: endTheOther })
+        .chat.completions.create({ model: MODEL, messages: GREETING, max_tokens: 1000 });
+      return { ...completionSeen(answer), refused, retries: requests - 1 };
+    } finally {
+      other.controller.abort();
+    }
   },
 
   // 429 with retry-after: the SDK waits that long before it tries again.

@@ -297,8 +297,8 @@ def busy_until_a_call_ends(client: OpenAI) -> Seen:
 
     hooked = openai.DefaultHttpxClient(event_hooks={"response": [end_the_other]})
     ours = client.with_options(api_key=os.environ["BUSY_API_KEY"], http_client=hooked, max_retries=5)
-    other = held_open(ours)
-    raw = ours.chat.completions.with_raw_response.create(model=MODEL, messages=GREETING, max_tokens=1000)
+    with held_open(ours) as other:
+        raw = ours.chat.completions.with_raw_response.create(model=MODEL, messages=GREETING, max_tokens=1000)
     return {**completion_seen(raw.parse()), "refused": len(refused), "retries": raw.retries_taken}
 
 
