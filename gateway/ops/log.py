@@ -119,7 +119,7 @@ class RequestLog:
         self._writer.put(self._encoder.encode(line))
 
 
-def configure_process_log(writer: LineWriter, *, level: str = "info") -> None:
+def configure(writer: LineWriter, *, level: str = "info") -> None:
     """Send structlog's events, and what libraries log through the standard library, to `writer` as JSON."""
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [

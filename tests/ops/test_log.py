@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from gateway.ops.log import LineWriter, RequestLine, RequestLog, configure_process_log
+from gateway.ops.log import LineWriter, RequestLine, RequestLog, configure
 
 LINE = RequestLine(
     at="2026-01-02T03:04:05Z", id="01", method="POST", route="/v1/chat/completions", status=200, duration_ms=12.5
@@ -109,7 +109,7 @@ def test_a_broken_stream_loses_lines_and_counts_them_but_raises_nothing() -> Non
 @pytest.mark.usefixtures("_logging_as_before")
 def test_events_and_library_logs_become_json_with_their_errors(stream: io.BytesIO) -> None:
     writer = LineWriter(stream, on_drop=Drops())
-    configure_process_log(writer)
+    configure(writer)
     structlog.get_logger().info("reservation.settled", charge_ucr=17)
     structlog.get_logger().debug("not.shown")
     try:
