@@ -12,9 +12,11 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Self
 
 
@@ -59,6 +61,21 @@ class Call:
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
+
+
+LOCALHOST_PEM: Final = Path(__file__).parent / "localhost.pem"
+
+
+def server_tls() -> ssl.SSLContext:
+    """For `HostileUpstream(tls=…)`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(LOCALHOST_PEM)
+    return context
+
+
+def client_tls() -> ssl.SSLContext:
+    """Trusts what `server_tls` shows."""
+    return ssl.create_default_context(cafile=str(LOCALHOST_PEM))
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -129,6 +146,14 @@ async def well_behaved(call: Call) -> bool:
 async def well_behaved_stream(call: Call) -> bool:
     """A correct chunked stream, on a connection that stays open."""
     await call.send(STREAM)
+    return True
+
+
+async def goes_on_when_told(call: Call) -> bool:
+    """A correct stream: an event at once, the rest as soon as `go_on` is set."""
+    await call.send(STREAM_HEAD + piece(event("Hello")))
+    await call.go_on.wait()
+    await call.send(piece(event("", finish="stop")) + piece(b"data: [DONE]\n\n") + LAST_CHUNK)
     return True
 
 
@@ -363,6 +388,18 @@ async def switches_protocols(call: Call) -> bool:
     return False
 
 
+async def keeps_alive_for_a_second(call: Call) -> bool:
+    """A correct answer that says how long its connection may idle: too short to be worth it."""
+    await call.send(answer(chat("hurry"), headers="keep-alive: timeout=1, max=100\r\n"))
+    return True
+
+
+async def keeps_alive_for_a_minute(call: Call) -> bool:
+    """A correct answer that says how long its connection may idle."""
+    await call.send(answer(chat("no hurry"), headers="keep-alive: timeout=60\r\n"))
+    return True
+
+
 async def redirects(call: Call) -> bool:
     """307 to another place, which would receive the credential."""
     await call.send(answer(b"", status="307 Temporary Redirect", headers="location: http://192.0.2.1/steal\r\n"))
@@ -444,12 +481,13 @@ class HostileUpstream:
     """Set whenever one of the connections is over, from whichever side."""
     speaks_first: bool = False
     """Greets whoever connects with bytes that nobody asked for (and that are no TLS)."""
+    tls: ssl.SSLContext | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -470,7 +508,7 @@ class HostileUpstream:
     def url(self, behaviour: str) -> str:
         """The base URL under which the server behaves so."""
         assert behaviour in BEHAVIOURS, behaviour
-        return f"http://127.0.0.1:{self.port}/{behaviour}/v1"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/{behaviour}/v1"
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
