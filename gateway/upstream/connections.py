@@ -61,13 +61,15 @@ class GuardedProtocol(ResponseHandler):
         connection; so does a chunked one with trailers.
         """
         transport = self.transport
-        if self.doubtful or transport is None or transport.is_closing() or transport.get_write_buffer_size():
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        if self.doubtful or self.should_close:
             return False
         if chunked:
             # What may follow the last chunk and end in the same five bytes is a head (a second answer, which aiohttp
             # has then queued: should_close) or not HTTP at all (should_close too).
-            return self._wire_end == LAST_CHUNK and not self.should_close
-        return self._head_bytes > 0 and self._wire_bytes == self._head_bytes + body_bytes and not self.should_close
+            return self._wire_end == LAST_CHUNK
+        return self._head_bytes > 0 and self._wire_bytes == self._head_bytes + body_bytes
 
     def rest(self, keep_alive_s: float | None) -> None:
         """The answer is read to its end; any byte from here on closes the connection.

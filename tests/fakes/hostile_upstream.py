@@ -419,9 +419,22 @@ async def sets_a_cookie(call: Call) -> bool:
 
 
 async def answers_before_reading(call: Call) -> bool:
-    """413 with the head alone read; the rest of the request is never taken. (Read by `_serve`, see there.)"""
+    """413 with the head alone read; the rest of the request is never taken, the connection stays open."""
+    call.writer.transport.pause_reading()  # type: ignore[attr-defined]
     await call.send(answer(b'{"error":{"message":"too large"}}', status="413 Content Too Large"))
-    return True
+    await call.go_on.wait()
+    return False
+
+
+async def reads_late(call: Call) -> bool:
+    """Takes the rest of the request only once `go_on` is set; says nothing. `request.body` is what was still sent."""
+    call.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await call.go_on.wait()
+    call.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    with contextlib.suppress(ConnectionError):
+        while taken := await call.reader.read(2**16):
+            call.request.body += taken
+    return False
 
 
 async def no_http(call: Call) -> bool:
@@ -464,6 +477,10 @@ BEHAVIOURS: Final[dict[str, Behaviour]] = {
     for name, thing in list(globals().items())
     if asyncio.iscoroutinefunction(thing) and thing.__module__ == __name__
 }
+
+
+HEAD_ALONE: Final = frozenset({"answers_before_reading", "reads_late"})
+"""Behaviours that begin when the request's head is there, whatever its body does."""
 
 
 @dataclass
@@ -534,7 +551,7 @@ class HostileUpstream:
             turn += 1
             behaviour = head.split(b" ", 2)[1].split(b"/")[1].decode()
             body = b""
-            if behaviour != "answers_before_reading":
+            if behaviour not in HEAD_ALONE:
                 lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 body = await reader.readexactly(int(lengths[0].split(b":")[1]) if lengths else 0)
             request = Request(behaviour, head, body, connection, turn)

@@ -282,6 +282,16 @@ async def test_abort_hangs_up_and_wakes_who_reads(client: UpstreamClient, hostil
     await asyncio.wait_for(hostile.closed.wait(), 5)
 
 
+async def test_what_was_not_taken_yet_of_a_request_is_not_sent_after_giving_up(
+    client: UpstreamClient, hostile: HostileUpstream
+) -> None:
+    with pytest.raises(UpstreamTimeout):
+        await client.send(upstream_at(hostile.url("reads_late"), HASTY), PATH, b"x" * 2**24)
+    hostile.go_on.set()
+    await asyncio.wait_for(hostile.closed.wait(), 5)
+    assert len(hostile.requests[0].body) < 2**24
+
+
 @pytest.mark.parametrize("give_up", [UpstreamAnswer.abort, UpstreamAnswer.release])
 async def test_an_answer_that_was_given_up_never_seems_to_end_cleanly(
     client: UpstreamClient, hostile: HostileUpstream, give_up: Callable[[UpstreamAnswer], None]

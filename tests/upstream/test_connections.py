@@ -108,7 +108,7 @@ async def test_a_failed_call_leaves_no_connection_behind(client: UpstreamClient,
     assert hostile.connections == 5
 
 
-# --- the same over TLS, where the session's own messages travel on the connection, too ---------------------------------
+# --- the same over TLS, where the session's own messages travel on the connection, too --------------------------------
 
 
 async def test_a_tls_connection_is_used_again(tls_hostile: HostileUpstream) -> None:
