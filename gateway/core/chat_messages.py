@@ -44,8 +44,8 @@ def read_messages(array: msgspec.Raw) -> MessageFacts:
     if not messages:
         raise InvalidRequest("`messages` must not be empty.", param="messages")
     facts = MessageFacts(count=len(messages))
-    unknown = set(chain.from_iterable(messages)) - _MESSAGE_KEYS
-    if unknown:
+    if not _MESSAGE_KEYS.issuperset(chain.from_iterable(messages)):
+        unknown = set(chain.from_iterable(messages)) - _MESSAGE_KEYS
         if found := misspelled(unknown, _DECIDING_KEYS):
             raise InvalidRequest(f"Unknown key `{found[0][:64]}`; `{found[1]}` is meant?", param="messages")
         if "audio" in unknown:
@@ -85,7 +85,7 @@ def _media_parts(messages: list[RawObject]) -> Iterator[tuple[str, RawObject]]:
             continue
         param = f"messages[{at}].content"
         _, parts = _read_objects(content, param)
-        if set(chain.from_iterable(parts)) <= _TEXT_PART_KEYS:
+        if _TEXT_PART_KEYS.issuperset(chain.from_iterable(parts)):
             continue
         for index, part in enumerate(parts):
             if not part.keys() <= _TEXT_PART_KEYS:

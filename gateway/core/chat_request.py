@@ -12,13 +12,18 @@ import msgspec
 
 from gateway.core.chat_messages import read_messages
 from gateway.core.errors import InvalidRequest
-from gateway.core.json_object import Ambiguous, RawObject, misspelled, read_object, read_objects
+from gateway.core.json_object import KEYS_MAX, Ambiguous, RawObject, misspelled, read_object, read_objects
 
 N_MAX: Final = 128
 OUTPUT_LIMIT_MAX: Final = 2**31 - 1
 MODEL_CHARS_MAX: Final = 256
 
-LIMIT_FIELDS: Final = ("max_completion_tokens", "max_tokens")
+_LIMIT_FIELDS_SET: Final = {
+    (False, False): (),
+    (False, True): ("max_tokens",),
+    (True, False): ("max_completion_tokens",),
+    (True, True): ("max_completion_tokens", "max_tokens"),
+}
 
 
 class ChatRequest(msgspec.Struct, frozen=True, gc=False):
@@ -124,21 +129,26 @@ _CLIENT_TOOLS: Final = (msgspec.Raw(b'"function"'), msgspec.Raw(b'"custom"'), _N
 
 def read_chat_request(body: bytes) -> ChatRequest:
     """Raises InvalidRequest, whose `param` names the field. Linear in the body, a few passes at C speed."""
+    try:
+        return _read(body)
+    except RecursionError:
+        raise InvalidRequest("The body is nested too deeply.") from None
+
+
+def _read(body: bytes) -> ChatRequest:
     text, values = _read_body(body)
     scalars = _read_scalars(values)
     messages = read_messages(values.get("messages", _NULL))
     plain = values.keys() <= _PLAIN_KEYS
     if not plain and (found := misspelled(values.keys() - _DECIDING_KEYS, _DECIDING_KEYS)):
         raise InvalidRequest(f"Unknown parameter: `{found[0][:64]}`. Did you mean `{found[1]}`?", param=found[1])
-    limits = {"max_completion_tokens": scalars.max_completion_tokens, "max_tokens": scalars.max_tokens}
-    limit_fields = tuple([name for name, limit in limits.items() if limit is not None])
     return ChatRequest(
         body=body,
         model=scalars.model,
         stream=scalars.stream is True,
         n=scalars.n or 1,
         output_limit=max(scalars.max_completion_tokens or 0, scalars.max_tokens or 0) or None,
-        limit_fields=limit_fields,
+        limit_fields=_LIMIT_FIELDS_SET[scalars.max_completion_tokens is not None, scalars.max_tokens is not None],
         include_usage="stream_options" in values and _asks_for_usage(values["stream_options"]),
         service_tier=scalars.service_tier,
         message_count=messages.count,
@@ -160,10 +170,8 @@ def _read_body(body: bytes) -> tuple[bytes | msgspec.Raw, RawObject]:
     except Ambiguous as error:
         param = error.key and error.key[:64]
         raise InvalidRequest(f"The body can be read in two ways: {error}.", param=param) from None
-    except RecursionError:
-        raise InvalidRequest("The body is nested too deeply.") from None
     except msgspec.ValidationError:
-        raise InvalidRequest("The body must be a JSON object.") from None
+        raise InvalidRequest(f"The body must be a JSON object of at most {KEYS_MAX} keys.") from None
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"The body is not JSON: {error}.") from None
 
@@ -193,7 +201,8 @@ def _asks_for_usage(value: msgspec.Raw) -> bool:
         message = "`stream_options` must be an object of true and false, each key once."
         raise InvalidRequest(message, param="stream_options") from None
     if found := misspelled(options, {"include_usage"}):
-        raise InvalidRequest(f"Unknown option `{found[0][:64]}`.", param="stream_options")
+        message = f"`stream_options` has an unknown key: `{found[0][:64]}`."
+        raise InvalidRequest(message, param="stream_options")
     return options.get("include_usage") is True
 
 

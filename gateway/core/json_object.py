@@ -117,6 +117,8 @@ def _spans_by_walking(text: bytes, values: RawObject) -> Spans:
     """Each step is certain: a whole JSON value that stands at a place, followed by what may follow a value, is the one
     that msgspec read there. Where another one stands (the first of two duplicates), the key is a duplicate."""
     spans: Spans = {}
+    if not values:
+        return spans
     at = 0
     key = ""
     while (match := _KEY.match(text, at)) is not None:

@@ -105,7 +105,9 @@ class ChatMeter:
             self.visible_output = True
         if not self.provider_id or not self.model:
             self._identify(chunk)
-        if chunk.usage is not None or chunk.x_groq is not None or chunk.service_tier is not None:
+        if chunk.service_tier is not None and type(chunk.service_tier) is str:
+            self.service_tier = chunk.service_tier
+        if chunk.usage is not None or chunk.x_groq is not None:
             self._observe_report(chunk)
         if chunk.error or event.event == "error":
             self.error = data
@@ -152,8 +154,6 @@ class ChatMeter:
         return type(choice.message) is dict and self._said.add(choice.message)
 
     def _observe_report(self, chunk: _Chunk) -> None:
-        if type(chunk.service_tier) is str:
-            self.service_tier = chunk.service_tier
         for fields in usage_objects(chunk.usage, chunk.x_groq):
             self._reported.add(fields)
             self._said_when_reported = self._said.tokens

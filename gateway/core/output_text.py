@@ -26,8 +26,12 @@ class OutputText:
         """Whether the message says anything: text, a tool call, reasoning, a refusal, sound or an image."""
         said = False
         for key, value in message.items():
-            if value and key in _TEXT_KEYS and self._count(value):
-                said = True
+            if value and key in _TEXT_KEYS:
+                if type(value) is str and value.isascii():  # nearly every chunk
+                    self._ascii_chars += len(value)
+                    said = True
+                elif self._count(value):
+                    said = True
         # Some repeat their reasoning in a second form; that counts only where it is the only one.
         if not said and (details := message.get("reasoning_details")):
             said = self._count(details)

@@ -62,18 +62,21 @@ class SseParser:
             self._tail.clear()
         if b"\r" in chunk:
             raws, rest = _cut(chunk)
+            events = [_read_event(raw) for raw in raws]
         else:
             *pieces, rest = chunk.split(b"\n\n")
-            raws = [piece + b"\n\n" for piece in pieces]
+            events = [
+                SseEvent(piece + b"\n\n", piece[6:])
+                if piece.startswith(b"data: ") and b"\n" not in piece
+                else _read_event(piece + b"\n\n")
+                for piece in pieces
+            ]
         if rest:
             self._tail += rest
             self._hold()
-        events = [_read_event(raw) for raw in raws]
         if not self._started and events:
             self._started = True
-            if raws[0].startswith(_BOM):
-                first = _read_event(raws[0][3:])
-                events[0] = SseEvent(raws[0], first.data, first.event)
+            events[0] = _without_bom(events[0])
         return events
 
     def _hold(self) -> list[SseEvent]:
@@ -92,8 +95,6 @@ def _cut(text: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _read_event(raw: bytes) -> SseEvent:
-    if raw.startswith(b"data: ") and raw.find(b"\n", 0, -2) < 0 and b"\r" not in raw:
-        return SseEvent(raw, raw[6:-2])
     data: list[bytes] = []
     event = ""
     for line in _LINE_END.split(raw):
@@ -103,3 +104,10 @@ def _read_event(raw: bytes) -> SseEvent:
         elif field == b"event":
             event = value.removeprefix(b" ").decode("utf-8", "replace")
     return SseEvent(raw, b"\n".join(data) if data else None, event or "message")
+
+
+def _without_bom(first: SseEvent) -> SseEvent:
+    if not first.raw.startswith(_BOM):
+        return first
+    read = _read_event(first.raw.removeprefix(_BOM))
+    return SseEvent(first.raw, read.data, read.event)

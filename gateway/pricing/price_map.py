@@ -6,9 +6,9 @@ are rounded up.
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from operator import itemgetter
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,10 @@ _CACHED: Final = "cache_read_input_token_cost"
 _CACHE_WRITE: Final = "cache_creation_input_token_cost"
 _OUTPUT: Final = "output_cost_per_token"
 _REASONING: Final = "output_cost_per_reasoning_token"
-_ABOVE: Final = re.compile(rf"{_INPUT}_above_(\d+)k_tokens")
+_KINDS: Final = (_INPUT, _CACHED, _CACHE_WRITE, _OUTPUT, _REASONING)
+_ABOVE: Final = re.compile(rf"{_INPUT}_above_(\d+)k_tokens(.*)")
+_NUMBER: Final = (Decimal, int)
+_NO_TIERS: Final[Mapping[str, Prices]] = {}
 
 _MAP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENTRY: Final = msgspec.json.Decoder(dict[str, object], float_hook=Decimal)
@@ -41,6 +44,16 @@ class PriceMapMissing(Exception):
 
 class PriceInvalid(ValueError):
     """No price: negative, not a number, or in credits more than a price may be."""
+
+
+class _ListedTier(msgspec.Struct, omit_defaults=True):
+    """One of `tiered_pricing`, which some entries have in place of names that end in `_above_…k_tokens`."""
+
+    range: tuple[Decimal, Decimal]
+    input_cost_per_token: Decimal | None = None
+    cache_read_input_token_cost: Decimal | None = None
+    output_cost_per_token: Decimal | None = None
+    output_cost_per_reasoning_token: Decimal | None = None
 
 
 class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +79,16 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_price_map(*, credits_per_usd: Decimal, path: Path | None = None) -> dict[str, ModelPrice]:
-    """Every text model that has an input and an output price, by its name in the map."""
+    """Every text model that has an input and an output price, by its name in the map. What is not a price as we know
+    them leaves its model out: not priced, not served."""
     entries = _MAP.decode((path or find_price_map()).read_bytes())
+    ucr = cache(partial(ucr_per_million, credits_per_usd=credits_per_usd))  # few prices are unlike all others
     prices = {}
     for name, raw in entries.items():
-        found = _read_entry(name, _ENTRY.decode(raw), credits_per_usd)
+        try:
+            found = _read_entry(name, _ENTRY.decode(raw), ucr)
+        except (msgspec.ValidationError, ValueError):
+            continue
         if found is not None:
             prices[name] = found
     return prices
@@ -95,22 +113,23 @@ def ucr_per_million(usd_per_token: Decimal, credits_per_usd: Decimal) -> int:
     return ucr
 
 
-def _read_entry(name: str, entry: Entry, credits_per_usd: Decimal) -> ModelPrice | None:
+def _read_entry(name: str, entry: Entry, ucr: Callable[[Decimal], int]) -> ModelPrice | None:
     mode, provider = entry.get("mode"), entry.get("litellm_provider")
     if not isinstance(mode, str) or mode not in TEXT_MODES or not isinstance(provider, str):
         return None
-    try:
-        prices = _read_prices(entry, "", credits_per_usd)
-        by_service = {tier: _read_prices(entry, f"_{tier}", credits_per_usd) for tier in SERVICE_TIERS}
-    except PriceInvalid:
-        return None
+    prices = _read_prices(entry, "", ucr)
     if prices is None:
         return None
+    by_service = {
+        tier: found
+        for tier in SERVICE_TIERS
+        if f"{_INPUT}_{tier}" in entry and (found := _read_prices(entry, f"_{tier}", ucr)) is not None
+    }
     return ModelPrice(
         provider=provider,
         model=name.removeprefix(f"{provider}/"),
         prices=prices,
-        service_tiers={tier: found for tier, found in by_service.items() if found is not None},
+        service_tiers=by_service or _NO_TIERS,
         mode=mode,
         context_tokens=_tokens(entry, "max_input_tokens") or _tokens(entry, "max_tokens"),
         output_tokens_max=_tokens(entry, "max_output_tokens"),
@@ -119,29 +138,33 @@ def _read_entry(name: str, entry: Entry, credits_per_usd: Decimal) -> ModelPrice
     )
 
 
-def _read_prices(entry: Entry, suffix: str, credits_per_usd: Decimal) -> Prices | None:
-    """The tiers of one service; None without an input or an output price. Raises PriceInvalid."""
+def _read_prices(entry: Entry, service: str, ucr: Callable[[Decimal], int]) -> Prices | None:
+    """The tiers of one service ("" for the standard one); None without an input or an output price."""
     tiers: list[Tier] = []
-    for above_tokens, fields, ending in _tiers(entry, suffix):
-        usd = {name: _usd(fields, f"{name}{ending}") for name in (_INPUT, _CACHED, _CACHE_WRITE, _OUTPUT, _REASONING)}
-        ucr = {name: ucr_per_million(price, credits_per_usd) for name, price in usd.items() if price is not None}
-        tier = _tier(above_tokens, ucr, tiers[-1] if tiers else None)
+    for above_tokens, fields, ending in _tiers(entry, service):
+        prices = {
+            kind: ucr(Decimal(value))
+            for kind in _KINDS
+            if isinstance(value := fields.get(kind + ending), _NUMBER)
+        }
+        tier = _tier(above_tokens, prices, tiers[-1] if tiers else None)
         if tier is None:
             return None
         tiers.append(tier)
     return Prices(tuple(tiers))
 
 
-def _tiers(entry: Entry, suffix: str) -> Iterator[tuple[int, Entry, str]]:
-    """Each length tier in order: from how many tokens, and where its prices stand."""
+def _tiers(entry: Entry, service: str) -> Iterator[tuple[int, Entry, str]]:
+    """Each length tier in order: from how many tokens, and where its prices stand under which ending."""
     listed = entry.get("tiered_pricing")
-    if isinstance(listed, list) and not suffix:
-        yield from sorted(((int(each["range"][0]), each, "") for each in listed), key=itemgetter(0))
+    if isinstance(listed, list) and not service:
+        for each in msgspec.convert(listed, list[_ListedTier]):
+            yield int(each.range[0]), msgspec.to_builtins(each, builtin_types=(Decimal,)), ""
         return
-    yield 0, entry, suffix
-    matches = (_ABOVE.fullmatch(key.removesuffix(suffix)) for key in entry if key.endswith(suffix))
-    for thousands in sorted(int(match[1]) for match in matches if match):
-        yield thousands * 1_000, entry, f"_above_{thousands}k_tokens{suffix}"
+    yield 0, entry, service
+    above = [key for key in entry if "_above_" in key]
+    for thousands in sorted(int(match[1]) for key in above if (match := _ABOVE.fullmatch(key)) and match[2] == service):
+        yield thousands * 1_000, entry, f"_above_{thousands}k_tokens{service}"
 
 
 def _tier(above_tokens: int, ucr: Mapping[str, int], below: Tier | None) -> Tier | None:
@@ -160,11 +183,6 @@ def _tier(above_tokens: int, ucr: Mapping[str, int], below: Tier | None) -> Tier
     )
 
 
-def _usd(fields: Entry, name: str) -> Decimal | None:
-    value = fields.get(name)
-    return Decimal(value) if isinstance(value, Decimal | int) and not isinstance(value, bool) else None
-
-
 def _tokens(entry: Entry, name: str) -> int | None:
     value = entry.get(name)
-    return int(value) if isinstance(value, Decimal | int) and value > 0 else None
+    return int(value) if isinstance(value, _NUMBER) and value > 0 else None

@@ -101,9 +101,10 @@ def test_a_byte_order_mark_is_skipped_once_and_kept_in_the_raw_bytes() -> None:
 
 def test_an_event_without_end_is_not_buffered_for_ever() -> None:
     parser = SseParser(tail_bytes_max=64)
+    for _ in range(8):
+        parser.feed(b"data: xx")
     with pytest.raises(SseTooLong):
-        for _ in range(9):
-            parser.feed(b"data: xx")
+        parser.feed(b"x")
 
 
 def test_a_long_event_in_small_chunks_takes_time_linear_in_its_bytes() -> None:
