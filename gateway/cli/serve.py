@@ -16,7 +16,7 @@ from gateway.app import Gateway
 from gateway.cli.database import bring_up_to_date
 from gateway.cli.demo import Demo
 from gateway.cli.place import data_dir_option, default_data_dir
-from gateway.ops.log import LineWriter, configure_process_log
+from gateway.ops.log import LineWriter, configure
 from gateway.postgres.binaries import BinariesMissing
 from gateway.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from gateway.postgres.migrate import SchemaError
@@ -51,7 +51,7 @@ async def _serve(settings: Settings, data_dir: Path, demo: Demo | None) -> None:
     async with AsyncExitStack() as stack:
         process_log = LineWriter(sys.stderr.buffer, on_drop=lambda: None)
         stack.callback(process_log.stop)
-        configure_process_log(process_log, level=settings.log_level)
+        configure(process_log, level=settings.log_level)
         # Whatever was started last stops first; children go down after the gateway has settled.
         dsn, sole_owner = await _database(settings, data_dir, stack)
         applied = await bring_up_to_date(dsn)
