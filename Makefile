@@ -4,12 +4,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --require-hashes --no-deps --only-binary :all:
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --require-hashes --no-deps --only-binary :all: --no-compile
 # The tests' processes; each has a PostgreSQL of its own.
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check format lint types contracts test-postgres lock clean
+.PHONY: help setup setup-dev run test check format lint types contracts test-postgres bench lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +21,7 @@ setup-dev: $(VENV)/.dev  ## Add what tests and checks need
 run: $(VENV)/.runtime  ## Start everything with a demo organisation and print how to call it
 	@$(BIN)/tollgate serve --demo --config config/tollgate.toml
 
-test: $(VENV)/.dev  ## Run all tests on the PostgreSQL that .venv brings
+test: $(VENV)/.dev sdk-envs  ## Run all tests on the PostgreSQL that .venv brings
 	env -u PG_BIN $(BIN)/python -m pytest -n $(JOBS)
 
 check: lint types contracts test test-postgres  ## All that must be green: lint, types, contracts, tests
@@ -47,15 +47,20 @@ test-postgres: $(VENV)/.dev  ## Run the database's tests on the PostgreSQL in $P
 		echo "PG_BIN is not set: the database's tests ran on the PostgreSQL of .venv alone"; \
 	fi
 
+bench: $(VENV)/.dev  ## Compare with nginx on the same mock provider
+	$(BIN)/python -m tests.bench.run $(BENCH)
+
 lock: $(VENV)/.dev  ## Resolve the dependencies anew for every supported Python
 	$(BIN)/python -m uv pip compile $(LOCK) -o requirements.lock pyproject.toml
 	$(BIN)/python -m uv pip compile $(LOCK) -o requirements-dev.lock --group dev -c requirements.lock pyproject.toml
+	for sdk in openai-latest openai-1 node; do \
+		$(BIN)/python -m uv pip compile $(LOCK) -o tests/sdks/$$sdk.lock tests/sdks/$$sdk.in; done
 
 LOCK := --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	--no-emit-find-links --no-config --quiet
 
 clean:  ## Remove .venv and what tools left
-	rm -rf $(VENV) .envs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .envs tests/sdks/node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # --- .venv, by stamps: a second run takes no time -------------------------------------------------------------------
 
@@ -81,3 +86,5 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo "Installing what tests and checks need"
 	@$(PIP) -r requirements-dev.lock
 	@touch $@
+
+include tests/sdks/sdks.mk

@@ -2,8 +2,9 @@
 
 import msgspec
 
-TOKENS_MAX = 2**31 - 1
-"""A provider that reports more is lying; the meter then keeps its own estimate."""
+TOKENS_MAX = 2**27 - 1
+"""Of a prompt or of an output: ten times what any call can have. A provider that reports more is lying, and the meter
+keeps its own estimate; so no charge can pass what an amount may be."""
 
 
 class Usage(msgspec.Struct, frozen=True):

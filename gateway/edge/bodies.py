@@ -47,7 +47,7 @@ class Body:
         self.data = b""
 
     async def read(self, request: web.BaseRequest) -> bytes:
-        """Raises RequestTooLarge, UnsupportedEncoding, RequestTimeout, Overloaded; InvalidRequest when it breaks off."""
+        """Raises RequestTooLarge, UnsupportedEncoding, RequestTimeout, Overloaded, or InvalidRequest: it broke off."""
         headers, limits = request.headers, self._budget.limits
         encoding = headers.get(hdrs.CONTENT_ENCODING)
         if encoding is not None and encoding.lower() != "identity":

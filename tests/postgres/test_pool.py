@@ -44,6 +44,6 @@ async def test_a_connection_outside_the_pool_acts_as_the_schemas_owner(dsn: str)
 async def test_a_transaction_left_open_by_mistake_does_not_reach_the_next_user(dsn: str) -> None:
     pool = await open_pool(dsn, min_size=1, max_size=1, statement_timeout_s=1, connect_timeout_s=10)
     async with pool.acquire() as connection:
-        await connection.execute("BEGIN; CREATE TABLE left_open ()")
+        await connection.execute("BEGIN; CREATE TEMP TABLE left_open ()")
     assert await pool.fetchval("SELECT to_regclass('left_open') IS NULL")
     await pool.close()

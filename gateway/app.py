@@ -1,0 +1,222 @@
+"""The composition root: settings → every room → a server that listens. The only place that constructs."""
+
+import sys
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final, Self
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from gateway.core.estimate import PromptRatios
+from gateway.core.units import UCR_PER_CREDIT
+from gateway.edge import rooms
+from gateway.edge.bodies import BodyBudget
+from gateway.edge.connection import Runner
+from gateway.edge.errors import answer_errors
+from gateway.edge.headers import HeaderPolicy
+from gateway.edge.inference.rooms import INFERENCE, Inference
+from gateway.edge.observer import Observer
+from gateway.edge.probes import READINESS, SCRAPE, Readiness, Scrape
+from gateway.edge.routes import add_metrics_route, add_routes
+from gateway.identity.key_ring import KeyRing
+from gateway.identity.keys import Keys
+from gateway.identity.orgs import Orgs
+from gateway.identity.shared_key import SharedKey
+from gateway.ledger import accounts
+from gateway.ledger.ledger import Ledger
+from gateway.ops.clock import Clock
+from gateway.ops.ids import IdSource
+from gateway.ops.log import LineWriter, RequestLog
+from gateway.ops.loop_lag import LoopLag
+from gateway.ops.metrics import Metrics
+from gateway.ops.periodic import Periodic
+from gateway.postgres.pool import open_pool
+from gateway.postgres.readiness import database_trouble
+from gateway.pricing.book import PriceBook
+from gateway.relay.catalogue import build_catalogue
+from gateway.relay.relay import Relay
+from gateway.settings import Settings
+from gateway.upstream.client import UpstreamClient
+from gateway.usage.generation import Generations
+from gateway.usage.key_usage import KeyUsage
+
+log = structlog.get_logger()
+
+STALLED_EVERY_S: Final = 1.0
+BACKLOG: Final = 4096
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """What a stop could not end by itself."""
+
+    calls_cut: int
+    """Open calls ended at the limit; each is settled with what it had delivered."""
+    endings_left: int
+    """Settlements that the database did not take in time; the next process's sweeper ends those calls."""
+
+    def summary(self) -> str:
+        parts = ["every call is settled" if not self.endings_left else f"{self.endings_left} calls left to the sweeper"]
+        if self.calls_cut:
+            parts.append(f"{self.calls_cut} open calls were cut at the limit")
+        return "; ".join(parts)
+
+
+class Gateway:
+    """One serving process: rooms are made in the order in which they need each other, and stopped in reverse."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.url = ""
+        self._stack = AsyncExitStack()
+        self._stopped = Stopped(0, 0)
+
+    @classmethod
+    async def start(cls, settings: Settings, *, dsn: str, operator_key: str, sole_owner: bool) -> Self:
+        """Needs a migrated database. `sole_owner`: no other gateway can be using it (the data folder is locked)."""
+        gateway = cls(settings)
+        try:
+            await gateway._open(dsn, operator_key, sole_owner=sole_owner)
+        except BaseException:
+            await gateway._stack.aclose()
+            raise
+        return gateway
+
+    async def stop(self) -> Stopped:
+        """Takes no new calls, lets open ones end within the limit, settles, then closes everything."""
+        await self._stack.aclose()
+        return self._stopped
+
+    async def _open(self, dsn: str, operator_key: str, *, sole_owner: bool) -> None:
+        settings, stack = self.settings, self._stack
+        clock = Clock()
+        self.metrics = Metrics(orgs_listed=settings.metrics.orgs, orgs_top=settings.metrics.orgs_top)
+        self.ids = IdSource(clock)
+        pool = await open_pool(
+            dsn,
+            min_size=1,
+            max_size=settings.pool_size_max,
+            statement_timeout_s=settings.ledger.statement_timeout_s,
+            connect_timeout_s=settings.ledger.connect_timeout_s,
+        )
+        stack.push_async_callback(pool.close)
+        self.ledger = await Ledger.start(
+            dsn,
+            settings=msgspec.structs.replace(settings.ledger, sole_owner=sole_owner),
+            clock=clock,
+            ids=self.ids,
+            metrics=self.metrics,
+            on_fenced=self._cut_all,
+        )
+        stack.push_async_callback(self._stop_ledger)
+        key_ring = KeyRing(pool, dsn=dsn, clock=clock)
+        await key_ring.start()
+        stack.push_async_callback(key_ring.stop)
+        self.orgs = Orgs(pool, ids=self.ids, books=accounts)
+        self.keys = Keys(pool, ids=self.ids, forget=key_ring.forget)
+        await self._open_road(clock)
+
+        app = web.Application(middlewares=[answer_errors])
+        app[rooms.CLOCK] = clock
+        app[rooms.IDS] = self.ids
+        app[rooms.KEY_RING] = key_ring
+        app[rooms.OPERATOR_KEY] = SharedKey(operator_key, whose="operator")
+        app[rooms.ORGS] = self.orgs
+        app[rooms.KEYS] = self.keys
+        app[rooms.LEDGER] = self.ledger
+        app[rooms.CATALOGUE] = self.catalogue
+        app[rooms.GENERATIONS] = Generations(pool)
+        app[rooms.KEY_USAGE] = KeyUsage(pool)
+        app[rooms.INSUFFICIENT_STATUS] = settings.insufficient_status
+        app[READINESS] = readiness = Readiness(
+            partial(database_trouble, pool, timeout_s=settings.ledger.connect_timeout_s), clock=clock
+        )
+        app[INFERENCE] = self._inference(clock)
+        add_routes(app)
+        await self._listen(app, self._metrics_app(app))
+        stack.push_async_callback(self._drain, readiness)
+        log.info("gateway.started", url=self.url, models=len(self.catalogue), upstreams=len(settings.upstreams))
+
+    async def _open_road(self, clock: Clock) -> None:
+        settings = self.settings
+        client = UpstreamClient()
+        self._stack.push_async_callback(client.close)
+        book = PriceBook.load(credits_per_usd=settings.credits_per_usd, overrides=settings.prices)
+        self.catalogue = build_catalogue(settings.upstreams, settings.aliases, book)
+        self.relay = Relay(
+            ledger=self.ledger,
+            client=client,
+            catalogue=self.catalogue,
+            ratios=PromptRatios(),
+            clock=clock,
+            settings=settings.reserve,
+        )
+
+    def _inference(self, clock: Clock) -> Inference:
+        settings = self.settings
+        lines = LineWriter(sys.stdout.buffer, on_drop=self.metrics.log_lines_dropped.inc)
+        self._stack.callback(lines.stop)
+        bodies = BodyBudget(settings.bodies)
+        self.metrics.body_bytes.set_function(lambda: bodies.taken)
+        return Inference(
+            relay=self.relay,
+            bodies=bodies,
+            headers=HeaderPolicy(to_upstream=settings.headers_to_upstream, to_caller=settings.headers_to_caller),
+            observer=Observer(log=RequestLog(lines), metrics=self.metrics, clock=clock),
+            clock=clock,
+            low_balance_ucr=settings.reserve.low_balance_credits * UCR_PER_CREDIT,
+            insufficient_status=settings.insufficient_status,
+        )
+
+    def _metrics_app(self, app: web.Application) -> web.Application:
+        """The application that serves /metrics: the gateway's own, or one for a port of its own."""
+        settings = self.settings
+        if settings.metrics.port is not None:
+            app = web.Application(middlewares=[answer_errors])
+            app[rooms.IDS] = self.ids
+            app[rooms.INSUFFICIENT_STATUS] = settings.insufficient_status
+        key = SharedKey(settings.metrics.token, whose="metrics") if settings.metrics.token else None
+        app[SCRAPE] = Scrape(self.metrics, key=key)
+        add_metrics_route(app)
+        return app
+
+    async def _listen(self, app: web.Application, metrics_app: web.Application) -> None:
+        settings, stack = self.settings, self._stack
+        self._runner = Runner(app, settings.connections)
+        await self._runner.setup()
+        stack.push_async_callback(self._runner.cleanup)
+        listener = self._runner.listener
+        assert listener is not None
+        stalled = Periodic("close stalled", listener.close_stalled, every_s=STALLED_EVERY_S, metrics=self.metrics)
+        stalled.start()
+        stack.push_async_callback(stalled.stop)
+        self.metrics.connections.set_function(lambda: len(listener.connections))
+        lag = LoopLag(self.metrics)
+        lag.start()
+        stack.callback(lag.stop)
+        if metrics_app is not app:
+            assert settings.metrics.port is not None
+            runner = web.AppRunner(metrics_app, access_log=None)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, settings.host, settings.metrics.port).start()
+        self._site = web.TCPSite(self._runner, settings.host, settings.port, backlog=BACKLOG)
+        await self._site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def _cut_all(self) -> None:
+        """Others had declared this process dead: what is open here belongs to their sweeper now."""
+        self.relay.cut_all()
+
+    async def _drain(self, readiness: Readiness) -> None:
+        """The first step of a stop: no new connections, no new calls, and time for the open ones."""
+        readiness.shutting_down = True
+        await self._site.stop()
+        cut = await self.relay.drain(self.settings.shutdown_drain_s)
+        self._stopped = msgspec.structs.replace(self._stopped, calls_cut=cut)
+
+    async def _stop_ledger(self) -> None:
+        left = await self.ledger.stop(drain_s=self.settings.shutdown_drain_s)
+        self._stopped = msgspec.structs.replace(self._stopped, endings_left=left)

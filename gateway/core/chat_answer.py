@@ -1,0 +1,77 @@
+"""What a whole (not streamed) answer of the OpenAI chat dialect says about its cost. Never raises on odd answers."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.core.output_text import OutputText
+from gateway.core.reported_usage import ReportedUsage, usage_objects
+from gateway.core.usage import Usage
+
+
+class ChatAnswer(msgspec.Struct, frozen=True, gc=False):
+    usage: Usage | None = None
+    """As reported; None where the prompt or the output is missing or not believable."""
+    output_tokens: int = 0
+    """Our own estimate of what it says, from its text."""
+    provider_id: str = ""
+    model: str = ""
+    finish_reason: str = ""
+    service_tier: str = ""
+    error: bool = False
+    """It holds an error object, whatever its status."""
+    readable: bool = True
+    """False: not a JSON object of this dialect; the estimate then goes by its bytes."""
+
+    def final_usage(self, prompt_tokens: int) -> Usage:
+        """What to charge: the report, else the estimates."""
+        if self.usage is not None:
+            return self.usage
+        return ReportedUsage().usage(prompt_tokens=prompt_tokens, output_tokens=self.output_tokens)
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: Any = None
+    finish_reason: Any = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    id: Any = None
+    model: Any = None
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    x_groq: Any = None
+    service_tier: Any = None
+    error: Any = None
+
+
+_ANSWER = msgspec.json.Decoder(_Answer)
+
+
+def read_chat_answer(body: bytes) -> ChatAnswer:
+    try:
+        answer = _ANSWER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ChatAnswer(output_tokens=(len(body) + 3) // 4, readable=False)
+    said = OutputText()
+    finish_reason = ""
+    for choice in answer.choices or ():
+        if isinstance(choice.message, dict):
+            said.add(choice.message)
+        finish_reason = finish_reason or text_or_empty(choice.finish_reason)
+    reported = ReportedUsage()
+    for fields in usage_objects(answer.usage, answer.x_groq):
+        reported.add(fields)
+    return ChatAnswer(
+        usage=reported.usage(prompt_tokens=0, output_tokens=0) if reported.complete else None,
+        output_tokens=said.tokens,
+        provider_id=text_or_empty(answer.id),
+        model=text_or_empty(answer.model),
+        finish_reason=finish_reason,
+        service_tier=text_or_empty(answer.service_tier),
+        error=bool(answer.error),
+    )
+
+
+def text_or_empty(value: object) -> str:
+    return value if type(value) is str else ""

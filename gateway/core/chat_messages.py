@@ -1,0 +1,140 @@
+"""What the messages of a chat request make the provider read: how many there are, and whether their bytes bound it.
+
+Contents that are plain text are passed over unread; content arrays are read as far as their keys and URLs.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final
+
+import msgspec
+
+from gateway.core.errors import InvalidRequest
+from gateway.core.json_object import Ambiguous, RawObject, misspelled, read_object, read_objects
+
+MEDIA_PARTS_MAX: Final = 4_096
+
+_MESSAGE_KEYS: Final = frozenset(
+    {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "function_call", "reasoning_content"}
+)
+_DECIDING_KEYS: Final = frozenset({"role", "content", "audio"})
+_TEXT_PART_KEYS: Final = frozenset(
+    {"type", "text", "refusal", "thinking", "signature", "cache_control", "prompt_cache_breakpoint"}
+)
+"""A part with no other keys is all there. Any other key may name something that is not in the body."""
+_STORED_ID_KEYS: Final = ("file_id", "container_id")
+
+_STRING: Final = msgspec.json.Decoder(str)
+_NULL: Final = msgspec.Raw(b"null")
+_QUOTE, _BRACE, _BRACKET = b'"{['
+
+
+class MessageFacts(msgspec.Struct, gc=False):
+    count: int = 0
+    images: int = 0
+    """Inline images, as data: URIs."""
+    image_bytes: int = 0
+    audio: bool = False
+    by_reference: bool = False
+
+
+def read_messages(array: msgspec.Raw) -> MessageFacts:
+    """Raises InvalidRequest for what is not a non-empty array of messages that can be read in one way only."""
+    text, messages = _read_objects(array, "messages")
+    if not messages:
+        raise InvalidRequest("`messages` must not be empty.", param="messages")
+    facts = MessageFacts(count=len(messages))
+    if not _MESSAGE_KEYS.issuperset(chain.from_iterable(messages)):
+        unknown = set(chain.from_iterable(messages)) - _MESSAGE_KEYS
+        if found := misspelled(unknown, _DECIDING_KEYS):
+            raise InvalidRequest(f"Unknown key `{found[0][:64]}`; `{found[1]}` is meant?", param="messages")
+        if "audio" in unknown:
+            _refuse_stored_audio(messages)
+    # Of a text without white space and needless escapes these searches miss nothing; quotes in strings are escaped.
+    compact = bytes(text)
+    if b'"content":[' in compact or b'"content":{' in compact:
+        for param, part in _media_parts(messages):
+            _read_part(part, param, facts)
+    return facts
+
+
+def _read_objects(array: msgspec.Raw, param: str) -> tuple[bytes | msgspec.Raw, list[RawObject]]:
+    try:
+        return read_objects(array)
+    except Ambiguous as error:
+        raise InvalidRequest(f"In `{param}` {error}.", param=param) from None
+    except msgspec.DecodeError:
+        raise InvalidRequest(f"`{param}` must be an array of objects.", param=param) from None
+
+
+def _refuse_stored_audio(messages: list[RawObject]) -> None:
+    for at, message in enumerate(messages):
+        if message.get("audio", _NULL) != _NULL:
+            raise _not_yours(f"messages[{at}].audio")
+
+
+def _media_parts(messages: list[RawObject]) -> Iterator[tuple[str, RawObject]]:
+    """The parts that are more than text."""
+    media = 0
+    for at, message in enumerate(messages):
+        content = message.get("content", _NULL)
+        first = memoryview(content)[0]
+        if first == _BRACE:
+            raise InvalidRequest("`content` must be a string or an array.", param=f"messages[{at}].content")
+        if first != _BRACKET:
+            continue
+        param = f"messages[{at}].content"
+        _, parts = _read_objects(content, param)
+        if _TEXT_PART_KEYS.issuperset(chain.from_iterable(parts)):
+            continue
+        for index, part in enumerate(parts):
+            if not part.keys() <= _TEXT_PART_KEYS:
+                media += 1
+                if media > MEDIA_PARTS_MAX:
+                    raise InvalidRequest(f"More than {MEDIA_PARTS_MAX} content parts that are not text.", param=param)
+                yield f"{param}[{index}]", part
+
+
+def _read_part(part: RawObject, param: str, facts: MessageFacts) -> None:
+    others = part.keys() - _TEXT_PART_KEYS
+    inner = {key: _fields(part[key], param) for key in others}
+    for keys in (others, *inner.values()):
+        if any(key in _STORED_ID_KEYS for key in keys) or misspelled(keys, _STORED_ID_KEYS):
+            raise _not_yours(param)
+    if others == {"image_url"} and (url := _inline_image(part["image_url"], inner["image_url"])):
+        facts.images += 1
+        facts.image_bytes += len(url)
+    elif others == {"input_audio"}:
+        facts.audio = True
+    else:
+        facts.by_reference = True
+
+
+def _inline_image(value: msgspec.Raw, fields: RawObject) -> str:
+    """The data: URI of `"image_url": "…"` or `"image_url": {"url": "…"}`; "" for anything else."""
+    if fields:
+        if not fields.keys() <= {"url", "detail"}:
+            return ""
+        value = fields.get("url", _NULL)
+    if memoryview(value)[0] != _QUOTE:
+        return ""
+    url = _STRING.decode(value)
+    return url if url.startswith("data:") else ""
+
+
+def _fields(value: msgspec.Raw, param: str) -> RawObject:
+    if memoryview(value)[0] != _BRACE:
+        return {}
+    try:
+        return read_object(value)[1]
+    except Ambiguous as error:
+        raise InvalidRequest(f"In `{param}` {error}.", param=param) from None
+
+
+def _not_yours(param: str) -> InvalidRequest:
+    """Organisations share the provider's account, so an id of something stored there could be anybody's."""
+    return InvalidRequest(
+        f"`{param}` names an object stored at the provider; only what the request itself holds can be used.",
+        param=param,
+        code="unknown_id",
+    )

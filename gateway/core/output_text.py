@@ -1,0 +1,67 @@
+"""What a model has said, in characters: the estimate of its output tokens where the provider does not report them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+_TEXT_KEYS: Final = frozenset(
+    {"content", "reasoning", "reasoning_content", "refusal", "tool_calls", "function_call", "audio", "images"}
+)
+_LABELS: Final = frozenset({"id", "type", "index", "role", "format", "signature", "expires_at"})
+"""Strings under these keys are not said by the model."""
+_BULK: Final = frozenset({"data", "url", "b64_json"})
+"""Encoded media: said, but its characters are no measure of its tokens."""
+
+
+class OutputText:
+    """Counts messages (or deltas of them) of the chat dialect."""
+
+    __slots__ = ("_ascii_chars", "_other_chars", "_pieces")
+
+    def __init__(self) -> None:
+        self._ascii_chars = 0
+        self._other_chars = 0
+        self._pieces = 0
+
+    def add(self, message: Mapping[str, object]) -> bool:
+        """Whether the message says anything: text, a tool call, reasoning, a refusal, sound or an image."""
+        said = False
+        for key, value in message.items():
+            if value and key in _TEXT_KEYS:
+                if type(value) is str and value.isascii():  # nearly every chunk
+                    self._ascii_chars += len(value)
+                    said = True
+                elif self._count(value):
+                    said = True
+        # Some repeat their reasoning in a second form; that counts only where it is the only one.
+        if not said and (details := message.get("reasoning_details")):
+            said = self._count(details)
+        if said:
+            self._pieces += 1
+        return said
+
+    @property
+    def tokens(self) -> int:
+        """At least one for each piece; ASCII by four characters a token, the rest by two. Never falls."""
+        return max(self._pieces, (self._ascii_chars + 2 * self._other_chars + 3) // 4)
+
+    def _count(self, value: object) -> bool:
+        if type(value) is str:
+            if value.isascii():
+                self._ascii_chars += len(value)
+            else:
+                ascii_chars = len(value.encode("ascii", "ignore"))
+                self._ascii_chars += ascii_chars
+                self._other_chars += len(value) - ascii_chars
+            return value != ""
+        if type(value) is list:
+            said = [self._count(item) for item in value]
+        elif type(value) is dict:
+            said = self._count_fields(value.items())
+        else:
+            return False
+        return any(said)
+
+    def _count_fields(self, fields: Iterable[tuple[str, object]]) -> list[bool]:
+        return [
+            bool(value) if key in _BULK else self._count(value) for key, value in fields if value and key not in _LABELS
+        ]

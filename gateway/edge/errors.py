@@ -1,0 +1,177 @@
+"""The error tree → HTTP, per dialect. The only place that knows status codes, and the outermost `except`."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from gateway.core import errors
+from gateway.core.units import credits_text
+from gateway.edge.rooms import IDS, INSUFFICIENT_STATUS, REQUEST_ID
+
+log = structlog.get_logger()
+
+_STATUS: Final[tuple[tuple[type[errors.TollgateError], int, str], ...]] = (
+    # The first match wins: children stand before their parents.
+    (errors.InvalidRequest, 400, "invalid_request_error"),
+    (errors.RequestTooLarge, 413, "invalid_request_error"),
+    (errors.UnsupportedEncoding, 415, "invalid_request_error"),
+    (errors.ModelNotFound, 404, "invalid_request_error"),
+    (errors.NotFound, 404, "invalid_request_error"),
+    (errors.IdempotencyMismatch, 422, "invalid_request_error"),
+    (errors.Conflict, 409, "invalid_request_error"),
+    (errors.Unauthenticated, 401, "invalid_request_error"),
+    (errors.Forbidden, 403, "invalid_request_error"),
+    (errors.InsufficientCredits, 402, "insufficient_quota"),
+    (errors.LedgerUnavailable, 503, "service_unavailable_error"),
+    (errors.Overloaded, 503, "service_unavailable_error"),
+    (errors.RequestTimeout, 408, "invalid_request_error"),
+    (errors.UpstreamTimeout, 504, "timeout_error"),
+    (errors.UpstreamUnavailable, 503, "service_unavailable_error"),
+    (errors.UpstreamFailed, 502, "upstream_error"),
+)
+_RETRY_AFTER_S: Final = {errors.LedgerUnavailable: 2, errors.Overloaded: 1, errors.UpstreamUnavailable: 5}
+
+_HTTP_CODE: Final = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """An error as an answer: its status, its extra headers, and the members of its body, dialect aside."""
+
+    status: int
+    type: str
+    code: str
+    message: str
+    param: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    metadata: dict[str, Any] | None = None
+
+
+def rendered(error: errors.TollgateError, *, insufficient_status: int = 402) -> Rendered:
+    """What the caller is told. `insufficient_status` is 402, or 429 for clients that know only OpenAI's own codes."""
+    found = next(((status, type_) for kind, status, type_ in _STATUS if isinstance(error, kind)), None)
+    if found is None:
+        return Rendered(500, "api_error", error.code, "Something went wrong inside the gateway.")
+    status, type_ = found
+    code = error.reason if isinstance(error, errors.InvalidRequest) else error.code
+    param = error.param if isinstance(error, errors.InvalidRequest) else None
+    if isinstance(error, errors.ModelNotFound):
+        param = "model"
+    if isinstance(error, errors.InsufficientCredits):
+        return _rendered_credits(error, insufficient_status)
+    headers: tuple[tuple[str, str], ...] = ()
+    for kind, seconds in _RETRY_AFTER_S.items():
+        if isinstance(error, kind):
+            headers = (("retry-after", str(seconds)),)
+    return Rendered(status, type_, code, str(error), param, headers)
+
+
+def _rendered_credits(error: errors.InsufficientCredits, status: int) -> Rendered:
+    metadata: dict[str, Any] = {
+        "limit_source": error.limit_source,
+        "available": credits_text(error.available_ucr),
+        "required": credits_text(error.required_ucr),
+        "affordable_max_tokens": error.affordable_max_tokens,
+    }
+    headers: tuple[tuple[str, str], ...]
+    if isinstance(error, errors.CreditsReserved):
+        # 1 to 60 only: at 0 some SDKs retry at once, above 60 some give up or outsleep their own timeout.
+        retry_after_s = min(60, max(1, error.retry_after_s))
+        headers = (("retry-after", str(retry_after_s)), ("x-should-retry", "true"))
+    else:
+        # Without it every SDK would retry a 429 twice, and some of them a 402.
+        headers = (("x-should-retry", "false"),)
+    return Rendered(status, "insufficient_quota", error.code, str(error), None, headers, metadata)
+
+
+def openai_body(error: Rendered) -> bytes:
+    """OpenAI's error object."""
+    body: dict[str, Any] = {
+        "message": error.message,
+        "type": error.type,
+        "param": error.param,
+        "code": error.code,
+    }
+    if error.metadata is not None:
+        body["metadata"] = error.metadata
+    return msgspec.json.encode({"error": body})
+
+
+def problem_body(error: Rendered) -> bytes:
+    """RFC 9457, with the field that is wrong."""
+    body: dict[str, Any] = {
+        "type": f"urn:tollgate:problem:{error.code}",
+        "title": error.code.replace("_", " ").capitalize(),
+        "status": error.status,
+        "detail": error.message,
+        "code": error.code,
+    }
+    if error.param is not None:
+        body["errors"] = [{"field": error.param, "message": error.message}]
+    if error.metadata is not None:
+        body.update(error.metadata)
+    return msgspec.json.encode(body)
+
+
+def openai_error_frame(error: Rendered, *, id: str, model: str) -> bytes:
+    """The last frame of a stream that fails after its commit point. Every SDK raises on `error` in a data frame;
+    no `[DONE]` follows, because the stream did not end well."""
+    chunk = {
+        "id": id,
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}],
+        "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code},
+    }
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+
+def error_response(request: web.BaseRequest, error: Rendered) -> web.Response:
+    """The error in the dialect of the path that was asked."""
+    problem = request.path.startswith("/api")
+    return web.Response(
+        status=error.status,
+        body=problem_body(error) if problem else openai_body(error),
+        headers=[
+            ("content-type", "application/problem+json" if problem else "application/json"),
+            *error.headers,
+        ],
+    )
+
+
+def _from_http(error: web.HTTPException, request: web.Request) -> Rendered:
+    code = _HTTP_CODE.get(error.status, "invalid_request")
+    message = {
+        404: f"Unknown request URL: {request.method} {request.path[:200]}.",
+        405: f"Method {request.method} is not allowed on {request.path[:200]}.",
+    }.get(error.status, error.reason)
+    headers = (("allow", error.headers["allow"]),) if "allow" in error.headers else ()
+    return Rendered(error.status, "invalid_request_error", code, message, None, headers)
+
+
+@web.middleware
+async def answer_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Gives every request its id and every error its dialect."""
+    request[REQUEST_ID] = id = request.app[IDS].next()
+    try:
+        response = await handler(request)
+    except errors.TollgateError as error:
+        response = error_response(request, rendered(error, insufficient_status=request.app[INSUFFICIENT_STATUS]))
+    except web.HTTPException as error:
+        response = error_response(request, _from_http(error, request))
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("request.failed", request_id=str(id), method=request.method, path=request.path[:200])
+        response = error_response(
+            request, Rendered(500, "api_error", "internal_error", "Something went wrong inside the gateway.")
+        )
+    if not response.prepared:
+        response.headers["x-request-id"] = str(id)
+    return response

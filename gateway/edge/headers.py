@@ -1,0 +1,57 @@
+"""Headers pass by allow-list, both ways: nothing of the caller's account reaches the provider, nor the reverse."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from gateway.core.units import credits_text
+from gateway.relay.call import Call
+
+TO_UPSTREAM: Final = frozenset({"accept-language", "openai-beta", "traceparent", "tracestate", "user-agent"})
+"""What a caller may say to the provider. Credentials, cookies and organisation headers are not here, on purpose."""
+TO_UPSTREAM_PREFIXES: Final = ("x-replay-", "x-stainless-")
+
+TO_CALLER: Final = frozenset(
+    {"content-type", "openai-processing-ms", "openai-version", "retry-after", "retry-after-ms", "x-should-retry"}
+)
+"""What a provider may say to the caller. Its rate limits and organisation are those of the operator's account."""
+
+
+class HeaderPolicy:
+    """The allow-lists, widened by the configuration."""
+
+    def __init__(self, *, to_upstream: Iterable[str] = (), to_caller: Iterable[str] = ()) -> None:
+        self._to_upstream = TO_UPSTREAM | {name.lower() for name in to_upstream}
+        self._to_caller = TO_CALLER | {name.lower() for name in to_caller}
+
+    def for_upstream(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        allowed = self._to_upstream
+        return [
+            (lower, value)
+            for name, value in headers
+            if (lower := name.lower()) in allowed or lower.startswith(TO_UPSTREAM_PREFIXES)
+        ]
+
+    def for_caller(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The upstream's headers with names in lower case, as the client gives them."""
+        allowed = self._to_caller
+        return [pair for pair in headers if pair[0] in allowed]
+
+
+def tollgate_headers(call: Call, *, available_ucr: int, low_balance_ucr: int, whole: bool) -> list[tuple[str, str]]:
+    """What we add to an answer: who served it, what is held, what is left, and, once known, what it cost."""
+    headers = [
+        ("x-request-id", str(call.id)),
+        ("x-tollgate-model", call.request.model),
+        ("x-tollgate-upstream", call.upstream),
+        ("x-tollgate-credits-reserved", credits_text(call.held_ucr)),
+        ("x-tollgate-credits-available", credits_text(available_ucr)),
+    ]
+    if whole and call.charged_ucr is not None:
+        headers.append(("x-tollgate-credits-charged", credits_text(call.charged_ucr)))
+    if call.send_limit is not None:
+        headers.append(("x-tollgate-output-limit", str(call.send_limit)))
+    if available_ucr < low_balance_ucr:
+        headers.append(("x-tollgate-low-balance", "true"))
+    if call.client_request_id:
+        headers.append(("x-client-request-id", call.client_request_id))
+    return headers

@@ -1,0 +1,98 @@
+"""Where credits stand: opening, suspending, the balance, and what happened to it."""
+
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+
+from gateway.postgres.queries import load
+
+_SQL = load("accounts")
+Executor = asyncpg.Connection | asyncpg.Pool | PoolConnectionProxy
+"""Whatever runs a statement: a connection inside somebody's transaction, or the pool."""
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """Of all the organisation's accounts together."""
+
+    balance_ucr: int
+    held_ucr: int
+    """Set aside for calls that are open."""
+    available_ucr: int
+    receivable_ucr: int
+    """Owed for costs that passed a reservation; every credit repays it first."""
+    open_count: int
+    granted_ucr: int
+    """Since the account was opened."""
+    used_ucr: int
+
+
+class Transaction(msgspec.Struct, frozen=True, kw_only=True):
+    """One ledger row. `amount_ucr` has a sign; the fields of a call are None where it is none."""
+
+    id: UUID
+    account_id: UUID
+    kind: str
+    transaction_type: str | None
+    reason: str | None
+    note: str | None
+    actor: str | None
+    amount_ucr: int
+    balance_after_ucr: int
+    ref_id: UUID | None
+    created_at: datetime
+    ended: str | None
+    key_id: UUID | None
+    user_id: UUID | None
+    model: str | None
+    cost_ucr: int | None
+    overage_ucr: int | None
+    waived_ucr: int | None
+
+
+OrderBy = Literal["created_at", "amount"]
+Direction = Literal["asc", "desc"]
+_PAGES: Final = {
+    ("created_at", "asc"): _SQL.transactions_oldest_first,
+    ("created_at", "desc"): _SQL.transactions_newest_first,
+    ("amount", "asc"): _SQL.transactions_smallest_first,
+    ("amount", "desc"): _SQL.transactions_largest_first,
+}
+
+
+async def open_account(connection: Executor, org_id: UUID, account_id: UUID) -> None:
+    """The organisation's pool. Opening it again changes nothing."""
+    await connection.execute(_SQL.open_account, org_id, account_id)
+
+
+async def set_status(connection: Executor, org_id: UUID, status: Literal["active", "suspended"]) -> None:
+    """For all of the organisation's accounts that are not closed. Open calls go on and are settled."""
+    await connection.execute(_SQL.set_status, org_id, status)
+
+
+async def read_balance(connection: Executor, org_id: UUID) -> Balance:
+    """Zero for an organisation without accounts. Grants that became due are posted first."""
+    for due in await connection.fetch(_SQL.due_of_org, org_id):
+        await connection.execute(_SQL.bring_up_to_date, org_id, due["account_id"])
+    row = await connection.fetchrow(_SQL.balance, org_id)
+    assert row is not None
+    return Balance(**dict(row.items()))
+
+
+async def read_transactions(
+    connection: Executor,
+    org_id: UUID,
+    *,
+    limit: int,
+    offset: int,
+    order_by: OrderBy,
+    order_direction: Direction,
+    with_releases: bool,
+) -> tuple[list[Transaction], int]:
+    """A page, and how many there are in all. Without releases: rows that moved nothing are left out."""
+    rows = await connection.fetch(_PAGES[order_by, order_direction], org_id, limit, offset, with_releases)
+    total = await connection.fetchval(_SQL.count_transactions, org_id, with_releases)
+    return [Transaction(**dict(row.items())) for row in rows], total

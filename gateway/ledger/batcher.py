@@ -1,0 +1,287 @@
+"""Group commit: whatever an organisation has waiting travels in one statement and one commit.
+
+Self-clocking: a batch takes what queued while the one before was under way, so that it is as small as the load allows
+and needs no timer. A batch holds one organisation, because in a mixed one a hot account's lock would be everyone's.
+An organisation always takes the same lane, so its batches come one after another.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from gateway.core.errors import InvalidRequest, LedgerUnavailable
+from gateway.ledger.errors import is_data, is_passing
+from gateway.ledger.items import Hold, HoldAnswer, Unsettled
+from gateway.ledger.options import LedgerSettings
+from gateway.ledger.settlement import Settler
+from gateway.ops.metrics import Metrics
+from gateway.postgres.queries import load
+
+_SQL = load("ledger")
+_log = structlog.get_logger()
+
+_Item = TypeVar("_Item")
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+
+class Batch:
+    """Items of one organisation that go together; in this order they are worked on."""
+
+    __slots__ = ("extensions", "org_id", "settlements", "wishes")
+
+    def __init__(self, org_id: UUID, settlements: list[Unsettled], extensions: list[Hold], wishes: list[Hold]) -> None:
+        self.org_id = org_id
+        self.settlements = settlements
+        self.extensions = extensions
+        self.wishes = wishes
+
+    def __len__(self) -> int:
+        return len(self.settlements) + len(self.extensions) + len(self.wishes)
+
+    def halves(self) -> "tuple[Batch, Batch]":
+        """Settlements before extensions before wishes in both, so that the order of work stays."""
+        cut = len(self) // 2
+        s, x = len(self.settlements), len(self.settlements) + len(self.extensions)
+        first = Batch(
+            self.org_id, self.settlements[:cut], self.extensions[: max(0, cut - s)], self.wishes[: max(0, cut - x)]
+        )
+        second = Batch(
+            self.org_id, self.settlements[cut:], self.extensions[max(0, cut - s) :], self.wishes[max(0, cut - x) :]
+        )
+        return first, second
+
+    def drop_given_up(self, now: float) -> None:
+        """Forget holds that nobody waits for, and give up those whose time is over."""
+        self.extensions = [hold for hold in self.extensions if _still_wanted(hold, now)]
+        self.wishes = [hold for hold in self.wishes if _still_wanted(hold, now)]
+
+
+class _Waiting:
+    __slots__ = ("extensions", "settlements", "wishes")
+
+    def __init__(self) -> None:
+        self.settlements: deque[Unsettled] = deque()
+        self.extensions: deque[Hold] = deque()
+        self.wishes: deque[Hold] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self.settlements or self.extensions or self.wishes)
+
+    def holds(self) -> Iterator[Hold]:
+        yield from self.extensions
+        yield from self.wishes
+
+
+class Lane:
+    """One connection and what waits for it."""
+
+    def __init__(
+        self,
+        *,
+        connect: Connect,
+        instance_id: Callable[[], UUID],
+        settler: Settler,
+        settings: LedgerSettings,
+        metrics: Metrics,
+    ) -> None:
+        self._connect = connect
+        self._instance_id = instance_id
+        self._settler = settler
+        self._settings = settings
+        self._metrics = metrics
+        self._waiting: dict[UUID, _Waiting] = {}
+        self._turns: deque[UUID] = deque()
+        """Organisations with something waiting, each once, in order of their turn."""
+        self._holds = 0
+        self._something = asyncio.Event()
+        self._connection: asyncpg.Connection | None = None
+        self._statement: asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="ledger lane")
+
+    async def stop(self) -> None:
+        """End in the middle of whatever goes on: what was sent is settled or will be swept."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        for waiting in self._waiting.values():
+            for hold in waiting.holds():
+                _fail(hold, LedgerUnavailable("The gateway is stopping; nothing was reserved."))
+        self._drop_connection()
+
+    def put_ending(self, org_id: UUID, item: Unsettled) -> None:
+        self._of(org_id).settlements.append(item)
+
+    def put_hold(self, hold: Hold) -> None:
+        """Raises LedgerUnavailable when too many wait already."""
+        if self._holds >= self._settings.holds_waiting_max:
+            raise LedgerUnavailable("Too many calls are waiting for the ledger; nothing was reserved.")
+        self._holds += 1
+        waiting = self._of(hold.org_id)
+        (waiting.extensions if hold.extends else waiting.wishes).append(hold)
+
+    def _of(self, org_id: UUID) -> _Waiting:
+        waiting = self._waiting.get(org_id)
+        if waiting is None:
+            waiting = self._waiting[org_id] = _Waiting()
+            self._turns.append(org_id)
+            self._something.set()
+        return waiting
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            while not self._turns:
+                self._something.clear()
+                await self._something.wait()
+            await self._post(self._take())
+
+    def _take(self) -> Batch:
+        org_id = self._turns.popleft()
+        waiting = self._waiting[org_id]
+        room = self._settings.batch_max
+        batch = Batch(org_id, _first(waiting.settlements, room), [], [])
+        batch.extensions = _first(waiting.extensions, room - len(batch))
+        batch.wishes = _first(waiting.wishes, room - len(batch))
+        self._holds -= len(batch.extensions) + len(batch.wishes)
+        if waiting:
+            self._turns.append(org_id)
+        else:
+            del self._waiting[org_id]
+        batch.drop_given_up(asyncio.get_running_loop().time())
+        return batch
+
+    async def _post(self, batch: Batch) -> None:
+        """Until every item has its answer. Only endings can make it last longer than a hold's deadline."""
+        pause_s = self._settings.retry_first_s
+        while len(batch):
+            try:
+                answers = await self._send(batch)
+            except Exception as error:  # noqa: BLE001 — whatever it is, every item gets its answer.
+                if not is_passing(error):
+                    await self._part(batch, error)
+                    return
+                _log.warning("ledger.batch_retried", error=repr(error), items=len(batch), pause_s=pause_s)
+                self._drop_connection()
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, self._settings.retry_most_s)
+                self._expire(batch)
+            else:
+                self._deliver(batch, answers)
+                return
+
+    async def _send(self, batch: Batch) -> asyncpg.Record:
+        connection = await self._connected()
+        if self._statement is None:
+            self._statement = await connection.prepare(_SQL.post_batch)
+        for hold in batch.extensions:
+            hold.sent = True
+        for hold in batch.wishes:
+            hold.sent = True
+        began = asyncio.get_running_loop().time()
+        answers = await self._statement.fetchrow(
+            batch.org_id,
+            self._instance_id(),
+            self._settings.receivable_max_ucr,
+            [item.row for item in batch.settlements],
+            [hold.row for hold in batch.extensions],
+            [hold.row for hold in batch.wishes],
+        )
+        assert answers is not None
+        duration_s = asyncio.get_running_loop().time() - began
+        self._metrics.batch_committed(_kind(batch), items=len(batch), duration_s=duration_s)
+        return answers
+
+    async def _part(self, batch: Batch, error: Exception) -> None:
+        """Some item is wrong in itself: find it by halving, so that it stops no other."""
+        if not is_data(error):
+            self._drop_connection()  # A stale statement, a changed schema: a new session may do better.
+        if len(batch) > 1:
+            for half in batch.halves():
+                await self._post(half)
+        elif batch.settlements:
+            await self._part_ending(batch.settlements[0], batch, error)
+        else:
+            hold = (batch.extensions or batch.wishes)[0]
+            _log.error("ledger.hold_refused", id=str(hold.id), error=repr(error))
+            _fail(
+                hold,
+                InvalidRequest("This call cannot be recorded; nothing was reserved.")
+                if is_data(error)
+                else LedgerUnavailable("The ledger cannot work; nothing was reserved."),
+            )
+
+    async def _part_ending(self, item: Unsettled, batch: Batch, error: Exception) -> None:
+        try:
+            done = await self._settler.refused(item, error, await self._connected())
+        except Exception as second:  # noqa: BLE001 — a settlement ends here, or is tried again.
+            # Tried again later, and meanwhile it holds up nobody.
+            _log.error("ledger.ending_stuck", id=str(item.id), error=repr(error), then=repr(second))
+            self._drop_connection()
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._settings.retry_most_s, self.put_ending, batch.org_id, item)
+        else:
+            if not done:
+                self.put_ending(batch.org_id, item)
+
+    def _deliver(self, batch: Batch, answers: asyncpg.Record) -> None:
+        for holds, rows in ((batch.extensions, answers["extensions"]), (batch.wishes, answers["wishes"])):
+            if not holds:
+                continue
+            for hold, row in zip(holds, rows, strict=True):
+                if not hold.answer.done():
+                    hold.answer.set_result(HoldAnswer(*row))
+        if batch.settlements:
+            self._settler.posted(batch.org_id, batch.settlements, answers["settlements"])
+
+    def _expire(self, batch: Batch) -> None:
+        """While the database does not answer: nobody waits beyond his time."""
+        now = asyncio.get_running_loop().time()
+        batch.drop_given_up(now)
+        for waiting in self._waiting.values():
+            for hold in waiting.holds():
+                _still_wanted(hold, now)
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None:
+            self._connection = await self._connect()
+        return self._connection
+
+    def _drop_connection(self) -> None:
+        connection, self._connection, self._statement = self._connection, None, None
+        if connection is not None:
+            connection.terminate()
+
+
+def _first(queue: deque[_Item], most: int) -> list[_Item]:
+    return [queue.popleft() for _ in range(min(most, len(queue)))]
+
+
+def _still_wanted(hold: Hold, now: float) -> bool:
+    if not hold.given_up and hold.deadline <= now:
+        _fail(hold, LedgerUnavailable("The ledger does not answer; nothing was reserved."))
+    return not hold.given_up
+
+
+def _fail(hold: Hold, error: Exception) -> None:
+    hold.given_up = True
+    if not hold.answer.done():
+        hold.answer.set_exception(error)
+
+
+def _kind(batch: Batch) -> str:
+    kinds = [
+        name
+        for name, items in (("settle", batch.settlements), ("extend", batch.extensions), ("reserve", batch.wishes))
+        if items
+    ]
+    return kinds[0] if len(kinds) == 1 else "mixed"

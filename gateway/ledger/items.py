@@ -1,0 +1,149 @@
+"""What waits for a batch: holds (reservations and extensions), which somebody awaits, and endings."""
+
+import asyncio
+from enum import IntEnum
+from uuid import UUID
+
+from gateway.ledger.calls import Ending, Wish
+
+Row = tuple[object, ...]
+"""An item as Postgres takes it, in the order of its composite type (see migrations 0005 and 0007)."""
+
+
+class HoldAnswer:
+    """One item's answer; `status` is one of those listed in migration 0005."""
+
+    __slots__ = ("available_ucr", "balance_ucr", "held_ucr", "status")
+
+    def __init__(self, status: str, held_ucr: int, available_ucr: int, balance_ucr: int) -> None:
+        self.status = status
+        self.held_ucr = held_ucr
+        self.available_ucr = available_ucr
+        self.balance_ucr = balance_ucr
+
+
+class Hold:
+    """A reservation, or an extension of one, on its way."""
+
+    __slots__ = ("account_id", "answer", "deadline", "extends", "given_up", "id", "org_id", "row", "sent", "ucr")
+
+    def __init__(
+        self,
+        *,
+        id: UUID,
+        org_id: UUID,
+        account_id: UUID,
+        extends: bool,
+        ucr: int,
+        row: Row,
+        answer: asyncio.Future[HoldAnswer],
+        deadline: float,
+    ) -> None:
+        self.id = id
+        self.org_id = org_id
+        self.account_id = account_id
+        self.extends = extends
+        self.ucr = ucr
+        self.row = row
+        self.answer = answer
+        self.deadline = deadline
+        """By the loop's clock; after it nobody waits any more."""
+        self.sent = False
+        """It may have reached the database: from now on its outcome can be unknown."""
+        self.given_up = False
+        """Nobody waits for it: it is not to be sent again."""
+
+
+def wish_row(wish: Wish) -> Row:
+    """In the order of `wish_item`."""
+    return (
+        wish.id,
+        wish.account_id,
+        wish.amount_ucr,
+        wish.learned_ucr,
+        wish.prompt_ucr,
+        wish.key_id,
+        wish.user_id,
+        wish.model,
+        wish.pins.decode(),
+    )
+
+
+class Stage(IntEnum):
+    """How much of an ending is posted. Each failure on its data alone moves it one on, so that it always ends."""
+
+    WHOLE = 0
+    STRIPPED = 1
+    """Money alone; the payload is in quarantine."""
+    RECOVERED = 2
+    """Not even that: ended like a call whose process died."""
+
+
+class Unsettled:
+    """An ending on its way into the ledger."""
+
+    __slots__ = ("ending", "row", "stage")
+
+    def __init__(self, ending: Ending) -> None:
+        self.ending = ending
+        self.row = ending_row(ending)
+        self.stage = Stage.WHOLE
+
+    @property
+    def id(self) -> UUID:
+        return self.ending.id
+
+
+def ending_row(ending: Ending) -> Row:
+    """In the order of `settlement_item`."""
+    return (
+        ending.id,
+        ending.account_id,
+        ending.end,
+        ending.delivered,
+        ending.cost_ucr,
+        str(ending.numerator),
+        ending.lines.decode(errors="replace"),
+        ending.waive_above_held,
+        ending.key_id,
+        ending.user_id,
+        ending.model,
+        ending.upstream,
+        ending.upstream_model,
+        ending.provider_request_id,
+        ending.streamed,
+        ending.status,
+        ending.finish_reason,
+        ending.prompt_tokens,
+        ending.cached_tokens,
+        ending.cache_write_tokens,
+        ending.output_tokens,
+        ending.reasoning_tokens,
+        ending.started_at_ms,
+        ending.first_event_ms,
+        ending.duration_ms,
+    )
+
+
+def stripped_row(ending: Ending) -> Row:
+    """The same money, and nothing that could be wrong with the rest."""
+    cost_ucr = ending.cost_ucr
+    return (
+        ending.id,
+        ending.account_id,
+        ending.end,
+        ending.delivered,
+        cost_ucr,
+        str(cost_ucr * 1_000_000),
+        f'[["stripped", {cost_ucr}, 1000000]]',
+        ending.waive_above_held,
+        ending.key_id,
+        ending.user_id,
+        *("",) * 4,
+        ending.streamed,
+        0,
+        "",
+        *(0,) * 6,
+        None,
+        0,
+    )

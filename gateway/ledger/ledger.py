@@ -1,0 +1,257 @@
+"""The one door to money: reserve, extend, settle, grant, balance. Everything else in this room works behind it."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Self
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from gateway.ledger.accounts import (
+    Balance,
+    Direction,
+    Executor,
+    OrderBy,
+    Transaction,
+    open_account,
+    read_balance,
+    read_transactions,
+    set_status,
+)
+from gateway.ledger.batcher import Lane
+from gateway.ledger.calls import Ending, Held, Refusal, Wish
+from gateway.ledger.grants import Grant, GrantResult, Idempotency, add_grant
+from gateway.ledger.instances import Instances
+from gateway.ledger.items import Unsettled
+from gateway.ledger.options import LedgerSettings
+from gateway.ledger.reservations import Reservations
+from gateway.ledger.settlement import Settler
+from gateway.ledger.sweeper import Sweeper
+from gateway.ledger.upkeep import Upkeep
+from gateway.ops.clock import Clock
+from gateway.ops.ids import IdSource
+from gateway.ops.metrics import Metrics
+from gateway.postgres.outage import unavailable_in_outage
+from gateway.postgres.pool import act_as_application, connect, open_pool
+
+_log = structlog.get_logger()
+
+
+class Ledger:
+    """Start it with `start`, which registers this process; end it with `stop`, which drains what was handed over."""
+
+    def __init__(
+        self,
+        *,
+        dsn: str,
+        pool: asyncpg.Pool,
+        settings: LedgerSettings,
+        clock: Clock,
+        ids: IdSource,
+        metrics: Metrics,
+        on_fenced: Callable[[], None],
+    ) -> None:
+        self._dsn = dsn
+        self._pool = pool
+        self._settings = settings
+        self._ids = ids
+        self._settler = Settler(put=self._put_ending, moved=self._credits_moved, metrics=metrics)
+        self.instances = Instances(
+            connect=partial(self._connect, "tollgate heartbeat"),
+            name=f"{socket.gethostname()}:{os.getpid()}",
+            settings=settings,
+            clock=clock,
+            ids=ids,
+            metrics=metrics,
+            on_fenced=on_fenced,
+        )
+        self._lanes = [
+            Lane(
+                connect=partial(self._connect, f"tollgate lane {number}"),
+                instance_id=lambda: self.instances.id,
+                settler=self._settler,
+                settings=settings,
+                metrics=metrics,
+            )
+            for number in range(settings.lanes)
+        ]
+        self._reservations = Reservations(
+            lane_of=self._lane_of,
+            settler=self._settler,
+            instances=self.instances,
+            settings=settings,
+            metrics=metrics,
+        )
+        self.sweeper = Sweeper(
+            pool=pool,
+            instances=self.instances,
+            known=self._is_known,
+            moved=self._credits_moved,
+            settings=settings,
+            metrics=metrics,
+        )
+        self.upkeep = Upkeep(
+            pool=pool,
+            instances=self.instances,
+            reservations=self._reservations,
+            sweeper=self.sweeper,
+            settings=settings,
+            metrics=metrics,
+        )
+
+    @classmethod
+    async def start(
+        cls,
+        dsn: str,
+        *,
+        settings: LedgerSettings,
+        clock: Clock,
+        ids: IdSource,
+        metrics: Metrics,
+        on_fenced: Callable[[], None] = lambda: None,
+    ) -> Self:
+        """Register this process and begin to work. Raises what connecting raises.
+
+        `on_fenced` is called when others had declared this process dead: cut the calls that are open.
+        """
+        pool = await open_pool(
+            dsn,
+            min_size=1,
+            max_size=4,
+            statement_timeout_s=settings.statement_timeout_s,
+            connect_timeout_s=settings.connect_timeout_s,
+            application_name="tollgate ledger",
+        )
+        ledger = cls(dsn=dsn, pool=pool, settings=settings, clock=clock, ids=ids, metrics=metrics, on_fenced=on_fenced)
+        try:
+            await ledger.instances.start()
+            if settings.sole_owner:
+                await ledger.sweeper.fence_all_others()
+                await ledger.sweeper.end_orphans()
+        except BaseException:
+            pool.terminate()
+            raise
+        for lane in ledger._lanes:
+            lane.start()
+        ledger.upkeep.start()
+        return ledger
+
+    async def stop(self, drain_s: float) -> int:
+        """Post what was handed over, within the time. Returns how many endings are left to the sweeper."""
+        left = await self._settler.drain(within_s=drain_s)
+        await self.upkeep.stop()
+        for lane in self._lanes:
+            await lane.stop()
+        await self.instances.stop()
+        self._pool.terminate()
+        if left:
+            _log.error("ledger.endings_left", count=left)
+        return left
+
+    # --- calls ------------------------------------------------------------------------------------------------------
+
+    async def reserve(self, wish: Wish) -> Held | Refusal:
+        """Hold credits, durably. Waits in the account's queue where others hold them.
+
+        Raises LedgerUnavailable (nothing was reserved, or it is released by id as soon as the database answers),
+        InvalidRequest for an id that is off the clock or data that cannot be written, NotFound for no such account.
+        Cancelled, it releases by id.
+        """
+        return await self._reservations.reserve(wish)
+
+    async def extend(self, *, id: UUID, org_id: UUID, account_id: UUID, at_least_ucr: int) -> Held | Refusal:
+        """Hold at least so much for an open call; `Held.amount_ucr` is what is held now. Raises like `reserve`."""
+        return await self._reservations.extend(id=id, org_id=org_id, account_id=account_id, at_least_ucr=at_least_ucr)
+
+    def settle(self, ending: Ending) -> None:
+        """Hand a call's end over. Never waits, never raises; it is posted as soon as the database answers."""
+        self._settler.settle(ending)
+        self._reservations.ended(ending.id)
+
+    def report_spent(self, id: UUID, spent_ucr: int) -> None:
+        """What an open call has cost so far: charged at least, if this process should die. Written with the others."""
+        call = self._reservations.open.get(id)
+        if call is not None and spent_ucr > call.spent_ucr:
+            call.spent_ucr = spent_ucr
+
+    async def settled(self, org_id: UUID, *, within_s: float = 5.0) -> bool:
+        """Wait until the organisation's endings handed over so far are posted; False when the time ran out."""
+        return await self._settler.settled(org_id, within_s=within_s)
+
+    # --- accounts ---------------------------------------------------------------------------------------------------
+
+    async def open_account(self, connection: Executor, *, org_id: UUID, account_id: UUID) -> None:
+        """In the caller's transaction, so that an organisation and its account appear together."""
+        await open_account(connection, org_id, account_id)
+
+    async def suspend(self, connection: Executor, *, org_id: UUID) -> None:
+        """From that commit on no account of it admits a call; open calls go on and are settled."""
+        await set_status(connection, org_id, "suspended")
+
+    async def resume(self, connection: Executor, *, org_id: UUID) -> None:
+        await set_status(connection, org_id, "active")
+
+    @unavailable_in_outage
+    async def grant(self, grant: Grant, *, idempotency: Idempotency | None = None) -> GrantResult:
+        """Raises InvalidRequest, NotFound or IdempotencyMismatch; then nothing changed."""
+        result = await add_grant(self._pool, grant, idempotency)
+        self._credits_moved(grant.account_id)
+        return result
+
+    @unavailable_in_outage
+    async def balance(self, org_id: UUID) -> Balance:
+        return await read_balance(self._pool, org_id)
+
+    @unavailable_in_outage
+    async def transactions(
+        self,
+        org_id: UUID,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        order_by: OrderBy = "created_at",
+        order_direction: Direction = "desc",
+        with_releases: bool = False,
+    ) -> tuple[list[Transaction], int]:
+        return await read_transactions(
+            self._pool,
+            org_id,
+            limit=limit,
+            offset=offset,
+            order_by=order_by,
+            order_direction=order_direction,
+            with_releases=with_releases,
+        )
+
+    # ----------------------------------------------------------------------------------------------------------------
+
+    def _lane_of(self, org_id: UUID) -> Lane:
+        return self._lanes[org_id.int % len(self._lanes)]
+
+    def _put_ending(self, org_id: UUID, item: Unsettled) -> None:
+        self._lane_of(org_id).put_ending(org_id, item)
+
+    def _is_known(self, id: UUID) -> bool:
+        return id in self._reservations.open or id in self._settler
+
+    def _credits_moved(self, account_id: UUID) -> None:
+        self._reservations.credits_moved(account_id)
+
+    async def _connect(self, application_name: str) -> asyncpg.Connection:
+        connection = await connect(
+            self._dsn,
+            statement_timeout_s=self._settings.statement_timeout_s,
+            connect_timeout_s=self._settings.connect_timeout_s,
+            application_name=application_name,
+        )
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                await act_as_application(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection

@@ -1,0 +1,54 @@
+"""What an operator may choose about the ledger. Every time is a setting, so that a test need not wait for it."""
+
+import msgspec
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Times in seconds, amounts in µcr."""
+
+    lanes: int = 4
+    """Connections that batches travel on; an organisation always takes the same one."""
+    batch_max: int = 200
+    """Items in one batch."""
+    statement_timeout_s: float = 5.0
+    connect_timeout_s: float = 3.0
+    retry_first_s: float = 0.05
+    retry_most_s: float = 1.0
+    """Pauses between attempts while the database does not answer: from the first, doubling to the most."""
+    hold_timeout_s: float = 5.0
+    """How long a reservation or extension waits for a database that does not answer."""
+    holds_waiting_max: int = 20_000
+    """Reservations and extensions waiting for their batch, in one lane; more are refused as unavailable."""
+    endings_waiting_max: int = 100_000
+    """Endings waiting to be posted; beyond it nothing new is reserved. An ending itself is never refused."""
+
+    queue_wait_s: float = 2.0
+    """How long a call waits for credits that others hold before it is told so."""
+    queue_max: int = 1_000
+    """Calls waiting so, for one account."""
+    queue_poll_s: float = 0.1
+    """The net under being woken: how often a waiting account is tried although nothing was heard."""
+    refusal_memory_s: float = 0.2
+    refusal_memory_accounts: int = 10_000
+
+    receivable_max_ucr: int = 100_000_000
+    """What an account may owe for costs above its reservations; the operator waives the rest."""
+
+    beat_s: float = 2.0
+    dead_after_s: float = 30.0
+    """Silence after which an instance is declared dead, and what was open there is ended."""
+    sweep_s: float = 5.0
+    sweep_rows: int = 500
+    """Reservations that one sweeping statement ends."""
+    reconcile_s: float = 30.0
+    due_s: float = 5.0
+    """How often grants are looked for that became effective or expired on accounts that nobody uses."""
+    partitions_s: float = 3600.0
+    months_ahead: int = 3
+    audit_s: float = 300.0
+    audit_accounts: int = 200
+    """Accounts checked in one statement."""
+    parked_max: int = 3
+    """Accounts that the audit may park by itself."""
+    sole_owner: bool = False
+    """The data folder's lock proves that no other process lives on this database."""

@@ -1,0 +1,161 @@
+"""Setting credits aside: what a caller waits for before anything is forwarded, and tops up while it flows."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from gateway.core.errors import InvalidRequest, LedgerUnavailable, NotFound
+from gateway.ledger.batcher import Lane
+from gateway.ledger.calls import End, Ending, Held, Refusal, RefusalReason, Wish
+from gateway.ledger.instances import Instances
+from gateway.ledger.items import Hold, HoldAnswer, Row, wish_row
+from gateway.ledger.options import LedgerSettings
+from gateway.ledger.queue import FairQueue
+from gateway.ledger.refusals import RefusalMemory
+from gateway.ledger.settlement import Settler
+from gateway.ops.metrics import Metrics
+
+_WHATEVER_THE_AMOUNT: Final = frozenset({"receivable", "suspended", "parked"})
+_NOBODY_WAITS: Final = HoldAnswer("busy", 0, 0, 0)
+
+
+class OpenCall:
+    """A reservation of this process, from its answer until its ending is handed over."""
+
+    __slots__ = ("account_id", "org_id", "spent_ucr", "written_ucr")
+
+    def __init__(self, org_id: UUID, account_id: UUID) -> None:
+        self.org_id = org_id
+        self.account_id = account_id
+        self.spent_ucr = 0
+        self.written_ucr = 0
+        """The watermark that the database has."""
+
+
+class Reservations:
+    def __init__(
+        self,
+        *,
+        lane_of: Callable[[UUID], Lane],
+        settler: Settler,
+        instances: Instances,
+        settings: LedgerSettings,
+        metrics: Metrics,
+    ) -> None:
+        self._lane_of = lane_of
+        self._settler = settler
+        self._instances = instances
+        self._settings = settings
+        self._metrics = metrics
+        self.open: dict[UUID, OpenCall] = {}
+        self._refusals = RefusalMemory(
+            memory_s=settings.refusal_memory_s, accounts_max=settings.refusal_memory_accounts
+        )
+        self._queue = FairQueue(
+            wait_s=settings.queue_wait_s,
+            poll_s=settings.queue_poll_s,
+            waiting_max=settings.queue_max,
+            changed=metrics.waiting_for_credits.set,
+        )
+
+    def credits_moved(self, account_id: UUID) -> None:
+        """A settlement or a credit of this process: what was refused may fit now."""
+        self._refusals.forget(account_id)
+        self._queue.wake(account_id)
+
+    async def reserve(self, wish: Wish) -> Held | Refusal:
+        if len(self._settler) >= self._settings.endings_waiting_max:
+            raise LedgerUnavailable("Too many calls wait to be settled; nothing was reserved.")
+        account_id = wish.account_id
+        now = asyncio.get_running_loop().time()
+        answer = self._refusals.recall(account_id, wish.amount_ucr, now)
+        if answer is None:
+            row = wish_row(wish)
+
+            async def attempt() -> HoldAnswer:
+                return await self._hold(wish.id, wish.org_id, account_id, extends=False, row=row, ucr=wish.amount_ucr)
+
+            answer = self._queue.line(account_id)
+            if answer is None:
+                answer = await attempt()
+            if answer.status == "busy":
+                answer = await self._queue.wait(account_id, answer, attempt, extends=None)
+            if answer.status == "insufficient":
+                self._refusals.remember(account_id, wish.amount_ucr, answer, asyncio.get_running_loop().time())
+            elif answer.status in _WHATEVER_THE_AMOUNT:
+                self._refusals.remember(account_id, 0, answer, asyncio.get_running_loop().time())
+        if answer.status not in ("ok", "exists"):
+            return self._refusal(wish.org_id, account_id, answer)
+        self.open[wish.id] = OpenCall(wish.org_id, account_id)
+        self._metrics.open_reservations.set(len(self.open))
+        return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
+
+    async def extend(self, *, id: UUID, org_id: UUID, account_id: UUID, at_least_ucr: int) -> Held | Refusal:
+        row = (id, account_id, at_least_ucr)
+
+        async def attempt() -> HoldAnswer:
+            return await self._hold(id, org_id, account_id, extends=True, row=row, ucr=at_least_ucr)
+
+        answer = await attempt()
+        if answer.status == "busy":
+            answer = await self._queue.wait(account_id, answer, attempt, extends=id)
+        if answer.status in ("ok", "exists"):
+            return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
+        return self._refusal(org_id, account_id, answer)
+
+    def ended(self, id: UUID) -> None:
+        if self.open.pop(id, None) is not None:
+            self._metrics.open_reservations.set(len(self.open))
+
+    async def _hold(self, id: UUID, org_id: UUID, account_id: UUID, *, extends: bool, row: Row, ucr: int) -> HoldAnswer:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.hold_timeout_s
+        while True:
+            instance_id = self._instances.id
+            hold = Hold(
+                id=id,
+                org_id=org_id,
+                account_id=account_id,
+                extends=extends,
+                ucr=ucr,
+                row=row,
+                answer=loop.create_future(),
+                deadline=deadline,
+            )
+            self._lane_of(org_id).put_hold(hold)
+            try:
+                answer = await hold.answer
+            except BaseException:
+                # Also a cancellation: whether it was held may be unknown, and the release by id is right either way.
+                hold.given_up = True
+                if hold.sent and not extends:
+                    self._settler.settle(_release(id, org_id, account_id))
+                raise
+            if answer.status != "fenced":
+                return answer
+            if extends:
+                return HoldAnswer("ended", 0, 0, 0)
+            await self._instances.renewed(instance_id, until=deadline)
+
+    def _refusal(self, org_id: UUID, account_id: UUID, answer: HoldAnswer) -> Refusal:
+        status = answer.status
+        if status == "off_clock":
+            raise InvalidRequest(
+                "The call's id is more than five minutes off the ledger's clock; nothing was reserved."
+            )
+        if status == "no_account":
+            raise NotFound("There is no such account; nothing was reserved.")
+        self._metrics.refused(status, org=str(org_id))
+        return Refusal(
+            reason=RefusalReason(status),
+            available_ucr=answer.available_ucr,
+            balance_ucr=answer.balance_ucr,
+            retry_after_s=min(60, 1 + self._queue.length(account_id) // 100),
+        )
+
+
+def _release(id: UUID, org_id: UUID, account_id: UUID) -> Ending:
+    return Ending(
+        id=id, org_id=org_id, account_id=account_id, end=End.CANCELLED, delivered=False, cost_ucr=0, numerator=0
+    )

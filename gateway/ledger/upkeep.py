@@ -1,0 +1,63 @@
+"""What the ledger does by itself, again and again: beat, write watermarks, sweep, reconcile, post what is due."""
+
+import asyncpg
+
+from gateway.ledger.instances import Instances
+from gateway.ledger.options import LedgerSettings
+from gateway.ledger.reservations import Reservations
+from gateway.ledger.sweeper import Sweeper
+from gateway.ledger.watermarks import write_watermarks
+from gateway.ops.metrics import Metrics
+from gateway.ops.periodic import Periodic
+from gateway.postgres.queries import load
+
+_ACCOUNTS = load("accounts")
+_LEDGER = load("ledger")
+_DUE_MAX = 500
+
+
+class Upkeep:
+    """Owns the periodic tasks. The heartbeat stands alone, on a connection of its own."""
+
+    def __init__(
+        self,
+        *,
+        pool: asyncpg.Pool,
+        instances: Instances,
+        reservations: Reservations,
+        sweeper: Sweeper,
+        settings: LedgerSettings,
+        metrics: Metrics,
+    ) -> None:
+        self._pool = pool
+        self._reservations = reservations
+        self._settings = settings
+        self._tasks = [
+            Periodic("ledger.beat", instances.beat, every_s=settings.beat_s, metrics=metrics, jitter=0, at_once=True),
+            Periodic("ledger.watermarks", self.write_watermarks, every_s=settings.beat_s, metrics=metrics),
+            Periodic("ledger.sweep", sweeper.sweep, every_s=settings.sweep_s, metrics=metrics),
+            Periodic("ledger.reconcile", sweeper.reconcile, every_s=settings.reconcile_s, metrics=metrics),
+            Periodic("ledger.due", self.post_due, every_s=settings.due_s, metrics=metrics),
+            Periodic("ledger.partitions", self.make_partitions, every_s=settings.partitions_s, metrics=metrics),
+        ]
+
+    def start(self) -> None:
+        for task in self._tasks:
+            task.start()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            await task.stop()
+
+    async def write_watermarks(self) -> None:
+        await write_watermarks(self._pool, self._reservations)
+
+    async def post_due(self) -> None:
+        """Grants that became effective or expired on accounts that nobody looks at."""
+        for org_id, account_id in await self._pool.fetch(_ACCOUNTS.due, _DUE_MAX):
+            await self._pool.execute(_ACCOUNTS.bring_up_to_date, org_id, account_id)
+            self._reservations.credits_moved(account_id)
+
+    async def make_partitions(self) -> None:
+        await self._pool.execute(_LEDGER.make_months, self._settings.months_ahead)
+        await self._pool.execute(_LEDGER.forget_idempotency_keys)

@@ -1,0 +1,277 @@
+-- The tables of the ledger. What moves money is in 0003_ledger_batches.sql and after; invariants are numbered in
+-- gateway/ledger/README.md. org_id leads every key, so that the schema shards by organisation.
+
+-- Money: whole microcredits below 2^53, so that every JSON reader holds them exactly. Signs exist only in the ledger.
+CREATE DOMAIN ucr AS bigint CONSTRAINT ucr_within_bounds CHECK (VALUE >= 0 AND VALUE < 9007199254740992);
+
+
+-- The role the application works under, so that not even a bug of ours can change a ledger row. Roles belong to the
+-- whole cluster: another database may have made it before, or may be making it at this moment.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app') THEN
+        BEGIN
+            CREATE ROLE tollgate_app NOLOGIN;
+        EXCEPTION
+            WHEN duplicate_object OR unique_violation THEN NULL;
+            WHEN insufficient_privilege THEN
+                RAISE WARNING 'cannot create the role tollgate_app: only triggers protect the ledger from changes';
+        END;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app')
+        AND NOT pg_has_role(current_user, 'tollgate_app', 'MEMBER') THEN
+        BEGIN
+            EXECUTE format('GRANT tollgate_app TO %I', current_user);
+        EXCEPTION
+            WHEN insufficient_privilege OR unique_violation OR internal_error THEN
+                RAISE WARNING 'cannot become tollgate_app: only triggers protect the ledger from changes';
+        END;
+    END IF;
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app') THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO tollgate_app', current_schema());
+        EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO tollgate_app',
+                       current_schema());
+        EXECUTE format('ALTER DEFAULT PRIVILEGES IN SCHEMA %I GRANT USAGE, SELECT ON SEQUENCES TO tollgate_app',
+                       current_schema());
+    END IF;
+END
+$$;
+
+
+-- --- accounts and grants ------------------------------------------------------------------------------------------
+
+CREATE TABLE account (
+    org_id               uuid        NOT NULL,
+    account_id           uuid        NOT NULL,
+    kind                 text        NOT NULL DEFAULT 'pool'
+        CONSTRAINT account_kind_known CHECK (kind IN ('pool', 'user', 'restricted')),
+    restriction          jsonb,
+    status               text        NOT NULL DEFAULT 'active'
+        CONSTRAINT account_status_known CHECK (status IN ('active', 'suspended', 'closed')),
+    -- Set by the audit, beside the status: resuming an organisation must not declare its books sound.
+    parked_at            timestamptz,
+    blocks_on_receivable boolean     NOT NULL DEFAULT true,
+    balance_ucr          ucr         NOT NULL DEFAULT 0,
+    held_ucr             ucr         NOT NULL DEFAULT 0,
+    open_count           integer     NOT NULL DEFAULT 0 CONSTRAINT account_open_count_not_negative CHECK (open_count >= 0),
+    receivable_ucr       ucr         NOT NULL DEFAULT 0,
+    -- Part of the balance: what is left of expired grants, because open reservations still protect it.
+    expired_ucr          ucr         NOT NULL DEFAULT 0,
+    version              bigint      NOT NULL DEFAULT 0,
+    granted_ucr          bigint      NOT NULL DEFAULT 0 CONSTRAINT account_granted_not_negative CHECK (granted_ucr >= 0),
+    used_ucr             bigint      NOT NULL DEFAULT 0 CONSTRAINT account_used_not_negative CHECK (used_ucr >= 0),
+    -- When the next grant of the account becomes effective or expires; NULL: none ahead.
+    next_change_at       timestamptz,
+    created_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org_id, account_id),
+    CONSTRAINT account_never_overspent CHECK (held_ucr <= balance_ucr),
+    CONSTRAINT account_expired_within_held CHECK (expired_ucr <= held_ucr)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
+
+-- The indexed column changes with grants only, never in a batch of calls: those updates stay HOT.
+CREATE INDEX account_next_change ON account (next_change_at) WHERE next_change_at IS NOT NULL;
+
+
+CREATE TABLE credit_grant (
+    org_id           uuid        NOT NULL,
+    id               uuid        NOT NULL,
+    account_id       uuid        NOT NULL,
+    kind             text        NOT NULL
+        CONSTRAINT grant_kind_known CHECK (kind IN ('subscription', 'prepaid', 'quota', 'credit_line', 'bonus', 'refund',
+                                                    'transfer_in', 'adjustment')),
+    category         text        NOT NULL CONSTRAINT grant_category_known CHECK (category IN ('promo', 'paid')),
+    priority         smallint    NOT NULL DEFAULT 50 CONSTRAINT grant_priority_not_negative CHECK (priority >= 0),
+    amount_ucr       ucr         NOT NULL,
+    remaining_ucr    ucr         NOT NULL,
+    effective_at     timestamptz NOT NULL,
+    expires_at       timestamptz,
+    -- Set when the grant entered the balance; NULL while it lies in the future.
+    activated_at     timestamptz,
+    -- Set when its expiry was posted; what remains then is protected by reservations older than expires_at.
+    expired_at       timestamptz,
+    transaction_type text,
+    reason           text,
+    description      text,
+    actor            text,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Something left to burn or still to come. It changes twice in a grant's life, so the index on it costs no HOT update.
+    live             boolean     GENERATED ALWAYS AS (remaining_ucr > 0 OR activated_at IS NULL) STORED,
+    PRIMARY KEY (org_id, id),
+    FOREIGN KEY (org_id, account_id) REFERENCES account (org_id, account_id),
+    CONSTRAINT grant_remaining_within_amount CHECK (remaining_ucr <= amount_ucr),
+    CONSTRAINT grant_future_has_nothing_to_burn CHECK (activated_at IS NOT NULL OR remaining_ucr = 0),
+    CONSTRAINT grant_expires_after_it_begins CHECK (expires_at > effective_at)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
+
+CREATE INDEX credit_grant_live ON credit_grant (org_id, account_id) WHERE live;
+
+
+-- --- instances and open reservations ------------------------------------------------------------------------------
+
+CREATE TABLE gateway_instance (
+    id         uuid        PRIMARY KEY,
+    name       text        NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    beat_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50);
+
+-- A row of its own, so that heart beats never meet the share locks of reserving.
+CREATE TABLE fence (
+    instance_id uuid        PRIMARY KEY REFERENCES gateway_instance (id) ON DELETE CASCADE,
+    fenced_at   timestamptz
+) WITH (fillfactor = 50);
+
+
+CREATE TABLE reservation (
+    org_id     uuid        NOT NULL,
+    id         uuid        NOT NULL,
+    account_id uuid        NOT NULL,
+    owner_kind text        NOT NULL CONSTRAINT reservation_owner_known CHECK (owner_kind IN ('instance', 'api', 'job')),
+    owner_id   uuid        NOT NULL,
+    amount_ucr ucr         NOT NULL,
+    prompt_ucr ucr         NOT NULL,
+    spent_ucr  ucr         NOT NULL DEFAULT 0,
+    forwarded  boolean     NOT NULL,
+    key_id     uuid,
+    user_id    uuid,
+    model      text        NOT NULL,
+    pins       json        NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (org_id, id)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+        autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
+
+
+-- --- the ledger ---------------------------------------------------------------------------------------------------
+
+CREATE TABLE ledger (
+    org_id              uuid        NOT NULL,
+    id                  uuid        NOT NULL,
+    account_id          uuid        NOT NULL,
+    version             bigint      NOT NULL,
+    kind                text        NOT NULL,
+    contra              text        NOT NULL,
+    amount_ucr          bigint      NOT NULL,
+    balance_after_ucr   ucr         NOT NULL,
+    transaction_type    text,
+    reason              text,
+    ref_id              uuid,
+    actor               text,
+    note                text,
+    created_at          timestamptz NOT NULL,
+    -- How a call ended and what it used; NULL where the row is not the end of a call.
+    ended               text,
+    user_id             uuid,
+    key_id              uuid,
+    model               text,
+    upstream            text,
+    upstream_model      text,
+    provider_request_id text,
+    streamed            boolean,
+    status              smallint,
+    finish_reason       text,
+    prompt_tokens       bigint,
+    cached_tokens       bigint,
+    cache_write_tokens  bigint,
+    output_tokens       bigint,
+    reasoning_tokens    bigint,
+    lines               jsonb,
+    numerator           numeric,
+    cost_ucr            ucr,
+    charged_ucr         ucr,
+    overage_ucr         ucr,
+    waived_ucr          ucr,
+    held_ucr            ucr,
+    burned_grants       uuid[],
+    burned_ucr          bigint[],
+    started_at          timestamptz,
+    first_event_ms      bigint,
+    duration_ms         bigint,
+    tags                jsonb,
+    PRIMARY KEY (org_id, id),
+    CONSTRAINT ledger_kind_has_its_contra CHECK (
+        CASE kind
+            WHEN 'CHARGE'       THEN contra = 'revenue'      AND amount_ucr <= 0
+            WHEN 'RELEASE'      THEN contra = 'revenue'      AND amount_ucr = 0
+            WHEN 'LATE_CHARGE'  THEN contra = 'revenue'      AND amount_ucr <= 0
+            WHEN 'REFUND'       THEN contra = 'revenue'      AND amount_ucr >= 0
+            WHEN 'GRANT'        THEN contra = 'grant_source' AND amount_ucr >= 0
+            WHEN 'ADJUSTMENT'   THEN contra = 'grant_source'
+            WHEN 'VOID'         THEN contra = 'grant_source' AND amount_ucr <= 0
+            WHEN 'EXPIRY'       THEN contra = 'breakage'     AND amount_ucr <= 0
+            WHEN 'TRANSFER_OUT' THEN contra = 'transfer'     AND amount_ucr <= 0
+            WHEN 'TRANSFER_IN'  THEN contra = 'transfer'     AND amount_ucr >= 0
+            WHEN 'REPAYMENT'    THEN contra = 'receivable'   AND amount_ucr <= 0
+            ELSE false
+        END),
+    CONSTRAINT ledger_ending_known CHECK (
+        ended IN ('ok', 'error', 'cancelled', 'cut_off', 'estimated', 'recovered')),
+    CONSTRAINT ledger_cost_is_all_accounted_for CHECK (charged_ucr + overage_ucr + waived_ucr = cost_ucr),
+    -- A late row carries the whole call's usage and only the difference in cost.
+    CONSTRAINT ledger_cost_is_the_sum_rounded_up CHECK (
+        kind IN ('LATE_CHARGE', 'REFUND') OR cost_ucr = ceil(numerator / 1000000)),
+    CONSTRAINT ledger_charge_is_what_left CHECK (
+        charged_ucr = CASE kind WHEN 'REFUND' THEN amount_ucr ELSE -amount_ucr END)
+) PARTITION BY RANGE (id);
+
+CREATE INDEX ledger_history ON ledger (org_id, account_id, version);
+CREATE INDEX ledger_provider_request ON ledger (org_id, provider_request_id) WHERE provider_request_id <> '';
+
+CREATE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'the ledger is append-only: % on % refused', TG_OP, TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END
+$$;
+
+-- A trigger, never a rule: a rule would answer "0 rows" and hide the attempt. Row triggers are inherited by partitions,
+-- triggers on TRUNCATE are not: each partition gets its own when it is made.
+CREATE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE ON ledger FOR EACH ROW EXECUTE FUNCTION refuse_ledger_change();
+CREATE TRIGGER ledger_no_truncate BEFORE TRUNCATE ON ledger FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change();
+
+CREATE TABLE ledger_rest PARTITION OF ledger DEFAULT;
+CREATE TRIGGER ledger_no_truncate BEFORE TRUNCATE ON ledger_rest FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change();
+
+-- The months that have a partition. An ending older than the first attached one goes to quarantine, not into the rest.
+CREATE TABLE ledger_month (
+    first_day   date        PRIMARY KEY CONSTRAINT ledger_month_begins_a_month CHECK (extract(day FROM first_day) = 1),
+    first_id    uuid        NOT NULL,
+    end_id      uuid        NOT NULL,
+    made_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    detached_at timestamptz
+);
+
+
+-- --- beside the ledger --------------------------------------------------------------------------------------------
+
+-- The answer to a change, stored with its effect: the same key gives the same answer for 24 hours.
+CREATE TABLE idempotency_key (
+    org_id       uuid        NOT NULL,
+    key          text        NOT NULL,
+    request_hash bytea       NOT NULL,
+    answer       jsonb,
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org_id, key)
+);
+
+-- What could not be written as it was, kept for a person to look at.
+CREATE TABLE quarantine (
+    org_id     uuid        NOT NULL,
+    id         uuid        NOT NULL,
+    payload    bytea       NOT NULL,
+    error      text        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org_id, id)
+);
+
+-- Up to where an account's books were found sound.
+CREATE TABLE audit_checkpoint (
+    org_id         uuid        NOT NULL,
+    account_id     uuid        NOT NULL,
+    version        bigint      NOT NULL,
+    balance_ucr    bigint      NOT NULL,
+    receivable_ucr bigint      NOT NULL,
+    checked_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org_id, account_id)
+);

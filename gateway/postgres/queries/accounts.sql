@@ -1,0 +1,66 @@
+-- name: open_account
+INSERT INTO account (org_id, account_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
+-- name: set_status
+UPDATE account
+   SET status = $2
+ WHERE org_id = $1
+   AND account_id = ANY (ARRAY(SELECT a.account_id FROM account a
+                                WHERE a.org_id = $1 AND a.status IN ('active', 'suspended')
+                                ORDER BY a.account_id
+                                  FOR NO KEY UPDATE));
+
+-- name: due_of_org
+SELECT account_id FROM account WHERE org_id = $1 AND next_change_at <= clock_timestamp() ORDER BY account_id;
+
+-- name: due
+SELECT org_id, account_id FROM account WHERE next_change_at <= clock_timestamp() ORDER BY next_change_at LIMIT $1;
+
+-- name: bring_up_to_date
+SELECT bring_account_up_to_date($1, $2);
+
+-- name: balance
+SELECT coalesce(sum(balance_ucr), 0)::bigint            AS balance_ucr,
+       coalesce(sum(held_ucr), 0)::bigint               AS held_ucr,
+       coalesce(sum(balance_ucr - held_ucr), 0)::bigint AS available_ucr,
+       coalesce(sum(receivable_ucr), 0)::bigint         AS receivable_ucr,
+       coalesce(sum(open_count), 0)::bigint             AS open_count,
+       coalesce(sum(granted_ucr), 0)::bigint            AS granted_ucr,
+       coalesce(sum(used_ucr), 0)::bigint               AS used_ucr
+  FROM account
+ WHERE org_id = $1;
+
+-- name: count_transactions
+SELECT count(*) FROM ledger WHERE org_id = $1 AND ($2 OR kind <> 'RELEASE');
+
+-- name: transactions_oldest_first
+SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, balance_after_ucr, ref_id, created_at, ended,
+       key_id, user_id, model, cost_ucr, overage_ucr, waived_ucr
+  FROM ledger
+ WHERE org_id = $1 AND ($4 OR kind <> 'RELEASE')
+ ORDER BY created_at, version, id
+ LIMIT $2 OFFSET $3;
+
+-- name: transactions_newest_first
+SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, balance_after_ucr, ref_id, created_at, ended,
+       key_id, user_id, model, cost_ucr, overage_ucr, waived_ucr
+  FROM ledger
+ WHERE org_id = $1 AND ($4 OR kind <> 'RELEASE')
+ ORDER BY created_at DESC, version DESC, id DESC
+ LIMIT $2 OFFSET $3;
+
+-- name: transactions_smallest_first
+SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, balance_after_ucr, ref_id, created_at, ended,
+       key_id, user_id, model, cost_ucr, overage_ucr, waived_ucr
+  FROM ledger
+ WHERE org_id = $1 AND ($4 OR kind <> 'RELEASE')
+ ORDER BY amount_ucr, id
+ LIMIT $2 OFFSET $3;
+
+-- name: transactions_largest_first
+SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, balance_after_ucr, ref_id, created_at, ended,
+       key_id, user_id, model, cost_ucr, overage_ucr, waived_ucr
+  FROM ledger
+ WHERE org_id = $1 AND ($4 OR kind <> 'RELEASE')
+ ORDER BY amount_ucr DESC, id DESC
+ LIMIT $2 OFFSET $3;

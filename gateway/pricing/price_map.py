@@ -1,0 +1,188 @@
+"""The one reader of litellm's price map: JSON inside its package, read as data; litellm itself is never imported.
+
+The map is in USD per token and its numbers are decimal literals; they stay exact until they become integers, which
+are rounded up.
+"""
+
+import importlib.util
+import re
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from functools import cache, partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway.core.pricing import PRICE_UCR_MAX, Prices, Tier
+from gateway.core.units import UCR_PER_CREDIT, UNITS_PER_PRICE
+
+MAP_FILE: Final = "model_prices_and_context_window_backup.json"
+TEXT_MODES: Final = frozenset({"chat", "responses", "completion"})
+SERVICE_TIERS: Final = ("priority", "flex")
+"""Service tiers with prices of their own that a request may ask for."""
+
+_INPUT: Final = "input_cost_per_token"
+_CACHED: Final = "cache_read_input_token_cost"
+_CACHE_WRITE: Final = "cache_creation_input_token_cost"
+_OUTPUT: Final = "output_cost_per_token"
+_REASONING: Final = "output_cost_per_reasoning_token"
+_KINDS: Final = (_INPUT, _CACHED, _CACHE_WRITE, _OUTPUT, _REASONING)
+_ABOVE: Final = re.compile(rf"{_INPUT}_above_(\d+)k_tokens(.*)")
+_NUMBER: Final = (Decimal, int)
+_NO_TIERS: Final[Mapping[str, Prices]] = {}
+
+_MAP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ENTRY: Final = msgspec.json.Decoder(dict[str, object], float_hook=Decimal)
+
+Entry = Mapping[str, object]
+
+
+class PriceMapMissing(Exception):
+    """The litellm package, or the price map inside it, is not installed."""
+
+
+class PriceInvalid(ValueError):
+    """No price: negative, not a number, or in credits more than a price may be."""
+
+
+class _ListedTier(msgspec.Struct, omit_defaults=True):
+    """One of `tiered_pricing`, which some entries have in place of names that end in `_above_…k_tokens`."""
+
+    range: tuple[Decimal, Decimal]
+    input_cost_per_token: Decimal | None = None
+    cache_read_input_token_cost: Decimal | None = None
+    output_cost_per_token: Decimal | None = None
+    output_cost_per_reasoning_token: Decimal | None = None
+
+
+class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """What one model costs and what bounds it."""
+
+    provider: str
+    model: str
+    """Its name there."""
+    prices: Prices
+    service_tiers: Mapping[str, Prices] = {}
+    """Prices of the service tiers that have their own."""
+    mode: str = "chat"
+    context_tokens: int | None = None
+    """The longest prompt it takes, where that is known."""
+    output_tokens_max: int | None = None
+    reasoning: bool = False
+    """It may think without showing it: output is billed that nobody sees."""
+    vision: bool = False
+
+    def prices_at(self, service_tier: str | None) -> Prices:
+        """The prices of the service tier that was asked for or answered."""
+        return self.service_tiers.get(service_tier or "", self.prices)
+
+
+def read_price_map(*, credits_per_usd: Decimal, path: Path | None = None) -> dict[str, ModelPrice]:
+    """Every text model that has an input and an output price, by its name in the map. What is not a price as we know
+    them leaves its model out: not priced, not served."""
+    entries = _MAP.decode((path or find_price_map()).read_bytes())
+    ucr = cache(partial(ucr_per_million, credits_per_usd=credits_per_usd))  # few prices are unlike all others
+    prices = {}
+    for name, raw in entries.items():
+        try:
+            found = _read_entry(name, _ENTRY.decode(raw), ucr)
+        except (msgspec.ValidationError, ValueError):
+            continue
+        if found is not None:
+            prices[name] = found
+    return prices
+
+
+def find_price_map() -> Path:
+    """Where the map lies. Raises PriceMapMissing."""
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or spec.origin is None or not (path := Path(spec.origin).with_name(MAP_FILE)).is_file():
+        raise PriceMapMissing(f"{MAP_FILE} was not found: is litellm installed?")
+    return path
+
+
+def ucr_per_million(usd_per_token: Decimal, credits_per_usd: Decimal) -> int:
+    """USD per token → µcr per 1,000,000 tokens, rounded up. Raises PriceInvalid."""
+    if not usd_per_token.is_finite() or usd_per_token < 0:
+        raise PriceInvalid("a price must be a number from 0")
+    (usd, usd_parts), (credits, credits_parts) = usd_per_token.as_integer_ratio(), credits_per_usd.as_integer_ratio()
+    ucr = -(-usd * credits * UCR_PER_CREDIT * UNITS_PER_PRICE // (usd_parts * credits_parts))
+    if ucr > PRICE_UCR_MAX:
+        raise PriceInvalid(f"{usd_per_token} USD per token is more than {PRICE_UCR_MAX} µcr per million tokens")
+    return ucr
+
+
+def _read_entry(name: str, entry: Entry, ucr: Callable[[Decimal], int]) -> ModelPrice | None:
+    mode, provider = entry.get("mode"), entry.get("litellm_provider")
+    if not isinstance(mode, str) or mode not in TEXT_MODES or not isinstance(provider, str):
+        return None
+    prices = _read_prices(entry, "", ucr)
+    if prices is None:
+        return None
+    by_service = {
+        tier: found
+        for tier in SERVICE_TIERS
+        if f"{_INPUT}_{tier}" in entry and (found := _read_prices(entry, f"_{tier}", ucr)) is not None
+    }
+    return ModelPrice(
+        provider=provider,
+        model=name.removeprefix(f"{provider}/"),
+        prices=prices,
+        service_tiers=by_service or _NO_TIERS,
+        mode=mode,
+        context_tokens=_tokens(entry, "max_input_tokens") or _tokens(entry, "max_tokens"),
+        output_tokens_max=_tokens(entry, "max_output_tokens"),
+        reasoning=entry.get("supports_reasoning") is True,
+        vision=entry.get("supports_vision") is True,
+    )
+
+
+def _read_prices(entry: Entry, service: str, ucr: Callable[[Decimal], int]) -> Prices | None:
+    """The tiers of one service ("" for the standard one); None without an input or an output price."""
+    tiers: list[Tier] = []
+    for above_tokens, fields, ending in _tiers(entry, service):
+        prices = {
+            kind: ucr(Decimal(value))
+            for kind in _KINDS
+            if isinstance(value := fields.get(kind + ending), _NUMBER)
+        }
+        tier = _tier(above_tokens, prices, tiers[-1] if tiers else None)
+        if tier is None:
+            return None
+        tiers.append(tier)
+    return Prices(tuple(tiers))
+
+
+def _tiers(entry: Entry, service: str) -> Iterator[tuple[int, Entry, str]]:
+    """Each length tier in order: from how many tokens, and where its prices stand under which ending."""
+    listed = entry.get("tiered_pricing")
+    if isinstance(listed, list) and not service:
+        for each in msgspec.convert(listed, list[_ListedTier]):
+            yield int(each.range[0]), msgspec.to_builtins(each, builtin_types=(Decimal,)), ""
+        return
+    yield 0, entry, service
+    above = [key for key in entry if "_above_" in key]
+    for thousands in sorted(int(match[1]) for key in above if (match := _ABOVE.fullmatch(key)) and match[2] == service):
+        yield thousands * 1_000, entry, f"_above_{thousands}k_tokens{service}"
+
+
+def _tier(above_tokens: int, ucr: Mapping[str, int], below: Tier | None) -> Tier | None:
+    """Where a tier has no price for cached or written tokens, they are plain input; input and output are as below."""
+    if below is None and not (_INPUT in ucr and _OUTPUT in ucr):
+        return None
+    input_ucr = ucr[_INPUT] if below is None else ucr.get(_INPUT, below.input_ucr)
+    output_ucr = ucr[_OUTPUT] if below is None else ucr.get(_OUTPUT, below.output_ucr)
+    return Tier(
+        above_tokens=above_tokens,
+        input_ucr=input_ucr,
+        cached_ucr=ucr.get(_CACHED, input_ucr),
+        cache_write_ucr=ucr.get(_CACHE_WRITE, input_ucr),
+        # A few models bill reasoning at another price; until it has a line of its own, the dearer one holds.
+        output_ucr=max(output_ucr, ucr.get(_REASONING, 0)),
+    )
+
+
+def _tokens(entry: Entry, name: str) -> int | None:
+    value = entry.get(name)
+    return int(value) if isinstance(value, _NUMBER) and value > 0 else None

@@ -1,0 +1,127 @@
+"""Which models are served, by whom, at which price: alias → targets in the order in which they are tried."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from gateway.core.errors import InvalidRequest, ModelNotFound
+from gateway.core.pricing import Prices
+from gateway.pricing.book import PriceBook
+from gateway.upstream.registry import Upstream
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One upstream and the name by which it knows the model, with the terms pinned at reserve."""
+
+    upstream: Upstream
+    model: str
+    prices: Prices
+    context_tokens: int | None = None
+    output_tokens_max: int | None = None
+    hides_reasoning: bool = False
+    """The model may bill reasoning tokens that are not in the stream."""
+
+
+class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as callers see it."""
+
+    name: str
+    targets: tuple[Target, ...]
+    """Never empty."""
+    owned_by: str
+    created: int = 0
+    """Unix seconds; 0 where unknown."""
+
+    @property
+    def prices(self) -> Prices:
+        return self.targets[0].prices
+
+    @property
+    def context_tokens(self) -> int | None:
+        return self.targets[0].context_tokens
+
+    @property
+    def output_tokens_max(self) -> int | None:
+        return self.targets[0].output_tokens_max
+
+
+class Catalogue:
+    """All models of this gateway. `unpriced` are configured without a price: never served, named when refused."""
+
+    def __init__(self, entries: Iterable[CatalogueEntry], unpriced: Mapping[str, str]) -> None:
+        self._entries = {entry.name: entry for entry in entries}
+        self._unpriced = dict(unpriced)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def models(self) -> Iterable[CatalogueEntry]:
+        """Sorted by name."""
+        return sorted(self._entries.values(), key=lambda entry: entry.name)
+
+    def route(self, model: str) -> CatalogueEntry:
+        """Raises ModelNotFound, or InvalidRequest for a configured model that has no price."""
+        entry = self._entries.get(model)
+        if entry is not None:
+            return entry
+        if model in self._unpriced:
+            raise InvalidRequest(
+                f"The model `{model}` has no price ({self._unpriced[model]}), so it cannot be charged for; "
+                "nothing was reserved or sent.",
+                param="model",
+                code="model_not_priced",
+            )
+        raise ModelNotFound(model)
+
+
+class Served(msgspec.Struct, frozen=True):
+    """An upstream and the models it serves under their own names; None: every chat model that has a price."""
+
+    upstream: Upstream
+    models: tuple[str, ...] | None = None
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """A name of the operator's, and where it leads: pairs of upstream name and model, in order."""
+
+    name: str
+    targets: tuple[tuple[str, str], ...]
+
+
+def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: PriceBook) -> Catalogue:
+    """A model that several upstreams serve has them all as targets, in the order of the configuration.
+
+    A target without a price is left out; a model of which no target has one is refused by name when it is asked for.
+    """
+    wanted: dict[str, list[tuple[Upstream, str]]] = {}
+    for one in served:
+        names = one.models
+        if names is None:
+            names = tuple(price.model for price in book.chat_models(one.upstream.provider))
+        for name in names:
+            wanted.setdefault(name, []).append((one.upstream, name))
+    by_name = {one.upstream.name: one.upstream for one in served}
+    for alias in aliases:
+        wanted[alias.name] = [(by_name[upstream], model) for upstream, model in alias.targets]
+    entries, unpriced = [], {}
+    for name, places in wanted.items():
+        targets = tuple(target for place in places if (target := _target(*place, book)) is not None)
+        if targets:
+            entries.append(CatalogueEntry(name=name, targets=targets, owned_by=targets[0].upstream.provider))
+        else:
+            unpriced[name] = ", ".join(f"{upstream.provider}/{model}" for upstream, model in places)
+    return Catalogue(entries, unpriced)
+
+
+def _target(upstream: Upstream, model: str, book: PriceBook) -> Target | None:
+    price = book.find(upstream.provider, model)
+    if price is None:
+        return None
+    return Target(
+        upstream=upstream,
+        model=model,
+        prices=price.prices,
+        context_tokens=price.context_tokens,
+        output_tokens_max=price.output_tokens_max,
+        hides_reasoning=price.reasoning,
+    )

@@ -1,0 +1,113 @@
+"""The credits held for one call: grown while it runs, ended exactly once, whatever way the call takes out."""
+
+import msgspec
+
+from gateway.core.pricing import charge
+from gateway.core.reservation import Size
+from gateway.core.usage import Usage
+from gateway.ledger.calls import End, Ending, Held
+from gateway.ledger.ledger import Ledger
+from gateway.ops.clock import Clock
+from gateway.relay.call import Call
+from gateway.relay.catalogue import Target
+
+_NOTHING_USED = Usage()
+
+
+class Reservation:
+    """What a call holds. The first `charge` or `release` ends it; later ones are ignored, since an end is final."""
+
+    __slots__ = ("_call", "_clock", "_ledger", "available_ucr", "ended", "held_ucr", "learned", "size")
+
+    def __init__(self, ledger: Ledger, clock: Clock, call: Call, size: Size, held: Held) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._call = call
+        self.size = size
+        self.ended = False
+        self.available_ucr = held.available_ucr
+        self.held_ucr = call.held_ucr = held.amount_ucr
+        self.learned = held.amount_ucr < size.amount_ucr
+        """The learned estimate is held rather than the hard bound, because the account has plenty."""
+        call.send_limit = size.send_limit
+
+    async def hold_at_least(self, *, needed_ucr: int, wanted_ucr: int) -> bool:
+        """Grows it to `wanted_ucr`, or at least to `needed_ucr`. False: neither fits and nothing changed."""
+        call = self._call
+        for amount_ucr in sorted({max(needed_ucr, wanted_ucr), needed_ucr}, reverse=True):
+            answer = await self._ledger.extend(
+                id=call.id, org_id=call.caller.org_id, account_id=call.caller.account_id, at_least_ucr=amount_ucr
+            )
+            if isinstance(answer, Held):
+                self.held_ucr = call.held_ucr = answer.amount_ucr
+                self.available_ucr = answer.available_ucr
+                return True
+        return False
+
+    def spent(self, spent_ucr: int) -> None:
+        """The watermark: the least that a sweeper charges if this process dies."""
+        self._ledger.report_spent(self._call.id, spent_ucr)
+
+    def charge(
+        self, end: End, usage: Usage, target: Target, *, provider_id: str = "", waive_above_held: bool = False
+    ) -> None:
+        """Ends with the price of what was used."""
+        self._end(end, usage, target, provider_id=provider_id, waive_above_held=waive_above_held, delivered=True)
+
+    def release(self, end: End, target: Target | None = None) -> None:
+        """Ends with nothing charged, because nothing that is billed was delivered."""
+        self._end(end, _NOTHING_USED, target, provider_id="", waive_above_held=False, delivered=False)
+
+    def _end(
+        self,
+        end: End,
+        usage: Usage,
+        target: Target | None,
+        *,
+        provider_id: str,
+        waive_above_held: bool,
+        delivered: bool,
+    ) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        call = self._call
+        cost = charge(target.prices, usage) if target is not None and delivered else None
+        call.end = end
+        call.charged_ucr = cost.cost_ucr if cost else 0
+        if waive_above_held:
+            call.charged_ucr = min(call.charged_ucr, self.held_ucr)
+        call.usage = usage
+        call.provider_id = provider_id
+        now = self._clock.monotonic()
+        first = call.first_event_at
+        self._ledger.settle(
+            Ending(
+                id=call.id,
+                org_id=call.caller.org_id,
+                account_id=call.caller.account_id,
+                end=end,
+                delivered=delivered,
+                cost_ucr=cost.cost_ucr if cost else 0,
+                numerator=cost.numerator if cost else 0,
+                lines=msgspec.json.encode(cost.lines) if cost else b"[]",
+                waive_above_held=waive_above_held,
+                key_id=call.caller.key_id,
+                user_id=call.caller.user_id,
+                model=call.request.model,
+                upstream=target.upstream.name if target else "",
+                upstream_model=target.model if target else "",
+                provider_request_id=provider_id,
+                streamed=call.request.stream,
+                status=call.status,
+                finish_reason=call.finish_reason,
+                prompt_tokens=usage.prompt_tokens,
+                cached_tokens=usage.cached_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+                output_tokens=usage.output_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                started_at_ms=call.started_unix_ms,
+                first_event_ms=int((first - call.started_at) * 1000) if first is not None else None,
+                duration_ms=int((now - call.started_at) * 1000),
+            )
+        )

@@ -1,0 +1,247 @@
+"""A streamed answer on its way through: it meters the bytes as they pass, grows the reservation, cuts off."""
+
+import asyncio
+import sys
+from typing import Final
+
+from gateway.core.errors import InsufficientCredits, UpstreamBroken, UpstreamFailed
+from gateway.core.meter import Seen
+from gateway.core.pricing import affordable_output_tokens, most
+from gateway.core.reservation import Mode, Quote, Terms
+from gateway.core.sse import SseEvent
+from gateway.core.usage import Usage
+from gateway.ledger.calls import End
+from gateway.relay.call import Call
+from gateway.relay.catalogue import Target
+from gateway.relay.reservation import Reservation
+from gateway.upstream.failover import Opened, parse
+
+AFTER_DONE_S: Final = 1.0
+"""How long an upstream may take to end its body after `[DONE]` before the connection is given up."""
+
+LIMIT_SLACK: Final = 4
+"""Our count of tokens may be off by this factor before an upstream is taken to ignore the limit it was sent."""
+
+
+class StreamTurn:
+    """One turn of a streamed chat, from its commit point on. `close` it on every way out."""
+
+    def __init__(
+        self,
+        call: Call,
+        reservation: Reservation,
+        target: Target,
+        opened: Opened,
+        *,
+        quote: Quote,
+        terms: Terms,
+        strip_usage_chunk: bool,
+        first_slice_tokens: int,
+        drain_s: float,
+    ) -> None:
+        assert opened.parser is not None
+        assert opened.meter is not None
+        self.call = call
+        self.target = target
+        self.reservation = reservation
+        self.status = opened.answer.status
+        self.upstream_headers = opened.answer.headers
+        self._opened = opened
+        self._answer = opened.answer
+        self._parser = opened.parser
+        self.meter = opened.meter
+        self._strip = strip_usage_chunk
+        self._timeouts = target.upstream.timeouts
+        self._slice = first_slice_tokens * quote.choices
+        self._drain_s = drain_s
+        self._terms = terms
+        self._prompt_tokens = terms.prompt_expected
+        self._output_max = terms.want_tokens * quote.choices
+        self._covered_tokens = self._tokens_covered()
+        self._watermark_tokens = 0
+        self._tail_done = False
+        self._task = asyncio.current_task()
+        self._drain_timer: asyncio.TimerHandle | None = None
+        call.on_gone = self._client_gone
+
+    def __aiter__(self) -> "StreamTurn":
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next bytes for the caller. After UpstreamFailed or InsufficientCredits only `close` is left."""
+        held_back = self._opened.held_back
+        if held_back:
+            self._opened.held_back = []
+            piece = await self._relay_held_back(held_back)
+            if piece:
+                return piece
+        while True:
+            if self._opened.ended:
+                self._end_of_answer()
+                raise StopAsyncIteration
+            chunk = await self._read()
+            piece = await self._pass(chunk) if chunk else self._pass_tail()
+            if piece:
+                return piece
+
+    async def _read(self) -> bytes:
+        if self.meter.done:
+            try:
+                return await self._answer.read(AFTER_DONE_S)
+            except UpstreamFailed:
+                self._answer.abort()  # the answer was whole; only the connection is lost
+                return b""
+        return await self._answer.read(self._timeouts.idle_s)
+
+    async def _relay_held_back(self, held_back: list[tuple[SseEvent, Seen]]) -> bytes:
+        out = [event.raw for event, seen in held_back if not (seen.usage_only and self._strip)]
+        if self.meter.estimated_output_tokens > self._covered_tokens:
+            await self._grow()
+        self._after_events()
+        return b"".join(out)
+
+    async def _pass(self, chunk: bytes) -> bytes:
+        """Meters a chunk and returns what of it may be relayed now: whole events, their bytes untouched."""
+        parser, meter = self._parser, self.meter
+        untouched = not parser.tail
+        out: list[bytes] = []
+        for event in parse(parser, chunk, self.target.upstream):
+            seen = meter.observe(event)
+            if seen.usage_only and self._strip:
+                untouched = False
+                continue
+            if meter.estimated_output_tokens > self._covered_tokens:
+                await self._grow()
+            out.append(event.raw)
+        self._after_events()
+        return chunk if untouched and not parser.tail else b"".join(out)
+
+    def _pass_tail(self) -> bytes:
+        """The upstream has ended. Some leave out the empty line after their last event, and every SDK takes it."""
+        self._opened.ended = True
+        tail = self._parser.tail
+        if tail:
+            for event in self._parser.feed(b"\n\n"):
+                self.meter.observe(event)
+            self._after_events()
+        return tail if self.meter.finished else b""
+
+    def _after_events(self) -> None:
+        meter = self.meter
+        if meter.done or meter.error is not None:
+            # Ended before the caller sees the last bytes, so that a balance he reads next includes this call.
+            self._settle_complete()
+        elif meter.estimated_output_tokens != self._watermark_tokens:
+            self._watermark_tokens = meter.estimated_output_tokens
+            self.reservation.spent(most(self.target.prices, self._prompt_tokens, self._watermark_tokens))
+
+    # --- credits while it flows -------------------------------------------------------------------------------------
+
+    def _tokens_covered(self) -> int:
+        """How many output tokens may pass before the reservation must grow."""
+        if self.reservation.size.mode is Mode.PROGRESSIVE:
+            return affordable_output_tokens(self.target.prices, self._terms.prompt_bound, self.reservation.held_ucr)
+        # The upstream is bound by a limit that is paid for; our own count, being an estimate, must not end it early.
+        paid = max(self._output_max, self.reservation.size.send_limit or 0)
+        return min(paid * LIMIT_SLACK + LIMIT_SLACK, sys.maxsize)
+
+    async def _grow(self) -> None:
+        """Holds enough for what has come and a slice more, or cuts the stream off."""
+        prices, prompt = self.target.prices, self._terms.prompt_bound
+        so_far = self.meter.estimated_output_tokens
+        wanted = so_far + self._slice
+        if wanted < self._output_max or so_far > self._output_max:
+            wanted_ucr = most(prices, prompt, wanted)
+        else:
+            wanted_ucr = most(prices, prompt, self._output_max)
+        needed_ucr = most(prices, prompt, so_far)
+        if self.call.gone:
+            return  # draining: the charge is settled at the end, nothing more is delivered
+        if not await self.reservation.hold_at_least(needed_ucr=needed_ucr, wanted_ucr=wanted_ucr):
+            self._cut_off(needed_ucr)
+        self._covered_tokens = max(affordable_output_tokens(prices, prompt, self.reservation.held_ucr), so_far)
+
+    def _cut_off(self, needed_ucr: int) -> None:
+        self._answer.abort()
+        self.reservation.charge(
+            End.CUT_OFF,
+            self._usage(),
+            self.target,
+            provider_id=self.meter.provider_id,
+            waive_above_held=True,
+        )
+        raise InsufficientCredits(
+            "The organisation's credits ran out while the answer was streaming; it ends here. "
+            "What was delivered is charged, nothing more.",
+            available_ucr=self.reservation.available_ucr,
+            required_ucr=needed_ucr,
+        )
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def _usage(self) -> Usage:
+        usage = self.meter.final_usage(self._prompt_tokens)
+        if usage.estimated and usage.output_tokens > self._output_max:
+            # More than the limit it was sent cannot have been billed; our estimate ran high.
+            usage = Usage(
+                prompt_tokens=usage.prompt_tokens,
+                output_tokens=self._output_max,
+                reasoning_tokens=usage.reasoning_tokens,
+                estimated=True,
+            )
+        return usage
+
+    def _settle_complete(self) -> None:
+        meter = self.meter
+        self.call.finish_reason = meter.finish_reason
+        usage = self._usage()
+        end = End.ESTIMATED if usage.estimated else End.OK
+        if meter.error is not None and meter.usage is None and not meter.visible_output:
+            self.reservation.release(End.ERROR, self.target)
+        else:
+            self.reservation.charge(end, usage, self.target, provider_id=meter.provider_id)
+
+    def _end_of_answer(self) -> None:
+        self._answer.release()
+        if self.reservation.ended:
+            return
+        if not self.meter.finished:
+            raise UpstreamBroken(
+                "The provider closed the stream before its end; what was delivered is charged.",
+                upstream=self.target.upstream.name,
+            )
+        self._settle_complete()
+
+    def close(self) -> None:
+        """Ends the call if it has not ended: the caller left, the upstream failed, or the process is stopping."""
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        self.call.on_gone = None
+        if self.reservation.ended:
+            if not self._opened.ended:
+                self._answer.abort()
+            return
+        self._answer.abort()
+        self.call.finish_reason = self.meter.finish_reason
+        self.reservation.charge(
+            End.CANCELLED if self.call.gone else End.ERROR,
+            self._usage(),
+            self.target,
+            provider_id=self.meter.provider_id,
+        )
+
+    # --- the caller leaves ------------------------------------------------------------------------------------------
+
+    def _client_gone(self) -> None:
+        """Stop, unless the provider bills in full anyway: then read on for its usage, and send nothing more."""
+        assert self._task is not None
+        if self.reservation.ended or not self._drains():
+            self._task.cancel()
+        else:
+            self._drain_timer = asyncio.get_running_loop().call_later(self._drain_s, self._task.cancel)
+
+    def _drains(self) -> bool:
+        if self._drain_s <= 0:
+            return False
+        hidden_so_far = self.target.hides_reasoning and not self.meter.visible_output
+        return self.target.upstream.on_disconnect == "drain" or hidden_so_far

