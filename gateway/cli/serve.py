@@ -51,7 +51,7 @@ async def _serve(settings: Settings, data_dir: Path, demo: Demo | None) -> None:
     async with AsyncExitStack() as stack:
         process_log = LineWriter(sys.stderr.buffer, on_drop=lambda: None)
         stack.callback(process_log.stop)
-        configure(process_log)
+        configure(process_log, level=settings.log_level)
         # Whatever was started last stops first; children go down after the gateway has settled.
         dsn, sole_owner = await _database(settings, data_dir, stack)
         applied = await bring_up_to_date(dsn)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 from uuid import UUID
 
 import asyncpg
@@ -38,11 +38,11 @@ class Org(msgspec.Struct, frozen=True, kw_only=True):
 class Books(Protocol):
     """The ledger's side of an org, in the same transaction. Brought in from above: rooms of one floor are strangers."""
 
-    async def open_account(self, connection: PoolConnectionProxy, *, org_id: UUID, account_id: UUID) -> None: ...
+    async def open_account(self, connection: PoolConnectionProxy, org_id: UUID, account_id: UUID, /) -> None: ...
 
-    async def suspend(self, connection: PoolConnectionProxy, *, org_id: UUID) -> None: ...
-
-    async def resume(self, connection: PoolConnectionProxy, *, org_id: UUID) -> None: ...
+    async def set_status(
+        self, connection: PoolConnectionProxy, org_id: UUID, status: Literal["active", "suspended"], /
+    ) -> None: ...
 
 
 class Orgs:
@@ -61,7 +61,7 @@ class Orgs:
             row = await connection.fetchrow(_SQL.insert_org, org_id, name)
             assert row is not None
             org = _org(row)
-            await self._books.open_account(connection, org_id=org.org_id, account_id=org.account_id)
+            await self._books.open_account(connection, org.org_id, org.account_id)
         return org
 
     @unavailable_in_outage
@@ -109,10 +109,7 @@ class Orgs:
             row = await connection.fetchrow(_SQL.set_org_status, org_id, status)
             if row is None:
                 raise _no_org(org_id)
-            if status is OrgStatus.SUSPENDED:
-                await self._books.suspend(connection, org_id=org_id)
-            else:
-                await self._books.resume(connection, org_id=org_id)
+            await self._books.set_status(connection, org_id, status.value)
         return _org(row)
 
 

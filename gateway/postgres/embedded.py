@@ -77,9 +77,9 @@ class EmbeddedPostgres:
         start_timeout_s: float = 120.0,
         stop_timeout_s: float = 60.0,
     ) -> None:
-        self._folder = folder.absolute()
-        self._cluster = self._folder / "cluster"
-        self._log_path = self._folder / "postgres.log"
+        self.folder = folder.absolute()
+        self._cluster = self.folder / "cluster"
+        self._log_path = self.folder / "postgres.log"
         self._server = Postmaster(self._cluster)
         self._settings = _SETTINGS | (_DURABLE if durable else _FORGETFUL)
         self._durable = durable
@@ -88,7 +88,7 @@ class EmbeddedPostgres:
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._account = _server_account()
-        self._socket_folder = _socket_folder(self._folder)
+        self._socket_folder = _socket_folder(self.folder)
         self._users_lock: int | None = None
         self.adopted = False
         """True when the server was found running."""
@@ -118,8 +118,8 @@ class EmbeddedPostgres:
 
     def start_blocking(self) -> str:
         self._make_folder()
-        with _locked(self._folder / "start.lock"):
-            self._users_lock = _lock(self._folder / "users.lock", fcntl.LOCK_SH)
+        with _locked(self.folder / "start.lock"):
+            self._users_lock = _lock(self.folder / "users.lock", fcntl.LOCK_SH)
             try:
                 self._have_running()
             except BaseException:
@@ -130,15 +130,15 @@ class EmbeddedPostgres:
     def stop_blocking(self) -> None:
         if self._users_lock is None:
             return
-        with _locked(self._folder / "start.lock"):
+        with _locked(self.folder / "start.lock"):
             self._leave()
             try:
-                last = _lock(self._folder / "users.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
+                last = _lock(self.folder / "users.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
             try:
                 self._server.stop(timeout_s=self._stop_timeout_s)
-                if self._socket_folder.parent != self._folder:
+                if self._socket_folder.parent != self.folder:
                     with contextlib.suppress(OSError):
                         self._socket_folder.rmdir()
             finally:
@@ -150,10 +150,10 @@ class EmbeddedPostgres:
             self._users_lock = None
 
     def _make_folder(self) -> None:
-        for missing in reversed([folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]):
+        for missing in reversed([folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]):
             missing.mkdir(exist_ok=True)
             missing.chmod(0o755)  # Whatever the umask: what must stay private below is private by itself.
-        barrier = closed_to_others(self._folder)
+        barrier = closed_to_others(self.folder)
         if self._account is not None and barrier is not None:
             raise EmbeddedPostgresError(
                 f"PostgreSQL does not run as root; it would run as `nobody`, who may not enter {barrier}. "
@@ -171,10 +171,10 @@ class EmbeddedPostgres:
             self.adopted = True
             return
         if status is not Status.GONE:
-            raise EmbeddedPostgresError(f"the PostgreSQL of {self._folder} neither answers nor ends")
-        binaries = copy_of_wheel(find_binaries(self._environ, major=self._made_by()), self._folder)
+            raise EmbeddedPostgresError(f"the PostgreSQL of {self.folder} neither answers nor ends")
+        binaries = copy_of_wheel(find_binaries(self._environ, major=self._made_by()), self.folder)
         if not self._cluster.exists():
-            self._progress(f"making a PostgreSQL {binaries.major} database in {self._folder}")
+            self._progress(f"making a PostgreSQL {binaries.major} database in {self.folder}")
             self._initialise(binaries)
         self._progress(f"starting PostgreSQL {binaries.major}")
         self._start(binaries)

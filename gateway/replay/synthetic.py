@@ -38,8 +38,8 @@ class Token(msgspec.Struct, frozen=True):
     """Of a tool call: which, from 0."""
 
 
-def synthesize(request: ChatRequest, directions: Directions, *, seed: int, turn: int) -> Script:
-    """The whole answer. `turn` tells repetitions of one request apart, in their ids only."""
+def synthesize(request: ChatRequest, directions: Directions, *, seed: int) -> Script:
+    """The whole answer; it depends on nothing else."""
     seed = directions.seed if directions.seed is not None else seed
     choices: list[list[Token]] = []
     finishes: list[str] = []
@@ -52,7 +52,7 @@ def synthesize(request: ChatRequest, directions: Directions, *, seed: int, turn:
         finish = "tool_calls" if any(token.kind == "call" for token in tokens) else "stop"
         choices.append(tokens[:room])
         finishes.append("length" if room < len(tokens) else finish)
-    number = number_from(seed, request.fingerprint, turn)
+    number = number_from(seed, request.fingerprint)
     answer = _Answer(request, directions, choices, finishes, hidden_tokens=hidden * request.n, number=number)
     return answer.stream() if request.stream else answer.whole()
 

@@ -12,9 +12,11 @@ import asyncio
 import contextlib
 import json
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Self
 
 
@@ -59,6 +61,21 @@ class Call:
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
+
+
+LOCALHOST_PEM: Final = Path(__file__).parent / "localhost.pem"
+
+
+def server_tls() -> ssl.SSLContext:
+    """For `HostileUpstream(tls=…)`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(LOCALHOST_PEM)
+    return context
+
+
+def client_tls() -> ssl.SSLContext:
+    """Trusts what `server_tls` shows."""
+    return ssl.create_default_context(cafile=str(LOCALHOST_PEM))
 
 
 # --- bytes ------------------------------------------------------------------------------------------------------------
@@ -129,6 +146,14 @@ async def well_behaved(call: Call) -> bool:
 async def well_behaved_stream(call: Call) -> bool:
     """A correct chunked stream, on a connection that stays open."""
     await call.send(STREAM)
+    return True
+
+
+async def goes_on_when_told(call: Call) -> bool:
+    """A correct stream: an event at once, the rest as soon as `go_on` is set."""
+    await call.send(STREAM_HEAD + piece(event("Hello")))
+    await call.go_on.wait()
+    await call.send(piece(event("", finish="stop")) + piece(b"data: [DONE]\n\n") + LAST_CHUNK)
     return True
 
 
@@ -363,6 +388,18 @@ async def switches_protocols(call: Call) -> bool:
     return False
 
 
+async def keeps_alive_for_a_second(call: Call) -> bool:
+    """A correct answer that says how long its connection may idle: too short to be worth it."""
+    await call.send(answer(chat("hurry"), headers="keep-alive: timeout=1, max=100\r\n"))
+    return True
+
+
+async def keeps_alive_for_a_minute(call: Call) -> bool:
+    """A correct answer that says how long its connection may idle."""
+    await call.send(answer(chat("no hurry"), headers="keep-alive: timeout=60\r\n"))
+    return True
+
+
 async def redirects(call: Call) -> bool:
     """307 to another place, which would receive the credential."""
     await call.send(answer(b"", status="307 Temporary Redirect", headers="location: http://192.0.2.1/steal\r\n"))
@@ -382,9 +419,22 @@ async def sets_a_cookie(call: Call) -> bool:
 
 
 async def answers_before_reading(call: Call) -> bool:
-    """413 with the head alone read; the rest of the request is never taken. (Read by `_serve`, see there.)"""
+    """413 with the head alone read; the rest of the request is never taken, the connection stays open."""
+    call.writer.transport.pause_reading()  # type: ignore[attr-defined]
     await call.send(answer(b'{"error":{"message":"too large"}}', status="413 Content Too Large"))
-    return True
+    await call.go_on.wait()
+    return False
+
+
+async def reads_late(call: Call) -> bool:
+    """Takes the rest of the request only once `go_on` is set; says nothing. `request.body` is what was still sent."""
+    call.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await call.go_on.wait()
+    call.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    with contextlib.suppress(ConnectionError):
+        while taken := await call.reader.read(2**16):
+            call.request.body += taken
+    return False
 
 
 async def no_http(call: Call) -> bool:
@@ -429,6 +479,10 @@ BEHAVIOURS: Final[dict[str, Behaviour]] = {
 }
 
 
+HEAD_ALONE: Final = frozenset({"answers_before_reading", "reads_late"})
+"""Behaviours that begin when the request's head is there, whatever its body does."""
+
+
 @dataclass
 class HostileUpstream:
     """A server on a port of the system's choosing. `step_s` is the pace of the behaviours that trickle."""
@@ -444,12 +498,13 @@ class HostileUpstream:
     """Set whenever one of the connections is over, from whichever side."""
     speaks_first: bool = False
     """Greets whoever connects with bytes that nobody asked for (and that are no TLS)."""
+    tls: ssl.SSLContext | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -470,7 +525,7 @@ class HostileUpstream:
     def url(self, behaviour: str) -> str:
         """The base URL under which the server behaves so."""
         assert behaviour in BEHAVIOURS, behaviour
-        return f"http://127.0.0.1:{self.port}/{behaviour}/v1"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/{behaviour}/v1"
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -496,7 +551,7 @@ class HostileUpstream:
             turn += 1
             behaviour = head.split(b" ", 2)[1].split(b"/")[1].decode()
             body = b""
-            if behaviour != "answers_before_reading":
+            if behaviour not in HEAD_ALONE:
                 lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 body = await reader.readexactly(int(lengths[0].split(b":")[1]) if lengths else 0)
             request = Request(behaviour, head, body, connection, turn)

@@ -21,17 +21,15 @@ class NoBooks:
         self.asked: list[tuple[str, UUID]] = []
         self.fails = False
 
-    async def open_account(self, connection: PoolConnectionProxy, *, org_id: UUID, account_id: UUID) -> None:
+    async def open_account(self, connection: PoolConnectionProxy, org_id: UUID, account_id: UUID, /) -> None:
         assert connection.is_in_transaction()
         if self.fails:
             raise ConnectionResetError
         self.asked.append(("open", account_id))
 
-    async def suspend(self, connection: PoolConnectionProxy, *, org_id: UUID) -> None:
-        self.asked.append(("suspend", org_id))
-
-    async def resume(self, connection: PoolConnectionProxy, *, org_id: UUID) -> None:
-        self.asked.append(("resume", org_id))
+    async def set_status(self, connection: PoolConnectionProxy, org_id: UUID, status: str, /) -> None:
+        assert connection.is_in_transaction()
+        self.asked.append((status, org_id))
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ async def test_suspending_and_resuming_reach_the_books_and_may_be_repeated(orgs:
     for _ in range(2):
         assert (await orgs.suspend(org.org_id)).status is OrgStatus.SUSPENDED
     assert (await orgs.resume(org.org_id)).status is OrgStatus.ACTIVE
-    assert books.asked == [("suspend", org.org_id), ("suspend", org.org_id), ("resume", org.org_id)]
+    assert books.asked == [("suspended", org.org_id), ("suspended", org.org_id), ("active", org.org_id)]
 
 
 async def test_an_outage_is_said_to_be_one(orgs: Orgs, outage: Outage) -> None:

@@ -1,0 +1,92 @@
+"""`tollgate key`: API keys of an organisation."""
+
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.markup import escape
+
+from gateway.cli.desk import Desk, at_desk
+from gateway.cli.params import INSTANT, LINE, limit_option, offset_option
+from gateway.cli.show import of_total, table, when
+from gateway.identity.keys import ApiKey
+
+
+@click.group()
+def key() -> None:
+    """API keys: create, list, revoke. ORG is an organisation's id, or a name that only one has."""
+
+
+@key.command()
+@click.argument("org")
+@click.option("--name", type=LINE, required=True, help="What the key is for.")
+@click.option("--model", "models", type=LINE, multiple=True, help="Allow only this model; may be repeated.")
+@click.option("--expires-at", type=INSTANT, help="For example 2027-01-31 or 2027-01-31T12:00:00Z.")
+@at_desk
+async def create(desk: Desk, org: str, name: str, models: tuple[str, ...], expires_at: datetime | None) -> None:
+    """Create a key for ORG and print it, once."""
+    found = await desk.orgs.named(org)
+    made, token = await desk.keys.create(found.org_id, name=name, models=models or None, expires_at=expires_at)
+    desk.show(
+        {"key": token, **_view(made)},
+        f"Created the key [bold]{escape(name)}[/] of {escape(found.name)}. It is shown only now:",
+        "",
+        f"    {token}",
+        "",
+        f"Revoke it with: tollgate key revoke {found.org_id} {made.key_id}",
+    )
+
+
+@key.command("list")
+@click.argument("org")
+@limit_option
+@offset_option
+@at_desk
+async def list_(desk: Desk, org: str, limit: int, offset: int) -> None:
+    """List the keys of ORG, oldest first; never the keys themselves."""
+    found = await desk.orgs.named(org)
+    keys, total = await desk.keys.page(found.org_id, limit=limit, offset=offset)
+    rows = table("id", "begins with", "name", "models", "expires", "revoked", "created")
+    for each in keys:
+        rows.add_row(
+            str(each.key_id),
+            each.prefix,
+            escape(each.name),
+            "all" if each.models is None else escape(", ".join(each.models)),
+            when(each.expires_at),
+            "no" if each.revoked_at is None else when(each.revoked_at),
+            when(each.created_at),
+        )
+    desk.show(
+        {"data": [_view(each) for each in keys], "total": total, "limit": limit, "offset": offset},
+        rows,
+        of_total(len(keys), total, offset),
+    )
+
+
+@key.command()
+@click.argument("org")
+@click.argument("key_id", metavar="KEY", type=click.UUID)
+@at_desk
+async def revoke(desk: Desk, org: str, key_id: Any) -> None:
+    """Revoke KEY (its id) of ORG, for good; gateways hear of it at once."""
+    found = await desk.orgs.named(org)
+    revoked = await desk.keys.revoke(found.org_id, key_id)
+    desk.show(
+        _view(revoked),
+        f"Revoked the key [bold]{escape(revoked.name)}[/] ({revoked.prefix}…) of {escape(found.name)} "
+        f"at {when(revoked.revoked_at)}.",
+    )
+
+
+def _view(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.key_id,
+        "organization_id": key.org_id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "models": key.models,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+        "created_at": key.created_at,
+    }

@@ -1,0 +1,111 @@
+"""Requests to /api as typed values: strict, bounded, and every refusal names its field."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+
+from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.units import AmountInvalid, credits_text, ucr_from_text
+from gateway.edge.bodies import Body, BodyBudget, BodyLimits
+
+BODY_BYTES_MAX: Final = 64 * 1024
+PAGE_ROWS_MAX: Final = 200
+OFFSET_MAX: Final = 1_000_000
+
+# One line of text. Postgres refuses NUL, and the other control characters have no place in a name.
+Line = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_ROWS_MAX)]
+Offset = Annotated[int, msgspec.Meta(ge=0, le=OFFSET_MAX)]
+
+_LIMITS: Final = BodyLimits(body_bytes_max=BODY_BYTES_MAX)
+
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of a plain list."""
+
+    limit: Limit = 50
+    offset: Offset = 0
+
+
+async def read_body(request: web.Request, type: type[T]) -> T:
+    """The body as `type`. Raises InvalidRequest and what edge/bodies.py raises."""
+    body = Body(BodyBudget(_LIMITS))
+    try:
+        data = await body.read(request)
+    finally:
+        body.close()
+    try:
+        return msgspec.json.decode(data, type=type)
+    except msgspec.ValidationError as error:
+        raise _named(str(error)) from None
+    except (msgspec.DecodeError, RecursionError):
+        raise InvalidRequest("The request body must be a JSON object; nothing was changed.") from None
+
+
+def read_query(request: web.Request, type: type[T]) -> T:
+    """The query as `type`. Unknown and repeated parameters are refused. Raises InvalidRequest."""
+    query = request.query
+    if len(query) != len(set(query)):
+        twice = next(name for name in query if len(query.getall(name)) > 1)
+        raise invalid(twice, "is given more than once")
+    try:
+        return msgspec.convert(dict(query), type, strict=False)
+    except msgspec.ValidationError as error:
+        raise _named(str(error)) from None
+
+
+def path_id(request: web.Request, name: str, *, what: str) -> UUID:
+    """Raises NotFound: what is not an id names nothing."""
+    text = request.match_info[name]
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound(f"There is no {what} {text[:_NAME_CHARS_MAX]!r}.") from None
+
+
+def amount_ucr(raw: msgspec.Raw, *, field: str) -> int:
+    """A decimal string or a JSON number of credits, taken exactly → µcr above 0. Raises InvalidRequest."""
+    text = bytes(raw).decode()
+    if text.startswith('"'):
+        text = msgspec.json.decode(text, type=str)
+    elif not text.startswith(tuple("-0123456789")):
+        raise invalid(field, "must be a decimal string or a number of credits")
+    try:
+        ucr = ucr_from_text(text)
+    except AmountInvalid as error:
+        raise invalid(field, str(error)) from None
+    if ucr == 0:
+        raise invalid(field, f"must be above 0: at least {credits_text(1)} credits")
+    return ucr
+
+
+def invalid(field: str, problem: str) -> InvalidRequest:
+    """`invalid("limit", "must be …")`; the message names the field, which came from outside and may be long."""
+    name = field[:_NAME_CHARS_MAX]
+    return InvalidRequest(f"`{name}` {problem}; nothing was changed.", param=name)
+
+
+_NAME_CHARS_MAX: Final = 64
+_MESSAGE: Final = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>.*)`)?", re.DOTALL)
+_FIELD: Final = re.compile(r"Object (?P<problem>contains unknown|missing required) field `(?P<field>.*)`", re.DOTALL)
+
+
+def _named(message: str) -> InvalidRequest:
+    """msgspec's message, where a field is named at the end if at all, as ours, where it comes first."""
+    parts = _MESSAGE.fullmatch(message)
+    assert parts is not None
+    what, path = parts["what"], parts["path"] or ""
+    field = _FIELD.fullmatch(what)
+    if field is not None:
+        name = f"{path}.{field['field']}" if path else field["field"]
+        return invalid(name, "is not known here" if field["problem"] == "contains unknown" else "is required")
+    if path:
+        return invalid(path, f"is not valid: {what[0].lower()}{what[1:]}")
+    return InvalidRequest(f"The request body is not valid: {what[0].lower()}{what[1:]}; nothing was changed.")

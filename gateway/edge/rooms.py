@@ -1,0 +1,33 @@
+"""The rooms a handler may enter: typed keys under which the application carries them. Filled by app.py alone."""
+
+from typing import Final
+from uuid import UUID
+
+from aiohttp import web
+
+from gateway.identity.key_ring import KeyRing
+from gateway.identity.keys import Keys
+from gateway.identity.orgs import Orgs
+from gateway.identity.shared_key import SharedKey
+from gateway.ledger.ledger import Ledger
+from gateway.ops.clock import Clock
+from gateway.ops.ids import IdSource
+from gateway.relay.catalogue import Catalogue
+from gateway.usage.generation import Generations
+from gateway.usage.key_usage import KeyUsage
+
+CLOCK: Final = web.AppKey("clock", Clock)
+IDS: Final = web.AppKey("ids", IdSource)
+KEY_RING: Final = web.AppKey("key_ring", KeyRing)
+OPERATOR_KEY: Final = web.AppKey("operator_key", SharedKey)
+ORGS: Final = web.AppKey("orgs", Orgs)
+KEYS: Final = web.AppKey("keys", Keys)
+LEDGER: Final = web.AppKey("ledger", Ledger)
+CATALOGUE: Final = web.AppKey("catalogue", Catalogue)
+GENERATIONS: Final = web.AppKey("generations", Generations)
+KEY_USAGE: Final = web.AppKey("key_usage", KeyUsage)
+INSUFFICIENT_STATUS: Final = web.AppKey("insufficient_status", int)
+"""402, or 429 for clients that know only OpenAI's own codes."""
+
+REQUEST_ID: Final = web.RequestKey("request_id", UUID)
+"""Also the id of the reservation, of the ledger row and of the generation."""

@@ -1,0 +1,39 @@
+-- name: find_generation
+-- The call's own row, with the late correction that it may have got after a sweep.
+-- A row that the sweeper wrote knows less than one that the call's own process wrote.
+SELECT l.id, coalesce(l.model, '') AS model, coalesce(l.upstream, '') AS upstream,
+       coalesce(l.upstream_model, '') AS upstream_model, coalesce(l.provider_request_id, '') AS provider_request_id,
+       coalesce(l.streamed, false) AS streamed, coalesce(l.status, 0) AS status, l.ended,
+       coalesce(l.finish_reason, '') AS finish_reason, coalesce(l.prompt_tokens, 0) AS prompt_tokens,
+       coalesce(l.cached_tokens, 0) AS cached_tokens, coalesce(l.cache_write_tokens, 0) AS cache_write_tokens,
+       coalesce(l.output_tokens, 0) AS output_tokens, coalesce(l.reasoning_tokens, 0) AS reasoning_tokens,
+       coalesce(l.lines, '[]')::text AS lines,
+       l.charged_ucr + l.overage_ucr
+           + coalesce(CASE late.kind WHEN 'REFUND' THEN -1 ELSE 1 END * (late.charged_ucr + late.overage_ucr), 0)
+           AS used_ucr,
+       coalesce(l.started_at, l.created_at) AS started_at, l.first_event_ms, coalesce(l.duration_ms, 0) AS duration_ms,
+       l.created_at
+FROM ledger AS l
+LEFT JOIN ledger AS late ON late.org_id = l.org_id AND late.id = late_id(l.id)
+WHERE l.org_id = $1 AND l.id = $2 AND l.ended IS NOT NULL;
+
+-- name: find_generation_id
+SELECT id
+FROM ledger
+WHERE org_id = $1 AND provider_request_id = $2 AND provider_request_id <> '' AND ended IS NOT NULL
+ORDER BY id DESC
+LIMIT 1;
+
+-- name: is_open
+SELECT EXISTS (SELECT FROM reservation WHERE org_id = $1 AND id = $2);
+
+-- name: roll_up_key_days
+SELECT roll_up_key_days($1, $2, $3);
+
+-- name: key_usage
+SELECT coalesce(sum(used_ucr), 0)::bigint AS total_ucr,
+       coalesce(sum(used_ucr) FILTER (WHERE day >= $3), 0)::bigint AS day_ucr,
+       coalesce(sum(used_ucr) FILTER (WHERE day >= $4), 0)::bigint AS week_ucr,
+       coalesce(sum(used_ucr) FILTER (WHERE day >= $5), 0)::bigint AS month_ucr
+FROM key_day
+WHERE org_id = $1 AND key_id = $2;

@@ -1,0 +1,164 @@
+"""The operator's API, the account endpoints and the probes on a real socket and a real database."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import asyncpg
+import msgspec
+import pytest
+from aiohttp import web
+
+from gateway.core.pricing import Prices, Tier
+from gateway.edge import probes, rooms
+from gateway.edge.errors import answer_errors
+from gateway.edge.routes import add_metrics_route, add_routes
+from gateway.identity.key_ring import KeyRing
+from gateway.identity.keys import Keys
+from gateway.identity.orgs import Orgs
+from gateway.identity.shared_key import SharedKey
+from gateway.ledger import accounts
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.options import LedgerSettings
+from gateway.ops.clock import Clock
+from gateway.ops.ids import IdSource
+from gateway.ops.metrics import Metrics
+from gateway.postgres.readiness import database_trouble
+from gateway.relay.catalogue import Catalogue, CatalogueEntry, Target
+from gateway.upstream.registry import Upstream
+from gateway.usage.generation import Generations
+from gateway.usage.key_usage import KeyUsage
+
+OPERATOR = "the operator's key"
+SCRAPER = "the scraper's key"
+
+_LEDGER = LedgerSettings(lanes=1, statement_timeout_s=5, connect_timeout_s=2)
+_UPSTREAM = Upstream(name="openai", provider="openai", base_url="http://127.0.0.1:9/v1", api_key="sk-test")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+    @property
+    def field(self) -> str:
+        """The field that a problem names."""
+        (error,) = self.json["errors"]
+        name = error["field"]
+        assert isinstance(name, str)
+        assert name in error["message"]
+        return name
+
+
+class House:
+    """The running gateway, and its rooms to look into."""
+
+    def __init__(self, url: str, app: web.Application, session: aiohttp.ClientSession) -> None:
+        self.url = url
+        self.app = app
+        self.ledger = app[rooms.LEDGER]
+        self._session = session
+
+    async def ask(self, method: str, path: str, *, key: str | None = None, json: Any = None, **options: Any) -> Answer:
+        headers = dict(options.pop("headers", {}))
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        if json is not None:
+            options["data"] = json if isinstance(json, bytes) else msgspec.json.encode(json)
+        async with self._session.request(method, self.url + path, headers=headers, **options) as response:
+            return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, await response.read())
+
+    async def operate(self, method: str, path: str, json: Any = None, **options: Any) -> Answer:
+        return await self.ask(method, path, key=OPERATOR, json=json, **options)
+
+    async def new_org(self, name: str = "Acme", credits: str | None = None) -> UUID:
+        answer = await self.operate("POST", "/api/orgs", {"name": name})
+        assert answer.status == 201
+        id = answer.json["id"]
+        if credits is not None:
+            added = await self.operate(
+                "POST",
+                "/api/credits/add",
+                {
+                    "organization_id": id,
+                    "amount": credits,
+                    "transaction_type": "PURCHASE",
+                    "reason": "MANUAL_ADJUSTMENT",
+                },
+            )
+            assert added.status == 201
+        return UUID(id)
+
+    async def new_key(self, org_id: UUID, **wish: Any) -> str:
+        answer = await self.operate("POST", f"/api/orgs/{org_id}/keys", {"name": "web", **wish})
+        assert answer.status == 201
+        key = answer.json["key"]
+        assert isinstance(key, str)
+        return key
+
+
+@pytest.fixture
+async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
+    clock, metrics = Clock(), Metrics()
+    ids = IdSource(clock)
+    ledger = await Ledger.start(dsn, settings=_LEDGER, clock=clock, ids=ids, metrics=metrics)
+    key_ring = KeyRing(pool, dsn=dsn, clock=clock)
+    await key_ring.start()
+    app = web.Application(middlewares=[answer_errors])
+    app[rooms.CLOCK] = clock
+    app[rooms.IDS] = ids
+    app[rooms.INSUFFICIENT_STATUS] = 402
+    app[rooms.LEDGER] = ledger
+    app[rooms.KEY_RING] = key_ring
+    app[rooms.OPERATOR_KEY] = SharedKey(OPERATOR, whose="operator")
+    app[rooms.ORGS] = Orgs(pool, ids=ids, books=accounts)
+    app[rooms.KEYS] = Keys(pool, ids=ids, forget=key_ring.forget)
+    app[rooms.GENERATIONS] = Generations(pool)
+    app[rooms.KEY_USAGE] = KeyUsage(pool)
+    app[rooms.CATALOGUE] = catalogue()
+    app[probes.READINESS] = probes.Readiness(partial(database_trouble, pool, timeout_s=2), clock=clock)
+    app[probes.SCRAPE] = probes.Scrape(metrics, key=SharedKey(SCRAPER, whose="metrics"))
+    add_routes(app)
+    add_metrics_route(app)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    async with aiohttp.ClientSession() as session:
+        yield House(site.name, app, session)
+    await runner.cleanup()
+    await key_ring.stop()
+    assert await ledger.stop(5) == 0
+
+
+def catalogue() -> Catalogue:
+    plain = Prices((Tier(0, 1_250_000, 125_000, 1_250_000, 10_000_000),))
+    tiered = Prices((Tier(0, 0, 0, 0, 1), Tier(200_000, 2, 2, 2, 4)))
+    return Catalogue(
+        [
+            CatalogueEntry(
+                name=name,
+                owned_by="openai",
+                created=1_700_000_000,
+                targets=(
+                    Target(
+                        upstream=_UPSTREAM, model="m", prices=prices, context_tokens=400_000, output_tokens_max=None
+                    ),
+                ),
+            )
+            for name, prices in (("openai/gpt-5", plain), ("long", tiered))
+        ],
+        unpriced={"unpriced": "no price in the map"},
+    )
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,110 @@
+"""Nobody gets past the door without the right key, and the door tells nothing."""
+
+import asyncio
+
+import pytest
+
+from gateway.identity.keys import new_token
+from tests.edge.conftest import OPERATOR, House
+from tests.postgres.outage import Outage
+
+API = [
+    ("POST", "/api/orgs"),
+    ("GET", "/api/orgs"),
+    ("GET", "/api/orgs/x"),
+    ("POST", "/api/orgs/x/suspend"),
+    ("POST", "/api/orgs/x/resume"),
+    ("POST", "/api/orgs/x/keys"),
+    ("GET", "/api/orgs/x/keys"),
+    ("DELETE", "/api/orgs/x/keys/y"),
+    ("POST", "/api/credits/add"),
+    ("GET", "/api/credits/balance"),
+    ("GET", "/api/credits/transactions"),
+]
+ACCOUNT = ["/v1/models", "/v1/models/long", "/v1/credits", "/v1/key", "/v1/generation?id=x"]
+
+WRONG = [
+    {},
+    {"authorization": ""},
+    {"authorization": "Bearer"},
+    {"authorization": "Bearer "},
+    {"authorization": f"Basic {OPERATOR}"},
+    {"authorization": OPERATOR},
+    {"authorization": f"Bearer {OPERATOR}x"},
+    {"authorization": f"Bearer {new_token()}"},
+]
+
+
+@pytest.mark.parametrize("headers", WRONG)
+@pytest.mark.parametrize(("method", "path"), API)
+async def test_the_operators_api_is_for_the_operator(
+    house: House, method: str, path: str, headers: dict[str, str]
+) -> None:
+    answer = await house.ask(method, path, headers=headers)
+    assert (answer.status, answer.json["code"]) == (401, "invalid_api_key")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("headers", WRONG)
+@pytest.mark.parametrize("path", ACCOUNT)
+async def test_the_account_endpoints_are_for_keys(house: House, path: str, headers: dict[str, str]) -> None:
+    answer = await house.ask("GET", path, headers=headers)
+    assert answer.status == 401
+    assert (answer.json["error"]["type"], answer.json["error"]["code"]) == ("invalid_request_error", "invalid_api_key")
+
+
+async def test_an_orgs_key_does_not_open_the_operators_api(house: House) -> None:
+    key = await house.new_key(await house.new_org())
+    assert (await house.ask("GET", "/api/orgs", key=key)).status == 401
+    assert (await house.ask("GET", "/v1/key", key=OPERATOR)).status == 401
+
+
+async def test_the_scheme_is_read_in_any_case_and_the_key_in_its_own(house: House) -> None:
+    key = await house.new_key(await house.new_org())
+    for scheme in ("bearer", "BEARER"):
+        assert (await house.ask("GET", "/v1/key", headers={"authorization": f"{scheme} {key}"})).status == 200
+    assert (await house.ask("GET", "/v1/key", key=key.upper())).status == 401
+
+
+async def test_two_authorization_headers_are_refused(house: House) -> None:
+    host, port = house.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    header = f"authorization: Bearer {OPERATOR}\r\n"
+    writer.write(f"GET /api/orgs HTTP/1.1\r\nhost: x\r\n{header}{header}connection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"Several Authorization headers" in answer
+
+
+async def test_the_body_of_a_stranger_is_not_read(house: House) -> None:
+    host, port = house.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /api/orgs HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 401 ")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_an_expired_key_is_refused_with_the_reason(house: House, pool: object) -> None:
+    org = await house.new_org()
+    key = await house.new_key(org, expires_at="2100-01-01T00:00:00Z")
+    await pool.execute("UPDATE api_key SET expires_at = now()")  # type: ignore[attr-defined]
+    answer = await house.ask("GET", "/v1/key", key=key)
+    assert (answer.status, answer.json["error"]["code"]) == (401, "invalid_api_key")
+    assert "expired" in answer.json["error"]["message"]
+
+
+async def test_an_outage_is_503_for_all_and_lets_nobody_in(house: House, outage: Outage) -> None:
+    org = await house.new_org()
+    key = await house.new_key(org)
+    await outage.begin()
+    for path in ("/v1/key", "/v1/credits", "/v1/generation?id=x"):
+        answer = await house.ask("GET", path, key=key)
+        assert (answer.status, answer.json["error"]["code"]) == (503, "ledger_unavailable")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+    for path in ("/api/orgs", f"/api/orgs/{org}", f"/api/orgs/{org}/keys"):
+        answer = await house.operate("GET", path)
+        assert (answer.status, answer.json["code"]) == (503, "ledger_unavailable")
+    assert (await house.operate("POST", "/api/orgs", {"name": "Acme"})).status == 503
