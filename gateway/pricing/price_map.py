@@ -29,7 +29,6 @@ _OUTPUT: Final = "output_cost_per_token"
 _REASONING: Final = "output_cost_per_reasoning_token"
 _KINDS: Final = (_INPUT, _CACHED, _CACHE_WRITE, _OUTPUT, _REASONING)
 _ABOVE: Final = re.compile(rf"{_INPUT}_above_(\d+)k_tokens(.*)")
-_NUMBERS: Final = (Decimal, int)
 _NO_TIERS: Final[Mapping[str, Prices]] = {}
 
 _MAP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -142,7 +141,7 @@ def _read_prices(entry: Entry, service: str, ucr: Callable[[Decimal], int]) -> P
     """The tiers of one service ("" for the standard one); None without an input or an output price."""
     tiers: list[Tier] = []
     for above_tokens, fields, ending in _tiers(entry, service):
-        prices = {kind: ucr(Decimal(value)) for kind in _KINDS if type(value := fields.get(kind + ending)) in _NUMBERS}
+        prices = {kind: ucr(usd) for kind in _KINDS if (usd := _usd(fields, kind + ending)) is not None}
         tier = _tier(above_tokens, prices, tiers[-1] if tiers else None)
         if tier is None:
             return None
@@ -177,6 +176,13 @@ def _tier(above_tokens: int, ucr: Mapping[str, int], below: Tier | None) -> Tier
         # A few models bill reasoning at another price; until it has a line of its own, the dearer one holds.
         output_ucr=max(output_ucr, ucr.get(_REASONING, 0)),
     )
+
+
+def _usd(fields: Entry, name: str) -> Decimal | None:
+    value = fields.get(name)
+    if type(value) is int:
+        return Decimal(value)
+    return value if type(value) is Decimal else None
 
 
 def _tokens(entry: Entry, name: str) -> int | None:
