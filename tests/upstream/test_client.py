@@ -9,7 +9,8 @@ import pytest
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from gateway.upstream.client import UpstreamAnswer, UpstreamClient
 from gateway.upstream.registry import Timeouts, Upstream
-from tests.fakes.hostile_upstream import HostileUpstream, chat, event
+from tests.fakes.hostile_bytes import chat, event
+from tests.fakes.hostile_upstream import HostileUpstream
 from tests.upstream.calls import BODY, PATH, ask, read_all, upstream_at
 
 HASTY = Timeouts(connect_s=5, first_event_s=0.05, idle_s=0.05, total_s=20)

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.core.errors import UpstreamBroken, UpstreamUnreachable
 from gateway.upstream.client import UpstreamClient
-from tests.fakes.hostile_upstream import HostileUpstream, chat, client_tls
+from tests.fakes.hostile_bytes import chat
+from tests.fakes.hostile_upstream import HostileUpstream, client_tls
 from tests.upstream.calls import PATH, ask, upstream_at
 
 
