@@ -72,6 +72,7 @@ def run_and_exit(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
         click.echo(f"tollgate: {error}", err=True)
         code = 1
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        # Its own words: a wrong password or name in DATABASE_URL is for the operator to know.
         click.echo(f"tollgate: the database cannot be used: {str(error) or type(error).__name__}", err=True)
         code = 1
     sys.exit(code)
