@@ -11,7 +11,7 @@ _COMMANDS: Final = {
     "serve": "gateway.cli.serve:serve",
     "replay": "gateway.cli.replay:replay",
     "migrate": "gateway.cli.migrate:migrate",
-    "audit": "gateway.cli.audit:audit",
+    "check-config": "gateway.cli.check_config:check_config",
     "org": "gateway.cli.orgs:org",
     "key": "gateway.cli.keys:key",
     "credits": "gateway.cli.credits:credits",

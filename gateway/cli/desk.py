@@ -8,15 +8,15 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import asyncpg
 import click
-import msgspec
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from gateway.cli.database import CONNECT_TIMEOUT_S, STATEMENT_TIMEOUT_S, database
 from gateway.cli.place import data_dir_option
+from gateway.cli.show import print_json, print_lines
 from gateway.core.errors import TollgateError
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Org, Orgs
@@ -27,9 +27,6 @@ from gateway.postgres.binaries import BinariesMissing
 from gateway.postgres.embedded import EmbeddedPostgresError
 from gateway.postgres.migrate import SchemaError
 from gateway.postgres.pool import open_pool
-
-_WIDE: Final = 200
-"""Columns of a table that goes to a file or a pipe, where nothing tells how wide it may be."""
 
 
 class Desk:
@@ -47,10 +44,8 @@ class Desk:
         """`value` for programs that asked for --json, `lines` for people."""
         if self._as_json:
             print_json(value)
-            return
-        console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
-        for line in lines:
-            console.print(line)
+        else:
+            print_lines(*lines)
 
 
 def at_desk(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None]:
@@ -67,10 +62,6 @@ def at_desk(command: Callable[..., Awaitable[int | None]]) -> Callable[..., None
         run_and_exit(work)
 
     return run
-
-
-def print_json(value: Any) -> None:
-    click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
 
 
 def run_and_exit(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:

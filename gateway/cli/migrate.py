@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from gateway.cli.database import bring_up_to_date, database, pending_names
-from gateway.cli.desk import print_json, run_and_exit, say
+from gateway.cli.desk import run_and_exit, say
 from gateway.cli.place import data_dir_option
+from gateway.cli.show import print_json
 
 
 @click.command()

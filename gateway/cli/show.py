@@ -1,11 +1,30 @@
-"""How commands print for people: plain tables, credits with six places, times in UTC."""
+"""How commands print: JSON for programs; for people plain tables, credits with six places, times in UTC."""
 
+import sys
 from datetime import UTC, datetime
+from typing import Any, Final
 
+import click
+import msgspec
 from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from gateway.core.units import credits_text
+
+_WIDE: Final = 200
+"""Columns of a table that goes to a file or a pipe, where nothing tells how wide it may be."""
+
+
+def print_json(value: Any) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def print_lines(*lines: RenderableType) -> None:
+    """Texts with rich's markup (escape what is not ours) and tables."""
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
+    for line in lines:
+        console.print(line, soft_wrap=isinstance(line, str))
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:

@@ -21,15 +21,15 @@ def add_routes(app: web.Application) -> None:
     get("/v1/key", account.key)
     get("/v1/generation", account.generation)
 
-    post("/api/orgs", orgs.create)
+    post("/api/orgs", orgs.create, expect_handler=answer_expect_later)
     get("/api/orgs", orgs.page)
     get("/api/orgs/{org_id}", orgs.get)
     post("/api/orgs/{org_id}/suspend", orgs.suspend)
     post("/api/orgs/{org_id}/resume", orgs.resume)
-    post("/api/orgs/{org_id}/keys", keys.create)
+    post("/api/orgs/{org_id}/keys", keys.create, expect_handler=answer_expect_later)
     get("/api/orgs/{org_id}/keys", keys.page)
     delete("/api/orgs/{org_id}/keys/{key_id}", keys.revoke)
-    post("/api/credits/add", credits_.add)
+    post("/api/credits/add", credits_.add, expect_handler=answer_expect_later)
     get("/api/credits/balance", credits_.balance)
     get("/api/credits/transactions", credits_.transactions)
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import msgspec
 
 from gateway.core.pricing import Prices, Tier
+from gateway.core.units import UNITS_PER_PRICE
 from gateway.pricing.price_map import ModelPrice, read_price_map, ucr_per_million
-
-_TOKENS_PER_PRICE = 1_000_000
 
 
 class PriceOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,9 +61,8 @@ class PriceBook:
 
 def _from_override(override: PriceOverride, credits_per_usd: Decimal) -> ModelPrice:
     def ucr(usd_per_million: Decimal | None, otherwise: Decimal) -> int:
-        return ucr_per_million(
-            (otherwise if usd_per_million is None else usd_per_million) / _TOKENS_PER_PRICE, credits_per_usd
-        )
+        usd = otherwise if usd_per_million is None else usd_per_million
+        return ucr_per_million(usd, tokens=UNITS_PER_PRICE, credits_per_usd=credits_per_usd)
 
     input_usd = override.input_usd_per_million
     tier = Tier(

@@ -29,7 +29,6 @@ _OUTPUT: Final = "output_cost_per_token"
 _REASONING: Final = "output_cost_per_reasoning_token"
 _KINDS: Final = (_INPUT, _CACHED, _CACHE_WRITE, _OUTPUT, _REASONING)
 _ABOVE: Final = re.compile(rf"{_INPUT}_above_(\d+)k_tokens(.*)")
-_NUMBER: Final = (Decimal, int)
 _NO_TIERS: Final[Mapping[str, Prices]] = {}
 
 _MAP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -102,14 +101,14 @@ def find_price_map() -> Path:
     return path
 
 
-def ucr_per_million(usd_per_token: Decimal, credits_per_usd: Decimal) -> int:
-    """USD per token → µcr per 1,000,000 tokens, rounded up. Raises PriceInvalid."""
-    if not usd_per_token.is_finite() or usd_per_token < 0:
-        raise PriceInvalid("a price must be a number from 0")
-    (usd, usd_parts), (credits, credits_parts) = usd_per_token.as_integer_ratio(), credits_per_usd.as_integer_ratio()
-    ucr = -(-usd * credits * UCR_PER_CREDIT * UNITS_PER_PRICE // (usd_parts * credits_parts))
+def ucr_per_million(usd: Decimal, *, tokens: int = 1, credits_per_usd: Decimal) -> int:
+    """USD for so many tokens → µcr for 1,000,000 of them, exact and then rounded up. Raises PriceInvalid."""
+    if not usd.is_finite() or usd < 0:
+        raise PriceInvalid(f"a price must be a number from 0, not {usd}")
+    (amount, parts), (credits, credits_parts) = usd.as_integer_ratio(), credits_per_usd.as_integer_ratio()
+    ucr = -(-amount * credits * UCR_PER_CREDIT * UNITS_PER_PRICE // (parts * credits_parts * tokens))
     if ucr > PRICE_UCR_MAX:
-        raise PriceInvalid(f"{usd_per_token} USD per token is more than {PRICE_UCR_MAX} µcr per million tokens")
+        raise PriceInvalid(f"{usd} USD for {tokens} tokens is more than {PRICE_UCR_MAX} µcr for a million")
     return ucr
 
 
@@ -142,11 +141,7 @@ def _read_prices(entry: Entry, service: str, ucr: Callable[[Decimal], int]) -> P
     """The tiers of one service ("" for the standard one); None without an input or an output price."""
     tiers: list[Tier] = []
     for above_tokens, fields, ending in _tiers(entry, service):
-        prices = {
-            kind: ucr(Decimal(value))
-            for kind in _KINDS
-            if isinstance(value := fields.get(kind + ending), _NUMBER)
-        }
+        prices = {kind: ucr(usd) for kind in _KINDS if (usd := _usd(fields, kind + ending)) is not None}
         tier = _tier(above_tokens, prices, tiers[-1] if tiers else None)
         if tier is None:
             return None
@@ -183,6 +178,13 @@ def _tier(above_tokens: int, ucr: Mapping[str, int], below: Tier | None) -> Tier
     )
 
 
+def _usd(fields: Entry, name: str) -> Decimal | None:
+    value = fields.get(name)
+    if type(value) is int:
+        return Decimal(value)
+    return value if type(value) is Decimal else None
+
+
 def _tokens(entry: Entry, name: str) -> int | None:
     value = entry.get(name)
-    return int(value) if isinstance(value, _NUMBER) and value > 0 else None
+    return int(value) if isinstance(value, Decimal | int) and value > 0 else None

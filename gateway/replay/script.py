@@ -30,6 +30,13 @@ class Script(msgspec.Struct, kw_only=True):
     recorded: bool = False
 
 
+def repeated(script: Script, turn: int) -> Script:
+    """The same answer under another id, as the `turn`-th to one question."""
+    id = f"chatcmpl-{number_from(script.id, turn):016x}"
+    old, new = script.id.encode(), id.encode()
+    return msgspec.structs.replace(script, id=id, pieces=[piece.replace(old, new) for piece in script.pieces])
+
+
 def cut(script: Script, seed: int) -> Script:
     """The same bytes in other pieces: cut at places that have nothing to do with events, lines or characters.
 

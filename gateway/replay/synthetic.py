@@ -38,21 +38,22 @@ class Token(msgspec.Struct, frozen=True):
     """Of a tool call: which, from 0."""
 
 
-def synthesize(request: ChatRequest, directions: Directions, *, seed: int, turn: int) -> Script:
-    """The whole answer. `turn` tells repetitions of one request apart, in their ids only."""
+def synthesize(request: ChatRequest, directions: Directions, *, seed: int) -> Script:
+    """The whole answer; it depends on nothing else."""
     seed = directions.seed if directions.seed is not None else seed
     choices: list[list[Token]] = []
     finishes: list[str] = []
     limit = request.limit if directions.overshoot == "no" else None
-    hidden = 0 if directions.reasoning_text == "yes" else directions.reasoning_tokens
-    hidden = hidden if limit is None else min(hidden, limit)
+    wanted_hidden = 0 if directions.reasoning_text == "yes" else directions.reasoning_tokens
+    hidden = wanted_hidden if limit is None else min(wanted_hidden, limit)
     for index in range(request.n):
         tokens = _tokens(request, directions, number_from(seed, request.fingerprint, index))
         room = len(tokens) if limit is None else limit - hidden
+        whole = hidden == wanted_hidden and room >= len(tokens)
         finish = "tool_calls" if any(token.kind == "call" for token in tokens) else "stop"
         choices.append(tokens[:room])
-        finishes.append("length" if room < len(tokens) else finish)
-    number = number_from(seed, request.fingerprint, turn)
+        finishes.append(finish if whole else "length")
+    number = number_from(seed, request.fingerprint)
     answer = _Answer(request, directions, choices, finishes, hidden_tokens=hidden * request.n, number=number)
     return answer.stream() if request.stream else answer.whole()
 

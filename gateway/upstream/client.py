@@ -6,6 +6,8 @@ decompression and header of its own. A request of which one byte may have been w
 
 import asyncio
 import math
+import re
+import ssl
 import weakref
 from collections.abc import Iterable
 from typing import Final, NoReturn, Self
@@ -29,6 +31,7 @@ INTERIM_ANSWERS_MAX: Final = 8
 BREAKS: Final = (ClientError, OSError, EofStream, HttpProcessingError)
 """All that aiohttp and the system raise when a connection, its timing or its framing fails."""
 
+_KEEP_ALIVE: Final = re.compile(r"timeout=(\d{1,6})")
 _FORBIDDEN: Final = ("\r", "\n", "\0")
 
 
@@ -63,6 +66,7 @@ class UpstreamAnswer:
         "_protocol",
         "_upstream",
         "content_length",
+        "ended",
         "headers",
         "status",
     )
@@ -83,6 +87,8 @@ class UpstreamAnswer:
         ]
         """In the order of the wire, names in lower case, nothing left out."""
         self.content_length: Final[int | None] = _content_length(message)
+        self.ended = False
+        """It was read to its clean end."""
         self._upstream: Final = upstream.name
         self._chunked: Final = message.chunked
         self._body: Final = body
@@ -94,13 +100,14 @@ class UpstreamAnswer:
         """Whatever has come, at least one byte; b"" at the clean end, and for ever after.
 
         Raises UpstreamTimeout when nothing comes for so long (or the call's total is over), UpstreamBroken when the
-        connection broke or the framing did. What came before is handed out first.
+        connection broke, the framing did, or the answer was given up. What came before is handed out first.
+        A cancelled read loses nothing: the answer can be read on, by whoever drains it.
         """
         body = self._body
+        if self._connection is None:
+            return self._after_the_end()
         if body._buffer:  # not read_nowait(): that raises a later error before it gives the bytes that preceded it
             return body._read_nowait(-1)
-        if self._connection is None:
-            return b""
         try:
             if not body.at_eof():
                 self._clock.start(timeout_s)
@@ -113,11 +120,14 @@ class UpstreamAnswer:
         except BREAKS as error:
             self.abort()
             self._clock.explain(error, self._upstream, "broke off its answer")
-        except BaseException:
-            self.abort()
-            raise
+        self.ended = True
         self.release()
         return b""
+
+    def _after_the_end(self) -> bytes:
+        if self.ended:
+            return b""
+        raise UpstreamBroken(f"The answer of `{self._upstream}` was given up before its end.", upstream=self._upstream)
 
     def release(self) -> None:
         """Give the connection back if it carried exactly this answer and it was read to its end; close it otherwise."""
@@ -127,7 +137,7 @@ class UpstreamAnswer:
         self._clock.stop()
         protocol, body = self._protocol, self._body
         if body.at_eof() and protocol.answered_exactly(chunked=self._chunked, body_bytes=body.total_bytes):
-            protocol.rest()
+            protocol.rest(_keep_alive_s(self.headers))
             connection.release()
         else:
             _close(connection)
@@ -137,7 +147,7 @@ class UpstreamAnswer:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._clock.stop()
-            if not self._body.is_eof() and self._body.exception() is None:
+            if self._body.exception() is None:
                 self._body.set_exception(ClientConnectionError("given up by us"))  # wakes a read() that still waits
             _close(connection)
 
@@ -145,10 +155,15 @@ class UpstreamAnswer:
 class UpstreamClient:
     """Sends calls over pooled connections. Made and closed inside a running loop."""
 
-    def __init__(self, *, connections_max: int = 10_000, idle_s: float = 15.0) -> None:
-        """A connection idles at most `idle_s`: less than the providers allow, so that the race with theirs is rare."""
+    def __init__(
+        self, *, connections_max: int = 10_000, idle_s: float = 15.0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """A connection idles at most `idle_s`: less than the providers allow, so that the race with theirs is rare.
+
+        `tls` replaces the system's trust, for upstreams behind an authority of one's own.
+        """
         self._loop: Final = asyncio.get_running_loop()
-        self._connector: Final = GuardedConnector(connections_max=connections_max, idle_s=idle_s)
+        self._connector: Final = GuardedConnector(connections_max=connections_max, idle_s=idle_s, tls=tls)
         self._routes: Final[weakref.WeakKeyDictionary[Upstream, dict[str, _Route]]] = weakref.WeakKeyDictionary()
 
     async def __aenter__(self) -> Self:
@@ -315,6 +330,14 @@ def _content_length(message: RawResponseMessage) -> int | None:
         return None
     length = message.headers.get("content-length")
     return int(length) if length is not None else None
+
+
+def _keep_alive_s(headers: Iterable[tuple[str, str]]) -> float | None:
+    """How long the upstream says that it keeps an idle connection: `keep-alive: timeout=5, max=100`."""
+    for name, value in headers:
+        if name == "keep-alive" and (hint := _KEEP_ALIVE.search(value)):
+            return float(hint[1])
+    return None
 
 
 def _close(connection: Connection) -> None:

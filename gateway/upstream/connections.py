@@ -6,7 +6,9 @@ byte on the wire is accounted for, and what cannot be accounted for closes the c
 """
 
 import functools
+import math
 import select
+import ssl
 from typing import Final, cast
 
 from aiohttp import ClientRequest, ClientTimeout, TCPConnector
@@ -14,6 +16,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 
+KEEP_ALIVE_MARGIN_S: Final = 1.0
 LAST_CHUNK: Final = b"0\r\n\r\n"
 _HEAD_END: Final = b"\r\n\r\n"
 
@@ -30,6 +33,7 @@ class GuardedProtocol(ResponseHandler):
     _wire_bytes: int = 0
     _head_bytes: int = 0
     _wire_end: bytes = b""
+    _stale_at: float = math.inf
 
     def begin(self) -> None:
         """A request is about to be written; what arrives from here on is its answer."""
@@ -44,6 +48,8 @@ class GuardedProtocol(ResponseHandler):
             return False
         if not self.used:
             return True  # and TLS may have sent session tickets, which are not for us
+        if self._loop.time() >= self._stale_at:
+            return False
         poll = select.poll()
         poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
         return not poll.poll(0)
@@ -55,17 +61,24 @@ class GuardedProtocol(ResponseHandler):
         connection; so does a chunked one with trailers.
         """
         transport = self.transport
-        if self.doubtful or transport is None or transport.is_closing() or transport.get_write_buffer_size():
+        if transport is None or transport.is_closing() or transport.get_write_buffer_size():
+            return False
+        if self.doubtful or self.should_close:
             return False
         if chunked:
             # What may follow the last chunk and end in the same five bytes is a head (a second answer, which aiohttp
             # has then queued: should_close) or not HTTP at all (should_close too).
-            return self._wire_end == LAST_CHUNK and not self.should_close
-        return self._head_bytes > 0 and self._wire_bytes == self._head_bytes + body_bytes and not self.should_close
+            return self._wire_end == LAST_CHUNK
+        return self._head_bytes > 0 and self._wire_bytes == self._head_bytes + body_bytes
 
-    def rest(self) -> None:
-        """The answer is read to its end; any byte from here on closes the connection."""
+    def rest(self, keep_alive_s: float | None) -> None:
+        """The answer is read to its end; any byte from here on closes the connection.
+
+        It is not used again once it has idled nearly as long as the peer says that it will wait.
+        """
         self.asking = False
+        allowed_s = math.inf if keep_alive_s is None else keep_alive_s - KEEP_ALIVE_MARGIN_S
+        self._stale_at = self._loop.time() + allowed_s
 
     def data_received(self, data: bytes) -> None:
         if data:  # aiohttp calls with nothing to go on parsing what it held back
@@ -97,8 +110,8 @@ class GuardedProtocol(ResponseHandler):
 class GuardedConnector(TCPConnector):
     """aiohttp's connector over guarded protocols: a pooled connection is looked at before it is handed out."""
 
-    def __init__(self, *, connections_max: int, idle_s: float) -> None:
-        super().__init__(limit=connections_max, keepalive_timeout=idle_s)
+    def __init__(self, *, connections_max: int, idle_s: float, tls: ssl.SSLContext | None) -> None:
+        super().__init__(limit=connections_max, keepalive_timeout=idle_s, ssl=True if tls is None else tls)
         # The one door to choose the protocol's class; tests/upstream would notice if aiohttp moved it.
         self._factory = cast("functools.partial[ResponseHandler]", functools.partial(GuardedProtocol, loop=self._loop))
 

@@ -59,9 +59,9 @@ async def test_an_addition_is_answered_with_the_balance_after_it(house: House) -
     }
 
 
-@pytest.mark.parametrize(
-    ("amount", "ucr"),
-    [
+async def test_amounts_are_taken_exactly_in_both_spellings(house: House) -> None:
+    org = await house.new_org()
+    for amount, ucr in [
         (b"1", 1_000_000),
         (b"1.0", 1_000_000),
         (b'"1"', 1_000_000),
@@ -70,22 +70,20 @@ async def test_an_addition_is_answered_with_the_balance_after_it(house: House) -
         (b"0.1000000000", 100_000),
         (b'"9007199254.740991"', 2**53 - 1),
         (b"9007199254.740991", 2**53 - 1),
-    ],
-)
-async def test_amounts_are_taken_exactly_in_both_spellings(house: House, amount: bytes, ucr: int) -> None:
+    ]:
+        org = await house.new_org()
+        body = b'{"organization_id":"%s","amount":%s,"transaction_type":"PURCHASE","reason":"X"}' % (
+            str(org).encode(),
+            amount,
+        )
+        answer = await house.operate("POST", "/api/credits/add", body)
+        assert (answer.status, answer.json["amount_ucr"]) == (201, ucr), amount
+        assert await balance_ucr(house, org) == ucr
+
+
+async def test_what_is_no_amount_is_refused_naming_the_limit(house: House) -> None:
     org = await house.new_org()
-    body = b'{"organization_id":"%s","amount":%s,"transaction_type":"PURCHASE","reason":"X"}' % (
-        str(org).encode(),
-        amount,
-    )
-    answer = await house.operate("POST", "/api/credits/add", body)
-    assert (answer.status, answer.json["amount_ucr"]) == (201, ucr)
-    assert await balance_ucr(house, org) == ucr
-
-
-@pytest.mark.parametrize(
-    ("amount", "limit"),
-    [
+    for amount, limit in [
         (b"0", "at least 0.000001"),
         (b'"0.0"', "at least 0.000001"),
         (b"-1", "9007199254.740991"),
@@ -104,17 +102,14 @@ async def test_amounts_are_taken_exactly_in_both_spellings(house: House, amount:
         (b"true", "decimal string or a number"),
         (b"null", "decimal string or a number"),
         (b"[1]", "decimal string or a number"),
-    ],
-)
-async def test_what_is_no_amount_is_refused_naming_the_limit(house: House, amount: bytes, limit: str) -> None:
-    org = await house.new_org()
-    body = b'{"organization_id":"%s","amount":%s,"transaction_type":"PURCHASE","reason":"X"}' % (
-        str(org).encode(),
-        amount,
-    )
-    answer = await house.operate("POST", "/api/credits/add", body)
-    assert (answer.status, answer.field) == (400, "amount")
-    assert limit in answer.json["detail"]
+    ]:
+        body = b'{"organization_id":"%s","amount":%s,"transaction_type":"PURCHASE","reason":"X"}' % (
+            str(org).encode(),
+            amount,
+        )
+        answer = await house.operate("POST", "/api/credits/add", body)
+        assert (answer.status, answer.field) == (400, "amount"), amount
+        assert limit in answer.json["detail"], amount
     assert await balance_ucr(house, org) == 0
 
 
@@ -125,9 +120,9 @@ async def test_what_is_no_json_object_is_refused(house: House, body: bytes) -> N
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize(
-    ("wrong", "field"),
-    [
+async def test_a_wrong_field_is_refused_by_its_name(house: House) -> None:
+    org = await house.new_org()
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"organization_id": "acme"}, "organization_id"),
         ({"organization_id": 7}, "organization_id"),
         ({"transaction_type": "USAGE"}, "transaction_type"),
@@ -146,12 +141,10 @@ async def test_what_is_no_json_object_is_refused(house: House, body: bytes) -> N
         ({"expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
         ({"expires_at": "2100-01-01T00:00:00"}, "expires_at"),
         ({"note": "x"}, "note"),
-    ],
-)
-async def test_a_wrong_field_is_refused_by_its_name(house: House, wrong: dict[str, Any], field: str) -> None:
-    org = await house.new_org()
-    answer = await add(house, org, **wrong)
-    assert (answer.status, answer.field) == (400, field)
+    ]
+    for wrong, field in cases:
+        answer = await add(house, org, **wrong)
+        assert (answer.status, answer.field) == (400, field), wrong
     assert await balance_ucr(house, org) == 0
 
 
@@ -247,9 +240,9 @@ async def test_the_history_tells_what_changed_the_balance(house: House) -> None:
     assert by_amount["total"] == 3
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
+async def test_a_wrong_query_is_refused_naming_the_parameter(house: House) -> None:
+    org = await house.new_org()
+    for query, field in [
         ("limit=0", "limit"),
         ("limit=1000", "limit"),
         ("offset=-1", "offset"),
@@ -257,12 +250,9 @@ async def test_the_history_tells_what_changed_the_balance(house: House) -> None:
         ("order_direction=up", "order_direction"),
         ("orderBy=amount", "orderBy"),
         ("organization_id=x", "organization_id"),
-    ],
-)
-async def test_a_wrong_query_is_refused_naming_the_parameter(house: House, query: str, field: str) -> None:
-    org = await house.new_org()
-    answer = await house.operate("GET", f"/api/credits/transactions?organization_id={org}&{query}")
-    assert (answer.status, answer.field) == (400, field)
+    ]:
+        answer = await house.operate("GET", f"/api/credits/transactions?organization_id={org}&{query}")
+        assert (answer.status, answer.field) == (400, field), query
 
 
 async def test_a_query_without_an_org_is_refused(house: House) -> None:

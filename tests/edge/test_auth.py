@@ -1,8 +1,7 @@
 """Nobody gets past the door without the right key, and the door tells nothing."""
 
 import asyncio
-
-import pytest
+from itertools import product
 
 from gateway.identity.keys import new_token
 from tests.edge.conftest import OPERATOR, House
@@ -35,22 +34,19 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("headers", WRONG)
-@pytest.mark.parametrize(("method", "path"), API)
-async def test_the_operators_api_is_for_the_operator(
-    house: House, method: str, path: str, headers: dict[str, str]
-) -> None:
-    answer = await house.ask(method, path, headers=headers)
-    assert (answer.status, answer.json["code"]) == (401, "invalid_api_key")
-    assert answer.headers["content-type"] == "application/problem+json"
+async def test_the_operators_api_is_for_the_operator(house: House) -> None:
+    for (method, path), headers in product(API, WRONG):
+        answer = await house.ask(method, path, headers=headers)
+        assert (answer.status, answer.json["code"]) == (401, "invalid_api_key"), (method, path, headers)
+        assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("headers", WRONG)
-@pytest.mark.parametrize("path", ACCOUNT)
-async def test_the_account_endpoints_are_for_keys(house: House, path: str, headers: dict[str, str]) -> None:
-    answer = await house.ask("GET", path, headers=headers)
-    assert answer.status == 401
-    assert (answer.json["error"]["type"], answer.json["error"]["code"]) == ("invalid_request_error", "invalid_api_key")
+async def test_the_account_endpoints_are_for_keys(house: House) -> None:
+    for path, headers in product(ACCOUNT, WRONG):
+        answer = await house.ask("GET", path, headers=headers)
+        assert answer.status == 401, (path, headers)
+        error = answer.json["error"]
+        assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
 
 
 async def test_an_orgs_key_does_not_open_the_operators_api(house: House) -> None:
@@ -108,3 +104,19 @@ async def test_an_outage_is_503_for_all_and_lets_nobody_in(house: House, outage:
         answer = await house.operate("GET", path)
         assert (answer.status, answer.json["code"]) == (503, "ledger_unavailable")
     assert (await house.operate("POST", "/api/orgs", {"name": "Acme"})).status == 503
+
+
+async def test_a_client_that_asks_before_sending_is_told_once_the_key_is_known(house: House) -> None:
+    host, port = house.url.removeprefix("http://").split(":")
+    body = b'{"name":"Acme"}'
+    for key, first in ((OPERATOR, b"HTTP/1.1 100 Continue\r\n"), ("nobody's", b"HTTP/1.1 401 Unauthorized\r\n")):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST /api/orgs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\nexpect: 100-continue\r\n"
+        writer.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode())
+        assert await reader.readline() == first
+        if key == OPERATOR:
+            assert await reader.readline() == b"\r\n"
+            writer.write(body)
+            assert await reader.readline() == b"HTTP/1.1 201 Created\r\n"
+        writer.close()
+        await writer.wait_closed()

@@ -1,432 +1,36 @@
 """An upstream that breaks HTTP and SSE in ways that no HTTP library would: raw bytes on raw sockets.
 
-Each behaviour is a function of the same name in `BEHAVIOURS`; the first path segment of the base URL chooses it:
+Each behaviour is a function of `hostile_behaviours`; the first path segment of the base URL chooses it by name:
 
     async with HostileUpstream() as hostile:
         upstream = Upstream(name="h", provider="openai", base_url=hostile.url("two_answers_in_one_write"), api_key="k")
 
-`hostile.requests` holds every request in the order it came; `hostile.closed` is set whenever a peer hangs up.
+`hostile.requests` holds every request in the order it came; `hostile.closed` is set whenever a connection is over.
 """
 
 import asyncio
-import contextlib
-import json
-import socket
-import struct
-from collections.abc import Awaitable, Callable, Mapping
+import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Self
 
+from tests.fakes.hostile_behaviours import BEHAVIOURS, HEAD_ALONE
+from tests.fakes.hostile_bytes import answer, chat
+from tests.fakes.hostile_call import Call, Request
 
-@dataclass
-class Request:
-    behaviour: str
-    head: bytes
-    body: bytes
-    connection: int
-    """Which connection it came on, counted from 1."""
-    turn: int
-    """The how-manieth request of its connection, counted from 1."""
+LOCALHOST_PEM: Final = Path(__file__).parent / "localhost.pem"
 
 
-@dataclass
-class Call:
-    """One request in a behaviour's hands."""
+def server_tls() -> ssl.SSLContext:
+    """For `HostileUpstream(tls=…)`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(LOCALHOST_PEM)
+    return context
 
-    request: Request
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    step_s: float
-    go_on: asyncio.Event
-    stopping: asyncio.Event
-    extra_sent: asyncio.Event
 
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def hang(self) -> None:
-        """Until the peer hangs up or the server stops."""
-        gone = asyncio.ensure_future(self.reader.read())
-        stop = asyncio.ensure_future(self.stopping.wait())
-        await asyncio.wait({gone, stop}, return_when=asyncio.FIRST_COMPLETED)
-        for waiter in (gone, stop):
-            waiter.cancel()
-        await asyncio.gather(gone, stop, return_exceptions=True)
-
-    def reset(self) -> None:
-        """RST instead of FIN."""
-        sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
-
-
-# --- bytes ------------------------------------------------------------------------------------------------------------
-
-
-def chat(text: str) -> bytes:
-    """A whole chat completion whose content is `text`."""
-    answer = {
-        "id": "chatcmpl-hostile",
-        "object": "chat.completion",
-        "created": 1700000000,
-        "model": "hostile",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
-    }
-    return json.dumps(answer).encode()
-
-
-def event(text: str, *, finish: str | None = None, usage: Mapping[str, int] | None = None) -> bytes:
-    """One SSE event with a chat completion chunk."""
-    choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}
-    chunk: dict[str, object] = {
-        "id": "chatcmpl-hostile",
-        "object": "chat.completion.chunk",
-        "created": 1700000000,
-        "model": "hostile",
-        "choices": [choice] if usage is None else [],
-    }
-    if usage is not None:
-        chunk["usage"] = dict(usage)
-    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
-
-
-def answer(body: bytes, *, status: str = "200 OK", headers: str = "", length: int | None = None) -> bytes:
-    """A length-delimited answer; `length` overrides the true one."""
-    length = len(body) if length is None else length
-    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}content-length: {length}\r\n\r\n"
-    return head.encode() + body
-
-
-STREAM_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-LAST_CHUNK: Final = b"0\r\n\r\n"
-USAGE: Final = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
-
-
-def piece(data: bytes) -> bytes:
-    """One HTTP chunk."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def stream(*events: bytes) -> bytes:
-    """A whole chunked answer."""
-    return STREAM_HEAD + b"".join(piece(each) for each in events) + LAST_CHUNK
-
-
-STREAM: Final = stream(event("Hello"), event(" there"), event("", finish="stop"), b"data: [DONE]\n\n")
-
-
-# --- behaviours: each answers one request; returning True keeps the connection for the next ---------------------------
-
-
-async def well_behaved(call: Call) -> bool:
-    """A correct answer, on a connection that stays open."""
-    await call.send(answer(chat(f"turn {call.request.turn}")))
-    return True
-
-
-async def well_behaved_stream(call: Call) -> bool:
-    """A correct chunked stream, on a connection that stays open."""
-    await call.send(STREAM)
-    return True
-
-
-async def two_answers_in_one_write(call: Call) -> bool:
-    """The answer and, in the same bytes, another that nobody asked for."""
-    await call.send(answer(chat("yours")) + answer(chat("SOMEBODY ELSE'S")))
-    return True
-
-
-async def two_streams_in_one_write(call: Call) -> bool:
-    """As two_answers_in_one_write, chunked."""
-    await call.send(STREAM + stream(event("SOMEBODY ELSE'S"), b"data: [DONE]\n\n"))
-    return True
-
-
-async def half_an_answer_more(call: Call) -> bool:
-    """The answer and, in the same bytes, the beginning of another; its rest comes when the connection is used again."""
-    extra = answer(chat("SOMEBODY ELSE'S"))
-    if call.request.turn == 1:
-        await call.send(answer(chat("yours")) + extra[:20])
-    else:
-        await call.send(extra[20:])
-    return True
-
-
-async def line_ends_after_a_stream(call: Call) -> bool:
-    """A correct stream followed by empty lines, which parsers skip between messages."""
-    await call.send(STREAM + b"\r\n\r\n")
-    return True
-
-
-async def late_extra_answer(call: Call) -> bool:
-    """A correct answer; another one on the idle connection as soon as `go_on` is set."""
-    await call.send(answer(chat("yours")))
-    await call.go_on.wait()
-    await call.send(answer(chat("SOMEBODY ELSE'S")))
-    call.extra_sent.set()
-    return True
-
-
-async def closes_idle_connection(call: Call) -> bool:
-    """A correct answer with keep-alive, then the connection is closed all the same."""
-    await call.send(answer(chat("yours")))
-    return False
-
-
-async def closes_before_answering(call: Call) -> bool:
-    """Reads the request and hangs up."""
-    return False
-
-
-async def closes_at_second_request(call: Call) -> bool:
-    """The first request of a connection is answered, the second is read and then hung up on."""
-    if call.request.turn == 1:
-        await call.send(answer(chat("first")))
-        return True
-    return False
-
-
-async def resets_before_answering(call: Call) -> bool:
-    """Reads the request and resets."""
-    call.reset()
-    return False
-
-
-async def length_too_long(call: Call) -> bool:
-    """content-length promises 100 bytes more than come, then the connection closes."""
-    body = chat("short")
-    await call.send(answer(body, length=len(body) + 100))
-    return False
-
-
-async def length_too_short(call: Call) -> bool:
-    """content-length announces 10 bytes less than come."""
-    body = chat("long")
-    await call.send(answer(body, length=len(body) - 10))
-    return True
-
-
-async def length_and_chunked(call: Call) -> bool:
-    """Both framings at once: the classic of request smuggling."""
-    await call.send(
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5\r\n"
-        b"transfer-encoding: chunked\r\n\r\n" + piece(chat("both")) + LAST_CHUNK
-    )
-    return True
-
-
-async def two_lengths(call: Call) -> bool:
-    """Two content-length headers that differ."""
-    body = chat("two")
-    await call.send(answer(body, headers="content-length: 3\r\n"))
-    return True
-
-
-async def closes_mid_stream(call: Call) -> bool:
-    """Two whole events and half of the third, then a clean close without the last chunk."""
-    await call.send(STREAM_HEAD + piece(event("Hello")) + piece(event(" there")) + piece(event(" cut")[:30]))
-    return False
-
-
-async def resets_mid_stream(call: Call) -> bool:
-    """Two whole events, then a reset as soon as `go_on` is set."""
-    await call.send(STREAM_HEAD + piece(event("Hello")) + piece(event(" there")))
-    await call.go_on.wait()
-    call.reset()
-    return False
-
-
-async def resets_close_delimited(call: Call) -> bool:
-    """A stream delimited by close alone, which is reset as soon as `go_on` is set: must not pass for its end."""
-    await call.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + event("Hello"))
-    await call.go_on.wait()
-    call.reset()
-    return False
-
-
-async def ends_without_terminal_event(call: Call) -> bool:
-    """Correct HTTP, but the stream ends without [DONE] and without a finish_reason."""
-    await call.send(stream(event("Hello"), event(" there")))
-    return True
-
-
-async def close_delimited(call: Call) -> bool:
-    """A whole stream with neither length nor chunks; the close is its end."""
-    await call.send(
-        b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
-        + event("Hello")
-        + event("", finish="stop")
-        + b"data: [DONE]\n\n"
-    )
-    return False
-
-
-async def chunk_size_garbage(call: Call) -> bool:
-    """One whole chunk; as soon as `go_on` is set, a chunk size that is no number."""
-    await call.send(STREAM_HEAD + piece(event("Hello")))
-    await call.go_on.wait()
-    await call.send(b"zz\r\nnonsense\r\n")
-    await call.hang()
-    return False
-
-
-async def header_flood(call: Call) -> bool:
-    """Headers without end."""
-    await call.send(b"HTTP/1.1 200 OK\r\n")
-    for number in range(100_000):
-        await call.send(b"x-flood-%d: %s\r\n" % (number, b"f" * 100))
-    return False
-
-
-async def one_huge_header(call: Call) -> bool:
-    """A single header of 1 MiB."""
-    await call.send(answer(chat("huge"), headers=f"x-huge: {'h' * 2**20}\r\n"))
-    return True
-
-
-async def trickles_headers(call: Call) -> bool:
-    """A byte of the head each step, for ever."""
-    with contextlib.suppress(ConnectionError):
-        await call.send(b"HTTP/1.1 200 OK\r\nx-slow: ")
-        while not call.stopping.is_set():
-            await call.send(b"s")
-            await asyncio.sleep(call.step_s)
-    return False
-
-
-async def trickles_body(call: Call) -> bool:
-    """A comment of the stream each step, for ever, and never an event."""
-    with contextlib.suppress(ConnectionError):
-        await call.send(STREAM_HEAD)
-        while not call.stopping.is_set():
-            await call.send(piece(b": still here\n\n"))
-            await asyncio.sleep(call.step_s)
-    return False
-
-
-async def hangs_before_headers(call: Call) -> bool:
-    """Reads the request and says nothing."""
-    await call.hang()
-    return False
-
-
-async def hangs_mid_head(call: Call) -> bool:
-    """Half a head, then nothing."""
-    await call.send(b"HTTP/1.1 200 OK\r\ncontent-type: ")
-    await call.hang()
-    return False
-
-
-async def hangs_before_first_event(call: Call) -> bool:
-    """The head of a stream, then nothing."""
-    await call.send(STREAM_HEAD)
-    await call.hang()
-    return False
-
-
-async def hangs_mid_body(call: Call) -> bool:
-    """Two whole events, then nothing."""
-    await call.send(STREAM_HEAD + piece(event("Hello")) + piece(event(" there")))
-    await call.hang()
-    return False
-
-
-async def early_hints(call: Call) -> bool:
-    """103 Early Hints and the answer, in one write."""
-    await call.send(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n" + answer(chat("after the hints")))
-    return True
-
-
-async def early_hints_apart(call: Call) -> bool:
-    """103 Early Hints, a step later the answer."""
-    await call.send(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n")
-    await asyncio.sleep(call.step_s)
-    await call.send(answer(chat("after the hints")))
-    return True
-
-
-async def interim_answers_without_end(call: Call) -> bool:
-    """102 Processing, over and over."""
-    with contextlib.suppress(ConnectionError):
-        while not call.stopping.is_set():
-            await call.send(b"HTTP/1.1 102 Processing\r\n\r\n")
-            await asyncio.sleep(0)
-    return False
-
-
-async def switches_protocols(call: Call) -> bool:
-    """101, as if a websocket had been asked for."""
-    await call.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nnot http")
-    await call.hang()
-    return False
-
-
-async def redirects(call: Call) -> bool:
-    """307 to another place, which would receive the credential."""
-    await call.send(answer(b"", status="307 Temporary Redirect", headers="location: http://192.0.2.1/steal\r\n"))
-    return True
-
-
-async def compressed(call: Call) -> bool:
-    """gzip although identity was asked for."""
-    await call.send(answer(b"\x1f\x8b\x08not really gzip", headers="content-encoding: gzip\r\n"))
-    return True
-
-
-async def sets_a_cookie(call: Call) -> bool:
-    """A cookie that must not come back with another call."""
-    await call.send(answer(chat("cookie"), headers="set-cookie: tenant=somebody\r\nx-two: a\r\nx-two: b\r\n"))
-    return True
-
-
-async def answers_before_reading(call: Call) -> bool:
-    """413 with the head alone read; the rest of the request is never taken. (Read by `_serve`, see there.)"""
-    await call.send(answer(b'{"error":{"message":"too large"}}', status="413 Content Too Large"))
-    return True
-
-
-async def no_http(call: Call) -> bool:
-    """Another protocol's greeting."""
-    await call.send(b"220 mail.example ESMTP ready\r\n")
-    await call.hang()
-    return False
-
-
-async def broken_json(call: Call) -> bool:
-    """200 with a body that ends in the middle of JSON."""
-    await call.send(answer(chat("broken")[:-20]))
-    return True
-
-
-async def broken_sse(call: Call) -> bool:
-    """200 with events that are no JSON."""
-    await call.send(stream(event("Hello"), b"data: {oops\n\n", b"nonsense\n\n", b"data: [DONE]\n\n"))
-    return True
-
-
-async def big_body(call: Call) -> bool:
-    """8 MiB in one answer."""
-    await call.send(answer(b"x" * 2**23))
-    return True
-
-
-async def endless_event(call: Call) -> bool:
-    """One event without end."""
-    with contextlib.suppress(ConnectionError):
-        await call.send(STREAM_HEAD + piece(b'data: {"never": "'))
-        while not call.stopping.is_set():
-            await call.send(piece(b"e" * 2**16))
-    return False
-
-
-Behaviour = Callable[[Call], Awaitable[bool]]
-BEHAVIOURS: Final[dict[str, Behaviour]] = {
-    name: thing
-    for name, thing in list(globals().items())
-    if asyncio.iscoroutinefunction(thing) and thing.__module__ == __name__
-}
+def client_tls() -> ssl.SSLContext:
+    """Trusts what `server_tls` shows."""
+    return ssl.create_default_context(cafile=str(LOCALHOST_PEM))
 
 
 @dataclass
@@ -444,12 +48,13 @@ class HostileUpstream:
     """Set whenever one of the connections is over, from whichever side."""
     speaks_first: bool = False
     """Greets whoever connects with bytes that nobody asked for (and that are no TLS)."""
+    tls: ssl.SSLContext | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self.tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -470,7 +75,7 @@ class HostileUpstream:
     def url(self, behaviour: str) -> str:
         """The base URL under which the server behaves so."""
         assert behaviour in BEHAVIOURS, behaviour
-        return f"http://127.0.0.1:{self.port}/{behaviour}/v1"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/{behaviour}/v1"
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -496,7 +101,7 @@ class HostileUpstream:
             turn += 1
             behaviour = head.split(b" ", 2)[1].split(b"/")[1].decode()
             body = b""
-            if behaviour != "answers_before_reading":
+            if behaviour not in HEAD_ALONE:
                 lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 body = await reader.readexactly(int(lengths[0].split(b":")[1]) if lengths else 0)
             request = Request(behaviour, head, body, connection, turn)

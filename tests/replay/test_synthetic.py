@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.replay.directions import Directions
 from gateway.replay.request import read_chat_request
-from gateway.replay.script import Script
+from gateway.replay.script import Script, repeated
 from gateway.replay.synthetic import synthesize
 
 TOOL = {
@@ -26,9 +26,9 @@ TOOL = {
 OTHER_TOOL = {"type": "function", "function": {"name": "moor"}}
 
 
-def script(directions: Directions | None = None, *, seed: int = 1, turn: int = 1, **fields: Any) -> Script:
+def script(directions: Directions | None = None, *, seed: int = 1, **fields: Any) -> Script:
     asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello there"}], **fields}
-    return synthesize(read_chat_request(json.dumps(asked).encode()), directions or Directions(), seed=seed, turn=turn)
+    return synthesize(read_chat_request(json.dumps(asked).encode()), directions or Directions(), seed=seed)
 
 
 def whole(*args: Any, **fields: Any) -> dict[str, Any]:
@@ -64,8 +64,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:
 
 
 def test_a_repeated_question_gets_the_same_text_under_another_id() -> None:
-    assert whole(turn=2)["id"] != whole(turn=1)["id"]
-    assert whole(turn=2)["choices"] == whole(turn=1)["choices"]
+    first, second = (repeated(script(stream=True), turn) for turn in (1, 2))
+    assert first.id != second.id
+    assert [said(events(first)), {event["id"] for event in events(first)}] == [said(events(second)), {first.id}]
 
 
 def test_a_stream_says_what_the_whole_answer_says() -> None:

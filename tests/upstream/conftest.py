@@ -5,7 +5,7 @@ import pytest
 import uvloop
 
 from gateway.upstream.client import UpstreamClient
-from tests.fakes.hostile_upstream import HostileUpstream
+from tests.fakes.hostile_upstream import HostileUpstream, server_tls
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -16,6 +16,12 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 @pytest.fixture
 async def hostile() -> AsyncIterator[HostileUpstream]:
     async with HostileUpstream() as server:
+        yield server
+
+
+@pytest.fixture
+async def tls_hostile() -> AsyncIterator[HostileUpstream]:
+    async with HostileUpstream(tls=server_tls()) as server:
         yield server
 
 

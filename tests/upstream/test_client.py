@@ -2,13 +2,15 @@
 
 import asyncio
 import socket
+from collections.abc import Callable
 
 import pytest
 
 from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from gateway.upstream.client import UpstreamClient
+from gateway.upstream.client import UpstreamAnswer, UpstreamClient
 from gateway.upstream.registry import Timeouts, Upstream
-from tests.fakes.hostile_upstream import HostileUpstream, chat, event
+from tests.fakes.hostile_bytes import chat, event
+from tests.fakes.hostile_upstream import HostileUpstream
 from tests.upstream.calls import BODY, PATH, ask, read_all, upstream_at
 
 HASTY = Timeouts(connect_s=5, first_event_s=0.05, idle_s=0.05, total_s=20)
@@ -279,6 +281,44 @@ async def test_abort_hangs_up_and_wakes_who_reads(client: UpstreamClient, hostil
     with pytest.raises(UpstreamBroken):
         await reading
     await asyncio.wait_for(hostile.closed.wait(), 5)
+
+
+async def test_what_was_not_taken_yet_of_a_request_is_not_sent_after_giving_up(
+    client: UpstreamClient, hostile: HostileUpstream
+) -> None:
+    with pytest.raises(UpstreamTimeout):
+        await client.send(upstream_at(hostile.url("reads_late"), HASTY), PATH, b"x" * 2**24)
+    hostile.go_on.set()
+    await asyncio.wait_for(hostile.closed.wait(), 5)
+    assert len(hostile.requests[0].body) < 2**24
+
+
+@pytest.mark.parametrize("give_up", [UpstreamAnswer.abort, UpstreamAnswer.release])
+async def test_an_answer_that_was_given_up_never_seems_to_end_cleanly(
+    client: UpstreamClient, hostile: HostileUpstream, give_up: Callable[[UpstreamAnswer], None]
+) -> None:
+    answer = await client.send(upstream_at(hostile.url("hangs_mid_body")), PATH, BODY)
+    give_up(answer)
+    assert not answer.ended
+    with pytest.raises(UpstreamBroken, match="given up"):
+        await answer.read(5)
+
+
+async def test_a_cancelled_read_loses_nothing(client: UpstreamClient, hostile: HostileUpstream) -> None:
+    """A client went away in the middle: whoever drains the answer reads on where it was left."""
+    answer = await client.send(upstream_at(hostile.url("goes_on_when_told")), PATH, BODY)
+    received = b""
+    while len(received) < len(event("Hello")):
+        received += await answer.read(5)
+    reading = asyncio.ensure_future(answer.read(5))
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    hostile.go_on.set()
+    received += await read_all(answer)
+    assert received == event("Hello") + event("", finish="stop") + b"data: [DONE]\n\n"
+    assert answer.ended
 
 
 async def test_release_in_the_middle_hangs_up(client: UpstreamClient, hostile: HostileUpstream) -> None:

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from gateway.core.errors import UpstreamBroken
+from gateway.core.errors import UpstreamBroken, UpstreamUnreachable
 from gateway.upstream.client import UpstreamClient
-from tests.fakes.hostile_upstream import HostileUpstream, chat
+from tests.fakes.hostile_bytes import chat
+from tests.fakes.hostile_upstream import HostileUpstream, client_tls
 from tests.upstream.calls import PATH, ask, upstream_at
 
 
@@ -85,6 +86,14 @@ async def test_a_stale_connection_is_replaced_before_anything_is_written(
     assert [request.turn for request in hostile.requests] == [1, 1, 1]
 
 
+async def test_a_connection_is_not_used_for_longer_than_its_peer_says(
+    client: UpstreamClient, hostile: HostileUpstream
+) -> None:
+    for behaviour in ("keeps_alive_for_a_minute", "keeps_alive_for_a_second", "well_behaved"):
+        await ask(client, hostile, behaviour)
+    assert [request.connection for request in hostile.requests] == [1, 1, 2]
+
+
 async def test_a_request_that_was_written_is_never_sent_again(client: UpstreamClient, hostile: HostileUpstream) -> None:
     await ask(client, hostile, "closes_at_second_request")
     with pytest.raises(UpstreamBroken):
@@ -98,3 +107,36 @@ async def test_a_failed_call_leaves_no_connection_behind(client: UpstreamClient,
             await ask(client, hostile, behaviour)
     assert await ask(client, hostile, "well_behaved") == (200, chat("turn 1"))
     assert hostile.connections == 5
+
+
+# --- the same over TLS, where the session's own messages travel on the connection, too --------------------------------
+
+
+async def test_a_tls_connection_is_used_again(tls_hostile: HostileUpstream) -> None:
+    async with UpstreamClient(tls=client_tls()) as client:
+        for turn in (1, 2, 3):
+            assert await ask(client, tls_hostile, "well_behaved") == (200, chat(f"turn {turn}"))
+    assert tls_hostile.connections == 1
+
+
+async def test_bytes_on_an_idle_tls_connection_close_it(tls_hostile: HostileUpstream) -> None:
+    async with UpstreamClient(tls=client_tls()) as client:
+        assert await ask(client, tls_hostile, "late_extra_answer") == (200, chat("yours"))
+        tls_hostile.go_on.set()
+        await asyncio.wait_for(tls_hostile.closed.wait(), 5)
+        assert await ask(client, tls_hostile, "well_behaved") == (200, chat("turn 1"))
+
+
+async def test_a_tls_stream_that_breaks_off_is_broken(tls_hostile: HostileUpstream) -> None:
+    async with UpstreamClient(tls=client_tls()) as client:
+        for behaviour in ("closes_mid_stream", "length_too_long"):
+            with pytest.raises(UpstreamBroken):
+                await ask(client, tls_hostile, behaviour)
+
+
+async def test_a_certificate_of_an_unknown_authority_gets_no_request(
+    client: UpstreamClient, tls_hostile: HostileUpstream
+) -> None:
+    with pytest.raises(UpstreamUnreachable):
+        await ask(client, tls_hostile, "well_behaved")
+    assert tls_hostile.requests == []

@@ -1,0 +1,45 @@
+"""What calls must cost, worked out anew from the price map's own numbers: an opinion besides the gateway's."""
+
+import functools
+import json
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+CREDITS_PER_USD: Final = 1_000
+"""The default."""
+UCR_PER_USD: Final = CREDITS_PER_USD * 1_000_000
+
+
+@functools.cache
+def _price_map() -> Mapping[str, Mapping[str, Any]]:
+    spec = find_spec("litellm")
+    assert spec is not None
+    assert spec.origin is not None
+    text = Path(spec.origin).with_name("model_prices_and_context_window_backup.json").read_text()
+    prices: Mapping[str, Mapping[str, Any]] = json.loads(text, parse_float=Decimal)
+    return prices
+
+
+def charge_ucr(model: str, tokens: Mapping[str, int]) -> int:
+    """Of one call, from the counts that `/_sent` lists; for models whose price does not go by length."""
+    prices = _price_map()[model]
+    fresh = tokens["prompt_tokens"] - tokens["cached_tokens"] - tokens["cache_write_tokens"]
+    input_usd = prices["input_cost_per_token"]
+    usd = (
+        fresh * input_usd
+        + tokens["cached_tokens"] * prices.get("cache_read_input_token_cost", input_usd)
+        + tokens["cache_write_tokens"] * prices.get("cache_creation_input_token_cost", input_usd)
+        + tokens["output_tokens"] * prices["output_cost_per_token"]
+    )
+    return math.ceil(Decimal(usd) * UCR_PER_USD)
+
+
+def charges_ucr(calls: Iterable[Mapping[str, Any]]) -> int:
+    """Of calls as `/_sent` lists them, each complete."""
+    calls = list(calls)
+    assert all(call["end"] == "complete" for call in calls), [call["end"] for call in calls]
+    return sum(charge_ucr(call["model"], call["tokens"]) for call in calls)
