@@ -7,6 +7,8 @@ from typing import Final
 
 import asyncpg
 
+from gateway.postgres.outage import DRIVER_ERRORS
+
 _CONNECT_TIMEOUT_S: Final = 5.0
 
 
@@ -49,7 +51,7 @@ class Changes:
 
     async def _listen(self) -> None:
         while True:
-            with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with contextlib.suppress(*DRIVER_ERRORS):
                 await self._listen_once()
             await asyncio.sleep(self._reconnect_s)
 

@@ -18,7 +18,7 @@ from gateway.identity.changes import Changes
 from gateway.identity.keys import hash_of
 from gateway.identity.orgs import OrgStatus
 from gateway.ops.clock import Clock
-from gateway.postgres.outage import is_outage
+from gateway.postgres.outage import DRIVER_ERRORS, is_outage
 from gateway.postgres.queries import load
 
 log = structlog.get_logger()
@@ -180,7 +180,7 @@ class KeyRing:
         try:
             async with asyncio.timeout(self._settings.look_up_timeout_s):
                 rows = await self._pool.fetch(_SQL.find_callers, hashes)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
             if not is_outage(error):
                 log.exception("keys.look_up_failed")
             return None
