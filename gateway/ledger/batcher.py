@@ -157,7 +157,6 @@ class Lane:
             self._turns.append(org_id)
         else:
             del self._waiting[org_id]
-        batch.drop_given_up(asyncio.get_running_loop().time())
         return batch
 
     async def _post(self, batch: Batch) -> None:
@@ -176,13 +175,18 @@ class Lane:
                 pause_s = min(2 * pause_s, self._settings.retry_most_s)
                 self._expire(batch)
             else:
-                self._deliver(batch, answers)
+                if answers is not None:
+                    self._deliver(batch, answers)
                 return
 
-    async def _send(self, batch: Batch) -> asyncpg.Record:
+    async def _send(self, batch: Batch) -> asyncpg.Record | None:
         connection = await self._connected()
         if self._statement is None:
             self._statement = await connection.prepare(_SQL.post_batch)
+        # From here to the sending nothing is awaited: who gives up before was not sent, who gives up later was.
+        batch.drop_given_up(asyncio.get_running_loop().time())
+        if not len(batch):
+            return None
         for hold in batch.extensions:
             hold.sent = True
         for hold in batch.wishes:
@@ -196,7 +200,6 @@ class Lane:
             [hold.row for hold in batch.extensions],
             [hold.row for hold in batch.wishes],
         )
-        assert answers is not None
         duration_s = asyncio.get_running_loop().time() - began
         self._metrics.batch_committed(_kind(batch), items=len(batch), duration_s=duration_s)
         return answers
@@ -267,13 +270,12 @@ def _first(queue: deque[_Item], most: int) -> list[_Item]:
 
 
 def _still_wanted(hold: Hold, now: float) -> bool:
-    if not hold.given_up and hold.deadline <= now:
+    if hold.deadline <= now:
         _fail(hold, LedgerUnavailable("The ledger does not answer; nothing was reserved."))
-    return not hold.given_up
+    return not hold.answer.done()
 
 
 def _fail(hold: Hold, error: Exception) -> None:
-    hold.given_up = True
     if not hold.answer.done():
         hold.answer.set_exception(error)
 

@@ -25,7 +25,7 @@ class HoldAnswer:
 class Hold:
     """A reservation, or an extension of one, on its way."""
 
-    __slots__ = ("account_id", "answer", "deadline", "extends", "given_up", "id", "org_id", "row", "sent", "ucr")
+    __slots__ = ("account_id", "answer", "deadline", "extends", "id", "org_id", "row", "sent")
 
     def __init__(
         self,
@@ -34,7 +34,6 @@ class Hold:
         org_id: UUID,
         account_id: UUID,
         extends: bool,
-        ucr: int,
         row: Row,
         answer: asyncio.Future[HoldAnswer],
         deadline: float,
@@ -43,15 +42,12 @@ class Hold:
         self.org_id = org_id
         self.account_id = account_id
         self.extends = extends
-        self.ucr = ucr
         self.row = row
         self.answer = answer
         self.deadline = deadline
         """By the loop's clock; after it nobody waits any more."""
         self.sent = False
         """It may have reached the database: from now on its outcome can be unknown."""
-        self.given_up = False
-        """Nobody waits for it: it is not to be sent again."""
 
 
 def wish_row(wish: Wish) -> Row:

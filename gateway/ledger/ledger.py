@@ -3,9 +3,9 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 import asyncpg
@@ -22,6 +22,7 @@ from gateway.ledger.accounts import (
     read_transactions,
     set_status,
 )
+from gateway.ledger.audit import Audit, Violation
 from gateway.ledger.batcher import Lane
 from gateway.ledger.calls import Ending, Held, Refusal, Wish
 from gateway.ledger.grants import Grant, GrantResult, Idempotency, add_grant
@@ -94,8 +95,10 @@ class Ledger:
             settings=settings,
             metrics=metrics,
         )
+        self._audit = Audit(pool=pool, settings=settings, metrics=metrics)
         self.upkeep = Upkeep(
             pool=pool,
+            audit=self._audit,
             instances=self.instances,
             reservations=self._reservations,
             sweeper=self.sweeper,
@@ -154,14 +157,14 @@ class Ledger:
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
-    async def reserve(self, wish: Wish) -> Held | Refusal:
+    def reserve(self, wish: Wish) -> Coroutine[Any, Any, Held | Refusal]:
         """Hold credits, durably. Waits in the account's queue where others hold them.
 
         Raises LedgerUnavailable (nothing was reserved, or it is released by id as soon as the database answers),
         InvalidRequest for an id that is off the clock or data that cannot be written, NotFound for no such account.
         Cancelled, it releases by id.
         """
-        return await self._reservations.reserve(wish)
+        return self._reservations.reserve(wish)
 
     async def extend(self, *, id: UUID, org_id: UUID, account_id: UUID, at_least_ucr: int) -> Held | Refusal:
         """Hold at least so much for an open call; `Held.amount_ucr` is what is held now. Raises like `reserve`."""
@@ -226,6 +229,11 @@ class Ledger:
             order_direction=order_direction,
             with_releases=with_releases,
         )
+
+    @unavailable_in_outage
+    async def audit(self, *, full: bool) -> list[Violation]:
+        """Breaches of the invariants, in rows after each account's checkpoint or in all. Parks nothing."""
+        return await self._audit.audit(full=full, park=False)
 
     # ----------------------------------------------------------------------------------------------------------------
 

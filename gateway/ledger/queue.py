@@ -43,7 +43,7 @@ class FairQueue:
 
     def line(self, account_id: UUID) -> HoldAnswer | None:
         """The last answer that the account's line got; None where nobody waits."""
-        line = self._lines.get(account_id)
+        line = self._lines.get(account_id) if self._lines else None
         return line.last if line is not None else None
 
     def length(self, account_id: UUID) -> int:

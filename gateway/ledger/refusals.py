@@ -1,5 +1,6 @@
 """A short memory of refusals, so that an account without credits costs no database work."""
 
+import asyncio
 from uuid import UUID
 
 from gateway.ledger.items import HoldAnswer
@@ -16,18 +17,19 @@ class RefusalMemory:
         self._accounts_max = accounts_max
         self._refused: dict[UUID, tuple[int, float, HoldAnswer]] = {}
 
-    def recall(self, account_id: UUID, ucr: int, now: float) -> HoldAnswer | None:
-        known = self._refused.get(account_id)
+    def recall(self, account_id: UUID, ucr: int) -> HoldAnswer | None:
+        known = self._refused.get(account_id) if self._refused else None
         if known is None:
             return None
         smallest_ucr, until, answer = known
-        if until <= now:
+        if until <= asyncio.get_running_loop().time():
             del self._refused[account_id]
             return None
         return answer if ucr >= smallest_ucr else None
 
-    def remember(self, account_id: UUID, ucr: int, answer: HoldAnswer, now: float) -> None:
+    def remember(self, account_id: UUID, ucr: int, answer: HoldAnswer) -> None:
         """`ucr` 0 where the account admits nothing, whatever the amount."""
+        now = asyncio.get_running_loop().time()
         known = self._refused.pop(account_id, None)
         if known is not None and known[1] > now and known[0] <= ucr:
             self._refused[account_id] = known
@@ -37,4 +39,5 @@ class RefusalMemory:
         self._refused[account_id] = (ucr, now + self._memory_s, answer)
 
     def forget(self, account_id: UUID) -> None:
-        self._refused.pop(account_id, None)
+        if self._refused:
+            self._refused.pop(account_id, None)

@@ -17,7 +17,7 @@ from gateway.ledger.settlement import Settler
 from gateway.ops.metrics import Metrics
 
 _WHATEVER_THE_AMOUNT: Final = frozenset({"receivable", "suspended", "parked"})
-_NOBODY_WAITS: Final = HoldAnswer("busy", 0, 0, 0)
+_HELD: Final = frozenset({"ok", "exists"})
 
 
 class OpenCall:
@@ -49,6 +49,7 @@ class Reservations:
         self._settings = settings
         self._metrics = metrics
         self.open: dict[UUID, OpenCall] = {}
+        metrics.open_reservations.set_function(lambda: len(self.open))
         self._refusals = RefusalMemory(
             memory_s=settings.refusal_memory_s, accounts_max=settings.refusal_memory_accounts
         )
@@ -68,47 +69,40 @@ class Reservations:
         if len(self._settler) >= self._settings.endings_waiting_max:
             raise LedgerUnavailable("Too many calls wait to be settled; nothing was reserved.")
         account_id = wish.account_id
-        now = asyncio.get_running_loop().time()
-        answer = self._refusals.recall(account_id, wish.amount_ucr, now)
+        answer = self._refusals.recall(account_id, wish.amount_ucr) or self._queue.line(account_id)
         if answer is None:
-            row = wish_row(wish)
-
-            async def attempt() -> HoldAnswer:
-                return await self._hold(wish.id, wish.org_id, account_id, extends=False, row=row, ucr=wish.amount_ucr)
-
-            answer = self._queue.line(account_id)
-            if answer is None:
-                answer = await attempt()
-            if answer.status == "busy":
-                answer = await self._queue.wait(account_id, answer, attempt, extends=None)
-            if answer.status == "insufficient":
-                self._refusals.remember(account_id, wish.amount_ucr, answer, asyncio.get_running_loop().time())
-            elif answer.status in _WHATEVER_THE_AMOUNT:
-                self._refusals.remember(account_id, 0, answer, asyncio.get_running_loop().time())
-        if answer.status not in ("ok", "exists"):
-            return self._refusal(wish.org_id, account_id, answer)
-        self.open[wish.id] = OpenCall(wish.org_id, account_id)
-        self._metrics.open_reservations.set(len(self.open))
-        return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
+            answer = await self._hold(wish.id, wish.org_id, account_id, extends=False, row=wish_row(wish))
+        if answer.status == "busy":
+            answer = await self._queue.wait(
+                account_id,
+                answer,
+                lambda: self._hold(wish.id, wish.org_id, account_id, extends=False, row=wish_row(wish)),
+                extends=None,
+            )
+        if answer.status in _HELD:
+            self.open[wish.id] = OpenCall(wish.org_id, account_id)
+            return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
+        if answer.status == "insufficient":
+            self._refusals.remember(account_id, wish.amount_ucr, answer)
+        elif answer.status in _WHATEVER_THE_AMOUNT:
+            self._refusals.remember(account_id, 0, answer)
+        return self._refusal(wish.org_id, account_id, answer)
 
     async def extend(self, *, id: UUID, org_id: UUID, account_id: UUID, at_least_ucr: int) -> Held | Refusal:
         row = (id, account_id, at_least_ucr)
-
-        async def attempt() -> HoldAnswer:
-            return await self._hold(id, org_id, account_id, extends=True, row=row, ucr=at_least_ucr)
-
-        answer = await attempt()
+        answer = await self._hold(id, org_id, account_id, extends=True, row=row)
         if answer.status == "busy":
-            answer = await self._queue.wait(account_id, answer, attempt, extends=id)
-        if answer.status in ("ok", "exists"):
+            answer = await self._queue.wait(
+                account_id, answer, lambda: self._hold(id, org_id, account_id, extends=True, row=row), extends=id
+            )
+        if answer.status in _HELD:
             return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
         return self._refusal(org_id, account_id, answer)
 
     def ended(self, id: UUID) -> None:
-        if self.open.pop(id, None) is not None:
-            self._metrics.open_reservations.set(len(self.open))
+        self.open.pop(id, None)
 
-    async def _hold(self, id: UUID, org_id: UUID, account_id: UUID, *, extends: bool, row: Row, ucr: int) -> HoldAnswer:
+    async def _hold(self, id: UUID, org_id: UUID, account_id: UUID, *, extends: bool, row: Row) -> HoldAnswer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.hold_timeout_s
         while True:
@@ -118,7 +112,6 @@ class Reservations:
                 org_id=org_id,
                 account_id=account_id,
                 extends=extends,
-                ucr=ucr,
                 row=row,
                 answer=loop.create_future(),
                 deadline=deadline,
@@ -128,7 +121,6 @@ class Reservations:
                 answer = await hold.answer
             except BaseException:
                 # Also a cancellation: whether it was held may be unknown, and the release by id is right either way.
-                hold.given_up = True
                 if hold.sent and not extends:
                     self._settler.settle(_release(id, org_id, account_id))
                 raise

@@ -33,6 +33,7 @@ class Settler:
         self._unsettled: dict[UUID, Unsettled] = {}
         self._by_org: dict[UUID, int] = {}
         self._changed = asyncio.Event()
+        metrics.unsettled.set_function(lambda: len(self._unsettled))
 
     def __len__(self) -> int:
         return len(self._unsettled)
@@ -50,7 +51,6 @@ class Settler:
         item = Unsettled(ending)
         self._unsettled[ending.id] = item
         self._by_org[ending.org_id] = self._by_org.get(ending.org_id, 0) + 1
-        self._metrics.unsettled.set(len(self._unsettled))
         self._put(ending.org_id, item)
 
     async def settled(self, org_id: UUID, *, within_s: float) -> bool:
@@ -84,7 +84,8 @@ class Settler:
                 released += 1
             if status not in ("settled", "same", "late") and (status != "tombstone" or ending.cost_ucr):
                 _log.error("ledger.ending_odd", id=str(ending.id), org=str(org_id), status=status, cost=ending.cost_ucr)
-            self._done(item)
+            self._unsettled.pop(ending.id, None)
+        self._done(org_id, len(items))
         org = str(org_id)
         for event, ucr in (("settled", charged), ("overage", overage), ("waived", waived)):
             if ucr:
@@ -92,16 +93,12 @@ class Settler:
         for account_id in {item.ending.account_id for item in items}:
             self._moved(account_id)
 
-    def _done(self, item: Unsettled) -> None:
-        org_id = item.ending.org_id
-        if self._unsettled.pop(item.ending.id, None) is None:
-            return
-        left = self._by_org[org_id] - 1
+    def _done(self, org_id: UUID, count: int) -> None:
+        left = self._by_org[org_id] - count
         if left:
             self._by_org[org_id] = left
         else:
             del self._by_org[org_id]
-        self._metrics.unsettled.set(len(self._unsettled))
         self._changed.set()
 
     async def refused(self, item: Unsettled, error: Exception, connection: asyncpg.Connection) -> bool:
@@ -122,7 +119,8 @@ class Settler:
             return False
         await connection.execute(_SQL.recover, ending.org_id, ending.account_id, [ending.id])
         item.stage = Stage.RECOVERED
-        self._done(item)
+        self._unsettled.pop(ending.id, None)
+        self._done(ending.org_id, 1)
         self._moved(ending.account_id)
         return True
 

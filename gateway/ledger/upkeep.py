@@ -2,6 +2,7 @@
 
 import asyncpg
 
+from gateway.ledger.audit import Audit
 from gateway.ledger.instances import Instances
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.reservations import Reservations
@@ -23,6 +24,7 @@ class Upkeep:
         self,
         *,
         pool: asyncpg.Pool,
+        audit: Audit,
         instances: Instances,
         reservations: Reservations,
         sweeper: Sweeper,
@@ -39,6 +41,7 @@ class Upkeep:
             Periodic("ledger.reconcile", sweeper.reconcile, every_s=settings.reconcile_s, metrics=metrics),
             Periodic("ledger.due", self.post_due, every_s=settings.due_s, metrics=metrics),
             Periodic("ledger.partitions", self.make_partitions, every_s=settings.partitions_s, metrics=metrics),
+            Periodic("ledger.audit", audit.run, every_s=settings.audit_s, metrics=metrics),
         ]
 
     def start(self) -> None:

@@ -15,7 +15,18 @@ async def replay() -> AsyncIterator[ReplayServer]:
 
 
 @pytest.fixture
-async def gateway(dsn: str, replay: ReplayServer, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    """A gateway process on a fresh database."""
-    async with running_gateway(dsn=dsn, upstream_url=replay.base_url, data_dir=tmp_path) as running:
+def gateway_config() -> str:
+    """TOML; a module that needs other settings has a fixture of this name."""
+    return ""
+
+
+@pytest.fixture
+async def gateway(dsn: str, replay: ReplayServer, tmp_path: Path, gateway_config: str) -> AsyncIterator[RunningGateway]:
+    """A gateway process on a fresh database. It must also stop well, with nothing to complain of."""
+    async with running_gateway(
+        dsn=dsn, upstream_url=replay.base_url, data_dir=tmp_path, config=gateway_config
+    ) as running:
         yield running
+        if running.process.returncode is None:
+            assert await running.stop() == 0
+            assert running.said.complaints() == []

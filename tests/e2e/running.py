@@ -27,6 +27,7 @@ PROCESS_WITHIN_S: Final = 60.0
 LINE_BYTES_MAX: Final = 2**20
 
 _LISTENS: Final = re.compile(r"Tollgate listens on (http://\S+)")
+_COMPLAINS: Final = re.compile(r'"level": ?"(warning|error|critical)"|^Traceback')
 _INHERITED: Final = ("PATH", "HOME", "TMPDIR", "PG_BIN", "LANG", "LC_ALL")
 """What a gateway gets of the tests' environment: nothing that could configure it."""
 
@@ -85,6 +86,10 @@ class Said:
     async def error(self, pattern: re.Pattern[str]) -> re.Match[str]:
         """The first line of standard error in which `pattern` is found, waited for."""
         return await self._first(lambda: next((hit for text in self.errors if (hit := pattern.search(text))), None))
+
+    def complaints(self) -> list[str]:
+        """What it logged as a warning or worse, and tracebacks."""
+        return [text for text in self.errors if _COMPLAINS.search(text)]
 
     async def end(self) -> None:
         """Both are read to their end."""

@@ -1,12 +1,16 @@
 """A ledger on the test's own database, an organisation with an account, and the audit after every test."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from uuid import UUID
 
 import asyncpg
 import msgspec
 import pytest
 
+from gateway.ledger.audit import Violation, find_violations
 from gateway.ledger.calls import End, Ending, Held, Refusal, Wish
 from gateway.ledger.grants import Grant, TransactionType
 from gateway.ledger.ledger import Ledger
@@ -14,6 +18,9 @@ from gateway.ledger.options import LedgerSettings
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.ops.metrics import Metrics
+from gateway.postgres.embedded import EmbeddedPostgres
+
+_numbers = count(1)
 
 QUIET = LedgerSettings(
     lanes=2,
@@ -110,6 +117,39 @@ class Bench:
         return balance.balance_ucr, balance.held_ucr, balance.receivable_ucr
 
 
+async def all_violations(dsn: str) -> list[Violation]:
+    """What `tollgate audit --full` would find."""
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+        return [v async for page in find_violations(pool, full=True, accounts_at_once=100) for v in page]
+
+
+@pytest.fixture(scope="session")
+def common_dsn(cluster: EmbeddedPostgres) -> Iterator[str]:
+    """One database for all tests that look at nothing but their own organisation."""
+    with ThreadPoolExecutor(1) as apart:
+        yield apart.submit(asyncio.run, _create(cluster, "ledger_common")).result()
+
+
+@pytest.fixture
+async def dsn(request: pytest.FixtureRequest, cluster: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The common database, or one of the test's own where its module says `OWN_DATABASE = True`."""
+    if not getattr(request.module, "OWN_DATABASE", False):
+        yield str(request.getfixturevalue("common_dsn"))
+        return
+    name = f"ledger_{next(_numbers)}"
+    yield await _create(cluster, name)
+    connection = await asyncpg.connect(cluster.dsn)
+    await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await connection.close()
+
+
+async def _create(cluster: EmbeddedPostgres, name: str) -> str:
+    connection = await asyncpg.connect(cluster.dsn)
+    await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE tollgate_template')
+    await connection.close()
+    return cluster.dsn_of(name)
+
+
 @pytest.fixture
 def metrics() -> Metrics:
     return Metrics()
@@ -142,6 +182,7 @@ async def start_ledger(dsn: str, metrics: Metrics) -> AsyncIterator[StartLedger]
     yield start
     for ledger in ledgers:
         await ledger.stop(drain_s=5)
+    assert await all_violations(dsn) == []
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ async def test_a_call_is_held_then_charged_once_with_its_usage(bench: Bench, poo
     assert row is not None
     assert (row["kind"], row["amount_ucr"], row["charged_ucr"], row["held_ucr"]) == ("CHARGE", -150, 150, 400)
     assert (row["provider_request_id"], row["first_event_ms"], row["ended"]) == ("chatcmpl-1", 7, "ok")
-    assert await pool.fetchval("SELECT count(*) FROM reservation") == 0
+    assert await pool.fetchval("SELECT count(*) FROM reservation WHERE org_id = $1", bench.org_id) == 0
 
 
 async def test_fifty_at_once_on_credits_for_one_hold_exactly_one(bench: Bench) -> None:

@@ -216,7 +216,9 @@ CREATE TABLE ledger (
         charged_ucr = CASE kind WHEN 'REFUND' THEN amount_ucr ELSE -amount_ucr END)
 ) PARTITION BY RANGE (id);
 
-CREATE INDEX ledger_history ON ledger (org_id, account_id, version);
+-- Not org_id first: with it this index and the primary key look alike to a planner that has no statistics yet, and a probe
+-- by id that reads an organisation's whole history instead was measured at 4 ms against 2 us. Accounts are unique alone.
+CREATE INDEX ledger_history ON ledger (account_id, version);
 CREATE INDEX ledger_provider_request ON ledger (org_id, provider_request_id) WHERE provider_request_id <> '';
 
 CREATE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -41,7 +41,7 @@ $$;
 -- A wish is held whole or not at all; the smaller, learned amount is enough while the account has plenty.
 -- The open row is all that a reservation is: with it goes its amount onto held_ucr of one account.
 CREATE FUNCTION reserve_batch(p_org uuid, p_instance uuid, p_wishes wish_item[]) RETURNS hold_answer[]
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_accounts uuid[] := ARRAY(SELECT DISTINCT account_id FROM unnest(p_wishes));
     v_answers  hold_answer[] := array_fill(ROW('no_account', 0, 0, 0)::hold_answer, ARRAY[cardinality(p_wishes)]);
@@ -121,7 +121,7 @@ $$;
 
 -- "Hold at least": absolute, so that asking twice is asking once. Oldest call first where credits are short.
 CREATE FUNCTION extend_batch(p_org uuid, p_extensions extension_item[]) RETURNS hold_answer[]
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_accounts uuid[] := ARRAY(SELECT DISTINCT account_id FROM unnest(p_extensions));
     v_answers  hold_answer[] := array_fill(ROW('no_account', 0, 0, 0)::hold_answer, ARRAY[cardinality(p_extensions)]);

@@ -58,7 +58,8 @@ CREATE TYPE settlement_row AS (
 
 -- What a refund returns goes back to where it was burned, last burned first. A grant that expired since lets it pass
 -- through: it returns and leaves as an expiry at once.
-CREATE FUNCTION unburn(a account, p_grants uuid[], p_burned_ucr bigint[], p_ucr bigint, p_now timestamptz) RETURNS account
+CREATE FUNCTION unburn(INOUT a account, p_grants uuid[], p_burned_ucr bigint[], p_ucr bigint, p_now timestamptz,
+                       OUT grants uuid[], OUT returned_ucr bigint[])
 LANGUAGE plpgsql AS $$
 DECLARE
     g      credit_grant;
@@ -69,6 +70,8 @@ BEGIN
         EXIT WHEN v_left = 0;
         v_back := least(v_left, p_burned_ucr[i]);
         v_left := v_left - v_back;
+        grants := grants || p_grants[i];
+        returned_ucr := returned_ucr || v_back;
         SELECT * INTO STRICT g FROM credit_grant WHERE org_id = a.org_id AND id = p_grants[i];
         IF g.expired_at IS NOT NULL THEN
             a := take_expired(a, g, v_back, p_now);
@@ -77,13 +80,12 @@ BEGIN
             a.next_change_at := least(a.next_change_at, g.expires_at);
         END IF;
     END LOOP;
-    RETURN a;
 END
 $$;
 
 
 -- A real cost that arrives after the sweeper had ended the call: the difference is posted once, either way.
--- Its own id is derived, so that a repetition meets it. Returns version NULL where there is nothing to post.
+-- Its own id is derived, so that a repetition meets it; so the row is written where the difference is zero, too.
 CREATE FUNCTION settle_late(INOUT a account, s settlement_item, p_before ledger, p_receivable_max bigint, p_now timestamptz,
                             OUT late settlement_row, OUT status text)
 LANGUAGE plpgsql AS $$
@@ -98,9 +100,6 @@ BEGIN
         status := CASE WHEN v_known.cost_ucr = abs(v_more) AND (v_known.kind = 'REFUND') = (v_more < 0)
                        THEN 'same' ELSE 'conflict' END;
         RETURN;
-    ELSIF v_more = 0 THEN
-        status := 'same';
-        RETURN;
     END IF;
     status := 'late';
     late.id := late_id(s.id);
@@ -108,7 +107,7 @@ BEGIN
     late.ref_id := s.id;
     late.cost_ucr := abs(v_more);
     late.held_ucr := 0;
-    IF v_more > 0 THEN
+    IF v_more >= 0 THEN
         late.kind := 'LATE_CHARGE';
         v_most := CASE WHEN s.waive_above_held THEN greatest(least(s.cost_ucr, p_before.held_ucr) - p_before.cost_ucr, 0)
                        ELSE v_more END;
@@ -135,7 +134,10 @@ BEGIN
     late.version := a.version;
     late.balance_after_ucr := a.balance_ucr;
     IF v_more < 0 THEN
-        a := unburn(a, p_before.burned_grants, p_before.burned_ucr, late.charged_ucr, p_now);
+        b := unburn(a, p_before.burned_grants, p_before.burned_ucr, late.charged_ucr, p_now);
+        a := b.a;
+        late.burned_grants := b.grants;
+        late.burned_ucr := b.returned_ucr;
     END IF;
     a := repay(a, p_now, s.id);
 END
@@ -203,9 +205,10 @@ $$;
 
 
 -- Every item gets its one ending row here, and the account what follows from it, as if the items came one by one.
--- p_receivable_max bounds what an account may owe; beyond it the operator waives.
+-- p_receivable_max bounds what an account may owe; beyond it the operator waives. The planner's settings are for plans
+-- made while tables are empty and kept when they are not.
 CREATE FUNCTION settle_batch(p_org uuid, p_receivable_max bigint, p_items settlement_item[]) RETURNS settlement_answer[]
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET enable_nestloop = off AS $$
 DECLARE
     v_ids       uuid[] := ARRAY(SELECT id FROM unnest(p_items));
     v_accounts  uuid[] := ARRAY(SELECT DISTINCT account_id FROM unnest(p_items));

@@ -5,7 +5,7 @@
 CREATE FUNCTION post_batch(p_org uuid, p_instance uuid, p_receivable_max bigint, p_settlements settlement_item[],
                            p_extensions extension_item[], p_wishes wish_item[],
                            OUT settlements settlement_answer[], OUT extensions hold_answer[], OUT wishes hold_answer[])
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_holds integer := cardinality(p_extensions) + cardinality(p_wishes);
 BEGIN
@@ -88,7 +88,7 @@ $$;
 CREATE FUNCTION add_grant(p_org uuid, p_account uuid, p_id uuid, p_kind text, p_category text, p_priority smallint, p_amount bigint,
                           p_effective_at timestamptz, p_expires_at timestamptz, p_transaction_type text, p_reason text,
                           p_description text, p_actor text, p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_now   timestamptz;
     v_known idempotency_key;
@@ -175,7 +175,7 @@ $$;
 -- the owner had reported last, at least the prompt where the call was forwarded, and never more than was held.
 CREATE FUNCTION recover_reservations(p_org uuid, p_account uuid, p_owners uuid[], p_ids uuid[], p_most integer, OUT ended integer,
                                      OUT charged_ucr bigint)
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_items settlement_item[];
 BEGIN
