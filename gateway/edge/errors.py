@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -143,6 +144,18 @@ def error_response(request: web.BaseRequest, error: Rendered) -> web.Response:
     )
 
 
+def malformed_request(id: UUID) -> web.Response:
+    """The answer to what is no HTTP. Which path was meant is not known, so it is in OpenAI's dialect."""
+    error = Rendered(
+        400, "invalid_request_error", "invalid_request", "The request is not valid HTTP; it was not read any further."
+    )
+    return web.Response(
+        status=error.status,
+        body=openai_body(error),
+        headers=[("content-type", "application/json"), ("x-request-id", str(id))],
+    )
+
+
 def _from_http(error: web.HTTPException, request: web.Request) -> Rendered:
     code = _HTTP_CODE.get(error.status, "invalid_request")
     message = {
@@ -173,5 +186,8 @@ async def answer_errors(
             request, Rendered(500, "api_error", "internal_error", "Something went wrong inside the gateway.")
         )
     if not response.prepared:
+        if request.writer.output_size:
+            # Another answer has begun and cannot be taken back; all that is left is to break it off.
+            raise ConnectionAbortedError("an error after the answer had begun")
         response.headers["x-request-id"] = str(id)
     return response

@@ -2,13 +2,14 @@
 
 import re
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 import msgspec
 from aiohttp import web
 
 from gateway.core.chat_request import read_chat_request
-from gateway.core.errors import InsufficientCredits, TollgateError, UpstreamFailed
+from gateway.core.errors import InsufficientCredits, TollgateError
 from gateway.core.usage import Usage
 from gateway.edge.auth import authenticate
 from gateway.edge.bodies import Body
@@ -35,6 +36,8 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
     turn: StreamTurn | WholeTurn | None = None
     try:
         chat = read_chat_request(await body.read(request))
+        if connection.transport is None:
+            raise ConnectionResetError("the caller left before his request was read")
         call = Call(
             id=request[REQUEST_ID],
             caller=caller,
@@ -76,36 +79,30 @@ async def _stream(
     if isinstance(turn, WholeTurn) and turn.content_length is not None:
         response.content_length = turn.content_length
     call.status = turn.status
-    if not call.gone:
-        await response.prepare(request)
-    connection = cast(Connection, request.protocol)
+    await _unless_gone(call, response.prepare, request)
     if isinstance(turn, WholeTurn):
-        await _write(connection, response, call, turn.body)
+        await _unless_gone(call, response.write, turn.body)
     try:
         async for piece in turn:
-            await _write(connection, response, call, piece)
-    except (InsufficientCredits, UpstreamFailed) as error:
+            await _unless_gone(call, response.write, piece)
+    except TollgateError as error:
         call.error_code = error.code
         if isinstance(turn, WholeTurn):
-            connection.force_close()  # a body that lacks its end must not look whole
+            cast(Connection, request.protocol).force_close()  # a body that lacks its end must not look whole
             return response
-        await _write(connection, response, call, _last_frames(call, turn, error))
-    if not call.gone:
-        await response.write_eof()
+        await _unless_gone(call, response.write, _last_frames(call, turn, error))
+    await _unless_gone(call, response.write_eof)
     return response
 
 
-async def _write(connection: Connection, response: web.StreamResponse, call: Call, piece: bytes) -> None:
+async def _unless_gone(call: Call, write: Callable[..., Awaitable[object]], *piece: object) -> None:
     """A caller that is gone takes nothing more; the turn decides whether the answer is read on without him."""
     if call.gone:
         return
-    connection.write_began_at = time.monotonic()
     try:
-        await response.write(piece)
+        await write(*piece)
     except ConnectionError:
         call.client_gone()
-    finally:
-        connection.write_began_at = 0.0
 
 
 def _last_frames(call: Call, turn: StreamTurn, error: TollgateError) -> bytes:
