@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from gateway.postgres.binaries import wheel_bin
 from gateway.postgres.embedded import EmbeddedPostgres
@@ -28,6 +29,10 @@ from tests.road import Roads
 if "PG_BIN" not in os.environ:
     # Processes that tests start shall use the same version as the tests, whatever the machine has besides.
     os.environ["PG_BIN"] = str(wheel_bin())
+
+# A busy machine is no failure; a failure prints what reproduces it.
+settings.register_profile("tollgate", deadline=None, print_blob=True)
+settings.load_profile("tollgate")
 
 _TEMPLATE = "tollgate_template"
 _numbers = count(1)
