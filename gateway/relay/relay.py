@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-import msgspec
-
 from gateway.core.chat_request import ChatRequest
 from gateway.core.errors import (
     CreditsReserved,
@@ -83,7 +81,7 @@ class Relay:
             opened = await opening.run(attempts)
             call.first_event_at = self._clock.monotonic()
             target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
-            call.upstream, call.upstream_model = target.upstream.name, target.model
+            call.sent_to(target)
             output_max = terms.want_tokens * quote.choices
             if opened.whole is not None:
                 return WholeTurn(
@@ -105,8 +103,8 @@ class Relay:
                 first_slice_tokens=self._settings.first_slice_tokens,
                 drain_s=self._settings.drain_s,
             )
-        except UpstreamFailed as failure:
-            call.upstream = failure.upstream
+        except UpstreamFailed:
+            call.sent_to(entry.targets[opening.attempt_index])
             reservation.release(End.ERROR, entry.targets[opening.attempt_index])
             raise
         except BaseException:
@@ -169,7 +167,6 @@ class Relay:
 
     async def _reserve(self, call: Call, quote: Quote, entry: CatalogueEntry) -> Reservation:
         size = first_size(quote)
-        pins = msgspec.json.encode({f"{t.upstream.name}/{t.model}": t.prices for t in entry.targets})
         for tries_left in reversed(range(1 + SMALLER_TRIES_MAX)):
             answer = await self._ledger.reserve(
                 Wish(
@@ -182,7 +179,7 @@ class Relay:
                     amount_ucr=size.amount_ucr,
                     learned_ucr=size.learned_ucr,
                     prompt_ucr=min(size.learned_ucr, quote.prompt_ucr()),
-                    pins=pins,
+                    pins=entry.pins,
                 )
             )
             if isinstance(answer, Held):
@@ -266,6 +263,7 @@ class Relay:
         """Cancelled before the commit point: nothing is charged unless the provider had begun to answer."""
         end = End.CANCELLED if call.gone else End.ERROR
         index = opening.attempt_index
+        call.sent_to(entry.targets[index])
         opened = opening.opened
         if opened is None or opened.meter is None or not opened.began:
             reservation.release(end, entry.targets[index])
