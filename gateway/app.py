@@ -58,10 +58,15 @@ class Stopped(msgspec.Struct, frozen=True):
     """Settlements that the database did not take in time; the next process's sweeper ends those calls."""
 
     def summary(self) -> str:
-        parts = ["every call is settled" if not self.endings_left else f"{self.endings_left} calls left to the sweeper"]
+        left = self.endings_left
+        parts = [f"left to the sweeper: {_calls(left)}" if left else "every call is settled"]
         if self.calls_cut:
-            parts.append(f"{self.calls_cut} open calls were cut at the limit")
+            parts.append(f"cut at the limit: {_calls(self.calls_cut)}")
         return "; ".join(parts)
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
 
 
 class Gateway:
