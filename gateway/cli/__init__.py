@@ -12,6 +12,7 @@ _COMMANDS: Final = {
     "replay": "gateway.cli.replay:replay",
     "migrate": "gateway.cli.migrate:migrate",
     "check-config": "gateway.cli.check_config:check_config",
+    "audit": "gateway.cli.audit:audit",
     "org": "gateway.cli.orgs:org",
     "key": "gateway.cli.keys:key",
     "credits": "gateway.cli.credits:credits",

@@ -30,10 +30,12 @@ class Demo:
         """The settings, with the replay provider as upstream where none is configured."""
         if settings.upstreams:
             return settings
-        # A session of its own, so that Ctrl-C in the terminal reaches the gateway alone and calls under way can end.
+        # A session of its own, so that Ctrl-C in the terminal reaches the gateway alone and calls under way can end;
+        # and its standard input is ours, so that it ends with us if we are killed.
         self._replay = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway", "replay", "--port", "0", "--interval-ms", "30",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
+            sys.executable, "-m", "gateway", "replay", "--port", "0", "--interval-ms", "30", "--until-eof",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )  # fmt: skip
         stack.push_async_callback(self._stop_replay)
         assert self._replay.stdout is not None

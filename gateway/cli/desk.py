@@ -26,6 +26,7 @@ from gateway.ops.ids import IdSource
 from gateway.postgres.binaries import BinariesMissing
 from gateway.postgres.embedded import EmbeddedPostgresError
 from gateway.postgres.migrate import SchemaError
+from gateway.postgres.outage import DRIVER_ERRORS
 from gateway.postgres.pool import open_pool
 
 
@@ -71,7 +72,7 @@ def run_and_exit(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
     except (TollgateError, SchemaError, EmbeddedPostgresError, BinariesMissing) as error:
         click.echo(f"tollgate: {error}", err=True)
         code = 1
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DRIVER_ERRORS as error:
         click.echo(f"tollgate: the database cannot be used: {str(error) or type(error).__name__}", err=True)
         code = 1
     sys.exit(code)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.estimate import text_tokens
 from gateway.core.output_text import OutputText
 from gateway.core.reported_usage import ReportedUsage, usage_objects
 from gateway.core.usage import Usage
@@ -52,7 +53,7 @@ def read_chat_answer(body: bytes) -> ChatAnswer:
     try:
         answer = _ANSWER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ChatAnswer(output_tokens=(len(body) + 3) // 4, readable=False)
+        return ChatAnswer(output_tokens=text_tokens(ascii_chars=len(body)), readable=False)
     said = OutputText()
     finish_reason = ""
     for choice in answer.choices or ():

@@ -40,7 +40,7 @@ class MessageFacts(msgspec.Struct, gc=False):
 
 def read_messages(array: msgspec.Raw) -> MessageFacts:
     """Raises InvalidRequest for what is not a non-empty array of messages that can be read in one way only."""
-    text, messages = _read_objects(array, "messages")
+    messages = _read_objects(array, "messages")
     if not messages:
         raise InvalidRequest("`messages` must not be empty.", param="messages")
     facts = MessageFacts(count=len(messages))
@@ -50,15 +50,12 @@ def read_messages(array: msgspec.Raw) -> MessageFacts:
             raise InvalidRequest(f"Unknown key `{found[0][:64]}`; `{found[1]}` is meant?", param="messages")
         if "audio" in unknown:
             _refuse_stored_audio(messages)
-    # Of a text without white space and needless escapes these searches miss nothing; quotes in strings are escaped.
-    compact = bytes(text)
-    if b'"content":[' in compact or b'"content":{' in compact:
-        for param, part in _media_parts(messages):
-            _read_part(part, param, facts)
+    for param, part in _media_parts(messages):
+        _read_part(part, param, facts)
     return facts
 
 
-def _read_objects(array: msgspec.Raw, param: str) -> tuple[bytes | msgspec.Raw, list[RawObject]]:
+def _read_objects(array: msgspec.Raw, param: str) -> list[RawObject]:
     try:
         return read_objects(array)
     except Ambiguous as error:
@@ -77,14 +74,13 @@ def _media_parts(messages: list[RawObject]) -> Iterator[tuple[str, RawObject]]:
     """The parts that are more than text."""
     media = 0
     for at, message in enumerate(messages):
-        content = message.get("content", _NULL)
-        first = memoryview(content)[0]
-        if first == _BRACE:
-            raise InvalidRequest("`content` must be a string or an array.", param=f"messages[{at}].content")
-        if first != _BRACKET:
+        content = message.get("content")
+        if content is None or (first := memoryview(content)[0]) == _QUOTE or content == _NULL:
             continue
         param = f"messages[{at}].content"
-        _, parts = _read_objects(content, param)
+        if first != _BRACKET:
+            raise InvalidRequest(f"`{param}` must be a string or an array.", param=param)
+        parts = _read_objects(content, param)
         if _TEXT_PART_KEYS.issuperset(chain.from_iterable(parts)):
             continue
         for index, part in enumerate(parts):
@@ -126,7 +122,7 @@ def _fields(value: msgspec.Raw, param: str) -> RawObject:
     if memoryview(value)[0] != _BRACE:
         return {}
     try:
-        return read_object(value)[1]
+        return read_object(bytes(value))[1]
     except Ambiguous as error:
         raise InvalidRequest(f"In `{param}` {error}.", param=param) from None
 

@@ -67,9 +67,6 @@ class _Scalars(msgspec.Struct, array_like=True, gc=False):
     max_completion_tokens: _Limit | None
     max_tokens: _Limit | None
     service_tier: Annotated[str, msgspec.Meta(max_length=64)] | None
-    models: None
-    fallbacks: None
-    route: None
 
 
 _MUST_BE: Final = {
@@ -79,16 +76,14 @@ _MUST_BE: Final = {
     "max_completion_tokens": f"must be an integer from 1 to {OUTPUT_LIMIT_MAX}",
     "max_tokens": f"must be an integer from 1 to {OUTPUT_LIMIT_MAX}",
     "service_tier": "must be a short string",
-    # Some servers pick another model by these: one that was not priced.
-    "models": "is not supported: `model` names the one model",
-    "fallbacks": "is not supported: `model` names the one model",
-    "route": "is not supported: `model` names the one model",
 }
 _SCALARS: Final = _Scalars.__struct_fields__
+_MODEL_LIST_KEYS: Final = ("models", "fallbacks", "route")
+"""Some servers pick another model by these: one that was not priced."""
 _HOSTED_TOOL_KEYS: Final = frozenset({"web_search_options", "plugins", "search_settings"})
 _TOOL_KEYS: Final = frozenset({"tools", "functions"})
 _DECIDING_KEYS: Final = (
-    _TOOL_KEYS | _HOSTED_TOOL_KEYS | {*_SCALARS, "messages", "stream_options", "modalities", "audio"}
+    _TOOL_KEYS | _HOSTED_TOOL_KEYS | {*_SCALARS, *_MODEL_LIST_KEYS, "messages", "stream_options", "modalities", "audio"}
 )
 _PLAIN_KEYS: Final = frozenset(
     {
@@ -139,9 +134,9 @@ def _read(body: bytes) -> ChatRequest:
     text, values = _read_body(body)
     scalars = _read_scalars(values)
     messages = read_messages(values.get("messages", _NULL))
-    plain = values.keys() <= _PLAIN_KEYS
-    if not plain and (found := misspelled(values.keys() - _DECIDING_KEYS, _DECIDING_KEYS)):
-        raise InvalidRequest(f"Unknown parameter: `{found[0][:64]}`. Did you mean `{found[1]}`?", param=found[1])
+    plain = _PLAIN_KEYS.issuperset(values)
+    if not plain:
+        _refuse_keys(values)
     return ChatRequest(
         body=body,
         model=scalars.model,
@@ -152,7 +147,7 @@ def _read(body: bytes) -> ChatRequest:
         include_usage="stream_options" in values and _asks_for_usage(values["stream_options"]),
         service_tier=scalars.service_tier,
         message_count=messages.count,
-        prompt_bytes=len(memoryview(text)) - messages.image_bytes,
+        prompt_bytes=len(text) - messages.image_bytes,
         images=messages.images,
         audio=messages.audio or (not plain and _is_set(values, "audio")),
         by_reference=messages.by_reference,
@@ -161,9 +156,18 @@ def _read(body: bytes) -> ChatRequest:
     )
 
 
-def _read_body(body: bytes) -> tuple[bytes | msgspec.Raw, RawObject]:
+def _refuse_keys(values: RawObject) -> None:
+    if found := misspelled(values.keys() - _DECIDING_KEYS, _DECIDING_KEYS):
+        raise InvalidRequest(f"Unknown parameter: `{found[0][:64]}`. Did you mean `{found[1]}`?", param=found[1])
+    for name in _MODEL_LIST_KEYS:
+        if _is_set(values, name):
+            raise InvalidRequest(f"`{name}` is not supported: `model` names the one model.", param=name)
+
+
+def _read_body(body: bytes) -> tuple[bytes, RawObject]:
     try:
-        str(body, "utf-8")  # msgspec does not look into strings that it keeps raw
+        if not body.isascii():
+            str(body, "utf-8")  # msgspec does not look into strings that it keeps raw
         return read_object(body)
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}).") from None
@@ -195,7 +199,7 @@ def _asks_for_usage(value: msgspec.Raw) -> bool:
     if value == _NULL:
         return False
     try:
-        text, _ = read_object(value)
+        text, _ = read_object(bytes(value))
         options = _STREAM_OPTIONS.decode(text)
     except (Ambiguous, msgspec.DecodeError):
         message = "`stream_options` must be an object of true and false, each key once."
@@ -216,7 +220,7 @@ def _has_hosted_tools(values: RawObject) -> bool:
     if not _is_set(values, "tools"):
         return False
     try:
-        _, tools = read_objects(values["tools"])
+        tools = read_objects(values["tools"])
     except (Ambiguous, msgspec.DecodeError):
         message = "`tools` must be an array of objects, each key once."
         raise InvalidRequest(message, param="tools") from None

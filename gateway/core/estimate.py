@@ -21,10 +21,9 @@ UNLEARNED_EXPECTED: Final = 0.25
 _RENEWED_EVERY: Final = 16
 
 
-def text_tokens(text: str) -> int:
+def text_tokens(*, ascii_chars: int, other_chars: int = 0) -> int:
     """ASCII goes by four characters a token, everything else by two. Rounded up."""
-    ascii_chars = len(text) if text.isascii() else len(text.encode("ascii", "ignore"))
-    return (ascii_chars + 2 * (len(text) - ascii_chars) + 3) // 4
+    return (ascii_chars + 2 * other_chars + 3) // 4
 
 
 def prompt_hard_bound(

@@ -34,7 +34,7 @@ class Ambiguous(ValueError):
         self.key = key
 
 
-def read_object(text: bytes | msgspec.Raw) -> tuple[bytes | msgspec.Raw, RawObject]:
+def read_object(text: bytes) -> tuple[bytes, RawObject]:
     """The object without white space (`text` itself where it has none), and its values.
 
     Raises Ambiguous, msgspec.DecodeError, and RecursionError for what is nested too deeply.
@@ -42,23 +42,22 @@ def read_object(text: bytes | msgspec.Raw) -> tuple[bytes | msgspec.Raw, RawObje
     values = _OBJECT.decode(text)
     if len(values) > KEYS_MAX:
         raise msgspec.ValidationError(f"more than {KEYS_MAX} keys")
-    if not _is_compact(len(memoryview(text)), values):
-        text = msgspec.json.format(bytes(text), indent=-1)
+    if not _is_compact(len(text), values):
+        text = msgspec.json.format(text, indent=-1)
         values = _OBJECT.decode(text)
         if not _is_compact(len(text), values):
             _spans_by_walking(text, values)
     return text, values
 
 
-def read_objects(array: bytes | msgspec.Raw) -> tuple[bytes | msgspec.Raw, list[RawObject]]:
+def read_objects(array: bytes | msgspec.Raw) -> list[RawObject]:
     """The same for an array of objects, however many. A key spelled with needless escapes counts as ambiguous here."""
     objects = _OBJECTS.decode(array)
     if not _are_compact(len(memoryview(array)), objects):
-        array = msgspec.json.format(bytes(array), indent=-1)
-        objects = _OBJECTS.decode(array)
-        if not _are_compact(len(array), objects):
+        compact = msgspec.json.format(bytes(array), indent=-1)
+        if not _are_compact(len(compact), _OBJECTS.decode(compact)):
             raise Ambiguous
-    return array, objects
+    return objects
 
 
 def spans_of(text: bytes) -> Spans:
@@ -86,11 +85,11 @@ def _is_compact(size: int, values: RawObject) -> bool:
     """Whether a text of this size is the shortest that can spell the object.
 
     A duplicate key, white space or an escape in a key only adds bytes. So the shortest text has none of them, and no
-    walk is needed. Most clients send compact JSON.
+    walk is needed. Most clients send compact JSON. (Keys count by characters: with keys that are not ASCII, or that
+    need an escape, no text is this short, and the walk decides.)
     """
-    keys = "".join(values)
     quotes_colons_commas = 4 * len(values)  # the comma that the last one lacks stands for the closing brace
-    return len(b"".join(values.values())) + len(keys) + quotes_colons_commas + 1 == size and keys.isascii()
+    return len(b"".join(values.values())) + len("".join(values)) + quotes_colons_commas + 1 == size
 
 
 def _are_compact(size: int, objects: list[RawObject]) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from gateway.core.estimate import text_tokens
+
 _TEXT_KEYS: Final = frozenset(
     {"content", "reasoning", "reasoning_content", "refusal", "tool_calls", "function_call", "audio", "images"}
 )
@@ -41,8 +43,8 @@ class OutputText:
 
     @property
     def tokens(self) -> int:
-        """At least one for each piece; ASCII by four characters a token, the rest by two. Never falls."""
-        return max(self._pieces, (self._ascii_chars + 2 * self._other_chars + 3) // 4)
+        """At least one for each piece, more where the characters weigh more. Never falls."""
+        return max(self._pieces, text_tokens(ascii_chars=self._ascii_chars, other_chars=self._other_chars))
 
     def _count(self, value: object) -> bool:
         if type(value) is str:

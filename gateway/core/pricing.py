@@ -109,6 +109,9 @@ def affordable_output_tokens(prices: Prices, prompt_tokens: int, ucr: int) -> in
 
 
 def _dearest(prices: Prices, prompt_tokens: int) -> tuple[int, int]:
+    if len(prices.tiers) == 1:
+        tier = prices.tiers[0]
+        return tier.dearest_input_ucr, tier.output_ucr
     reachable = [tier for tier in prices.tiers if tier.above_tokens < prompt_tokens] or prices.tiers[:1]
     return max(tier.dearest_input_ucr for tier in reachable), max(tier.output_ucr for tier in reachable)
 

@@ -29,7 +29,7 @@ def operators_only(handler: Handler) -> Handler:
     return guarded
 
 
-def bearer_token(request: web.Request, *, whose: str) -> str:
+def bearer_token(request: web.BaseRequest, *, whose: str) -> str:
     """RFC 6750, section 2.1. Two headers are refused rather than one of them believed. Raises Unauthenticated."""
     headers = request.headers.getall(hdrs.AUTHORIZATION, [])
     if len(headers) > 1:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -10,7 +11,7 @@ from aiohttp import web
 
 from gateway.core import errors
 from gateway.core.units import credits_text
-from gateway.edge.rooms import IDS, INSUFFICIENT_STATUS, REQUEST_ID
+from gateway.edge.rooms import CLOCK, IDS, INSUFFICIENT_STATUS, OBSERVER
 
 log = structlog.get_logger()
 
@@ -50,11 +51,14 @@ class Rendered(msgspec.Struct, frozen=True):
     metadata: dict[str, Any] | None = None
 
 
+INTERNAL: Final = Rendered(500, "api_error", "internal_error", "Something went wrong inside the gateway.")
+
+
 def rendered(error: errors.TollgateError, *, insufficient_status: int = 402) -> Rendered:
     """What the caller is told. `insufficient_status` is 402, or 429 for clients that know only OpenAI's own codes."""
     found = next(((status, type_) for kind, status, type_ in _STATUS if isinstance(error, kind)), None)
     if found is None:
-        return Rendered(500, "api_error", error.code, "Something went wrong inside the gateway.")
+        return INTERNAL
     status, type_ = found
     code = error.reason if isinstance(error, errors.InvalidRequest) else error.code
     param = error.param if isinstance(error, errors.InvalidRequest) else None
@@ -63,6 +67,8 @@ def rendered(error: errors.TollgateError, *, insufficient_status: int = 402) -> 
     if isinstance(error, errors.InsufficientCredits):
         return _rendered_credits(error, insufficient_status)
     headers: tuple[tuple[str, str], ...] = ()
+    if isinstance(error, errors.UpstreamRejectedCredential):
+        headers = (("x-should-retry", "false"),)  # trying again asks the same credential
     for kind, seconds in _RETRY_AFTER_S.items():
         if isinstance(error, kind):
             headers = (("retry-after", str(seconds)),)
@@ -143,6 +149,18 @@ def error_response(request: web.BaseRequest, error: Rendered) -> web.Response:
     )
 
 
+def malformed_request(id: UUID) -> web.Response:
+    """The answer to what is no HTTP. Which path was meant is not known, so it is in OpenAI's dialect."""
+    error = Rendered(
+        400, "invalid_request_error", "invalid_request", "The request is not valid HTTP; it was not read any further."
+    )
+    return web.Response(
+        status=error.status,
+        body=openai_body(error),
+        headers=[("content-type", "application/json"), ("x-request-id", str(id))],
+    )
+
+
 def _from_http(error: web.HTTPException, request: web.Request) -> Rendered:
     code = _HTTP_CODE.get(error.status, "invalid_request")
     message = {
@@ -157,21 +175,39 @@ def _from_http(error: web.HTTPException, request: web.Request) -> Rendered:
 async def answer_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Gives every request its id and every error its dialect."""
-    request[REQUEST_ID] = id = request.app[IDS].next()
+    """Gives every request its id, every error its dialect, and every answer its log line.
+
+    The inference handlers do this for themselves: they are called straight from the server.
+    """
+    clock, observer = request.app[CLOCK], request.app[OBSERVER]
+    began, id = clock.monotonic(), request.app[IDS].next()
+    error: Rendered | None = None
+    response: web.StreamResponse | None = None
     try:
         response = await handler(request)
-    except errors.TollgateError as error:
-        response = error_response(request, rendered(error, insufficient_status=request.app[INSUFFICIENT_STATUS]))
-    except web.HTTPException as error:
-        response = error_response(request, _from_http(error, request))
+    except errors.TollgateError as failure:
+        error = rendered(failure, insufficient_status=request.app[INSUFFICIENT_STATUS])
+    except web.HTTPException as failure:
+        error = _from_http(failure, request)
     except ConnectionError:
         raise
     except Exception:
         log.exception("request.failed", request_id=str(id), method=request.method, path=request.path[:200])
-        response = error_response(
-            request, Rendered(500, "api_error", "internal_error", "Something went wrong inside the gateway.")
+        error = INTERNAL
+    finally:
+        if error is not None:
+            response = error_response(request, error)
+        resource = request.match_info.route.resource
+        observer.request_ended(
+            id=id,
+            method=request.method,
+            route=resource.canonical if resource is not None else "unknown",
+            status=response.status if response is not None else 0,
+            error=error.code if error is not None else "",
+            began=began,
         )
+    assert response is not None
     if not response.prepared:
         response.headers["x-request-id"] = str(id)
+        response.headers["server"] = "tollgate"
     return response

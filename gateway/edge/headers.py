@@ -34,7 +34,16 @@ class HeaderPolicy:
     def for_caller(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """The upstream's headers with names in lower case, as the client gives them."""
         allowed = self._to_caller
-        return [pair for pair in headers if pair[0] in allowed]
+        return [
+            (name, _retry_after(value) if name == "retry-after" else value)
+            for name, value in headers
+            if name in allowed
+        ]
+
+
+def _retry_after(value: str) -> str:
+    """1 to 60: at 0 some SDKs retry at once, above 60 some give up or outsleep their own timeout."""
+    return str(min(60, max(1, int(value)))) if value.isdecimal() and len(value) < 10 else "60"
 
 
 def tollgate_headers(call: Call, *, available_ucr: int, low_balance_ucr: int, whole: bool) -> list[tuple[str, str]]:

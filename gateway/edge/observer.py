@@ -1,23 +1,48 @@
 """What is said of a request once it is over: one log line, and the metrics."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+from uuid import UUID
 
+from gateway.core.caller import Caller
 from gateway.ops.clock import Clock
 from gateway.ops.log import RequestLine, RequestLog
 from gateway.ops.metrics import Metrics
 from gateway.relay.call import Call
 
-CLIENT_GONE_STATUS = 499
+CLIENT_GONE_STATUS: Final = 499
 """nginx's status for a caller that left before it was answered; only ever logged."""
 
 
 class Observer:
-    """Writes the line and moves the metrics of each call that reached its reservation or was refused one."""
+    """Inference calls have metrics of their own; every other request is counted by its route."""
 
     def __init__(self, *, log: RequestLog, metrics: Metrics, clock: Clock) -> None:
         self._log = log
         self._metrics = metrics
         self._clock = clock
+
+    def request_ended(
+        self, *, id: UUID, method: str, route: str, status: int, error: str, began: float, caller: Caller | None = None
+    ) -> None:
+        """Any request but an inference call that got as far as its model."""
+        duration_s = self._clock.monotonic() - began
+        status = status or CLIENT_GONE_STATUS
+        self._metrics.http_answered(route=route, method=method, status=status, duration_s=duration_s)
+        self._log.write(
+            RequestLine(
+                at=_rfc3339(self._clock.unix_ms()),
+                id=str(id),
+                method=method,
+                route=route,
+                status=status,
+                duration_ms=round(duration_s * 1000, 3),
+                error=error,
+                org=str(caller.org_id) if caller is not None else "",
+                key=str(caller.key_id) if caller is not None else "",
+            )
+        )
 
     def call_ended(self, call: Call, *, method: str, route: str) -> None:
         duration_s = self._clock.monotonic() - call.started_at
@@ -38,9 +63,7 @@ class Observer:
         )
         self._log.write(
             RequestLine(
-                at=datetime.fromtimestamp(call.started_unix_ms / 1000 + duration_s, UTC).isoformat(
-                    timespec="milliseconds"
-                ),
+                at=_rfc3339(call.started_unix_ms + int(duration_s * 1000)),
                 id=str(call.id),
                 method=method,
                 route=route,
@@ -66,3 +89,13 @@ class Observer:
                 cost_ucr=call.charged_ucr or 0,
             )
         )
+
+
+def _rfc3339(unix_ms: int) -> str:
+    second, ms = divmod(unix_ms, 1000)
+    return f"{_second_text(second)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second_text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:19]

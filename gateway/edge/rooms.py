@@ -1,10 +1,10 @@
 """The rooms a handler may enter: typed keys under which the application carries them. Filled by app.py alone."""
 
 from typing import Final
-from uuid import UUID
 
 from aiohttp import web
 
+from gateway.edge.observer import Observer
 from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
@@ -29,5 +29,5 @@ KEY_USAGE: Final = web.AppKey("key_usage", KeyUsage)
 INSUFFICIENT_STATUS: Final = web.AppKey("insufficient_status", int)
 """402, or 429 for clients that know only OpenAI's own codes."""
 
-REQUEST_ID: Final = web.RequestKey("request_id", UUID)
+OBSERVER: Final = web.AppKey("observer", Observer)
 """Also the id of the reservation, of the ledger row and of the generation."""

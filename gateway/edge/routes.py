@@ -6,15 +6,22 @@ from gateway.edge import account, probes
 from gateway.edge.api import credits as credits_
 from gateway.edge.api import keys, orgs
 from gateway.edge.bodies import answer_expect_later
+from gateway.edge.connection import Handler
 from gateway.edge.inference.openai_chat import ROUTE as CHAT
-from gateway.edge.inference.openai_chat import chat_completions
+from gateway.edge.inference.openai_chat import ChatCompletions
+from gateway.edge.inference.rooms import Inference
+
+
+def inference_routes(rooms: Inference) -> dict[tuple[str, str], Handler]:
+    """By method and path, as they are spelled on the wire: served straight, past the router."""
+    return {("POST", CHAT): ChatCompletions(rooms)}
 
 
 def add_routes(app: web.Application) -> None:
     """What applications, operators and probes may ask for. Anything else is 404 in the dialect of its path."""
     post, get, delete = app.router.add_post, app.router.add_get, app.router.add_delete
 
-    post(CHAT, chat_completions, expect_handler=answer_expect_later)
+    post(CHAT, _misspelled, expect_handler=answer_expect_later)
     get("/v1/models", account.models)
     get("/v1/models/{model:.+}", account.model)
     get("/v1/credits", account.credits)
@@ -39,3 +46,8 @@ def add_routes(app: web.Application) -> None:
 
 def add_metrics_route(app: web.Application) -> None:
     app.router.add_get("/metrics", probes.metrics)
+
+
+async def _misspelled(request: web.Request) -> web.StreamResponse:
+    """The path of an inference route in another spelling (`%63hat`): served under its own alone."""
+    raise web.HTTPNotFound

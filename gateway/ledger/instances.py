@@ -18,6 +18,7 @@ from gateway.ledger.options import LedgerSettings
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.ops.metrics import Metrics
+from gateway.postgres.outage import DRIVER_ERRORS
 from gateway.postgres.queries import load
 
 _SQL = load("instances")
@@ -72,7 +73,7 @@ class Instances:
         async with self._beating:
             try:
                 await (await self._connected()).execute(_SQL.fence_self, self.id)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DRIVER_ERRORS as error:
                 _log.warning("ledger.instance_not_ended", instance=str(self.id), error=repr(error))
             self._drop_connection()
 
@@ -108,7 +109,7 @@ class Instances:
             async with asyncio.timeout_at(until):
                 if self.id == fenced_id:
                     await self.beat()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except DRIVER_ERRORS:
             pass
         if self.id == fenced_id:
             raise LedgerUnavailable("This process was declared dead and cannot register anew; nothing was reserved.")

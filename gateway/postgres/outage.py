@@ -13,6 +13,11 @@ _AWAY_CLASSES: Final = frozenset({"08", "53", "55", "57", "58"})
 _AWAY_STATES: Final = frozenset({"25006"})
 """A primary that became a standby: the next connection may find the new one."""
 
+DRIVER_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""All that the driver raises. InternalClientError is also what a statement meets on a connection that the server has
+just ended and whose end the driver has not read yet; nothing was sent then.
+"""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -22,7 +27,7 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state[:2] in _AWAY_CLASSES or state in _AWAY_STATES
-    return isinstance(error, OSError | asyncpg.InterfaceError) and not isinstance(error, asyncpg.DataError)
+    return isinstance(error, DRIVER_ERRORS) and not isinstance(error, asyncpg.DataError)
 
 
 def unavailable_in_outage(method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
@@ -32,7 +37,7 @@ def unavailable_in_outage(method: Callable[P, Awaitable[T]]) -> Callable[P, Awai
     async def translated(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await method(*args, **kwargs)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
             if not is_outage(error):
                 raise
             raise LedgerUnavailable("The database does not answer right now; try again shortly.") from error

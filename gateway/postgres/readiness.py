@@ -7,7 +7,7 @@ import asyncpg
 import structlog
 
 from gateway.postgres.migrate import SchemaError, require_current
-from gateway.postgres.outage import is_outage
+from gateway.postgres.outage import DRIVER_ERRORS, is_outage
 
 log = structlog.get_logger()
 
@@ -20,7 +20,7 @@ async def database_trouble(pool: asyncpg.Pool, *, timeout_s: float) -> str | Non
             await require_current(cast(asyncpg.Connection, connection))
     except SchemaError as error:
         return str(error)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except DRIVER_ERRORS as error:
         # Not the driver's words: they name hosts and users.
         if is_outage(error):
             return "does not answer"

@@ -130,7 +130,9 @@ def _read_entry(name: str, entry: Entry, ucr: Callable[[Decimal], int]) -> Model
         prices=prices,
         service_tiers=by_service or _NO_TIERS,
         mode=mode,
-        context_tokens=_tokens(entry, "max_input_tokens") or _tokens(entry, "max_tokens"),
+        context_tokens=_tokens(
+            entry, "max_input_tokens"
+        ),  # `max_tokens` may be the output's and would bound too little
         output_tokens_max=_tokens(entry, "max_output_tokens"),
         reasoning=entry.get("supports_reasoning") is True,
         vision=entry.get("supports_vision") is True,

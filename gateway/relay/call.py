@@ -7,6 +7,7 @@ from gateway.core.caller import Caller
 from gateway.core.chat_request import ChatRequest
 from gateway.core.usage import Usage
 from gateway.ledger.calls import End
+from gateway.relay.catalogue import Target
 
 
 class Call:
@@ -77,6 +78,9 @@ class Call:
         self.charged_ucr: int | None = None
         self.usage = Usage()
         self.finish_reason = ""
+
+    def sent_to(self, target: Target) -> None:
+        self.upstream, self.upstream_model = target.upstream.name, target.model
 
     def client_gone(self) -> None:
         """The connection reports its loss; safe to call more than once and at any stage."""

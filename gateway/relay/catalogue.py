@@ -31,6 +31,8 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
     owned_by: str
     created: int = 0
     """Unix seconds; 0 where unknown."""
+    pins: bytes = b"{}"
+    """JSON: the prices of every target by upstream and model, as a reservation keeps them."""
 
     @property
     def prices(self) -> Prices:
@@ -107,7 +109,9 @@ def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: Pr
     for name, places in wanted.items():
         targets = tuple(target for place in places if (target := _target(*place, book)) is not None)
         if targets:
-            entries.append(CatalogueEntry(name=name, targets=targets, owned_by=targets[0].upstream.provider))
+            pins = msgspec.json.encode({f"{t.upstream.name}/{t.model}": t.prices for t in targets})
+            owned_by = targets[0].upstream.provider
+            entries.append(CatalogueEntry(name=name, targets=targets, owned_by=owned_by, pins=pins))
         else:
             unpriced[name] = ", ".join(f"{upstream.provider}/{model}" for upstream, model in places)
     return Catalogue(entries, unpriced)

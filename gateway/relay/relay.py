@@ -1,9 +1,7 @@
 """The recipe of one call: route → quote → reserve → commit point → turn → settle."""
 
 import asyncio
-from collections.abc import Callable
-
-import msgspec
+from functools import partial
 
 from gateway.core.chat_request import ChatRequest
 from gateway.core.errors import (
@@ -78,13 +76,15 @@ class Relay:
         reservation = await self._reserve(call, quote, entry)
         opening = Opening(self._client, CHAT_PATH, call.forward_headers, stream=request.stream, choices=request.n)
         try:
-            call.on_gone = self._gone_while_opening(task, entry, stream=request.stream)
+            call.on_gone = partial(self._gone_while_opening, task, opening, entry, stream=request.stream)
             attempts = [self._attempt(request, target, reservation.size) for target in entry.targets]
             opened = await opening.run(attempts)
             call.first_event_at = self._clock.monotonic()
             target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
-            call.upstream, call.upstream_model = target.upstream.name, target.model
-            output_max = terms.want_tokens * quote.choices
+            call.sent_to(target)
+            send_limit = reservation.size.send_limit
+            limit = terms.want_tokens if send_limit is None else min(terms.want_tokens, send_limit)
+            output_max = limit * quote.choices
             if opened.whole is not None:
                 return WholeTurn(
                     call,
@@ -101,12 +101,13 @@ class Relay:
                 opened,
                 quote=quote,
                 terms=terms,
+                output_max=output_max,
                 strip_usage_chunk=attempts[opened.attempt_index].strip_usage_chunk,
                 first_slice_tokens=self._settings.first_slice_tokens,
                 drain_s=self._settings.drain_s,
             )
-        except UpstreamFailed as failure:
-            call.upstream = failure.upstream
+        except UpstreamFailed:
+            call.sent_to(entry.targets[opening.attempt_index])
             reservation.release(End.ERROR, entry.targets[opening.attempt_index])
             raise
         except BaseException:
@@ -169,7 +170,6 @@ class Relay:
 
     async def _reserve(self, call: Call, quote: Quote, entry: CatalogueEntry) -> Reservation:
         size = first_size(quote)
-        pins = msgspec.json.encode({f"{t.upstream.name}/{t.model}": t.prices for t in entry.targets})
         for tries_left in reversed(range(1 + SMALLER_TRIES_MAX)):
             answer = await self._ledger.reserve(
                 Wish(
@@ -182,7 +182,7 @@ class Relay:
                     amount_ucr=size.amount_ucr,
                     learned_ucr=size.learned_ucr,
                     prompt_ucr=min(size.learned_ucr, quote.prompt_ucr()),
-                    pins=pins,
+                    pins=entry.pins,
                 )
             )
             if isinstance(answer, Held):
@@ -254,11 +254,16 @@ class Relay:
         return Attempt(target.upstream, body, strip_usage_chunk=ask_usage)
 
     def _gone_while_opening(
-        self, task: "asyncio.Task[object]", entry: CatalogueEntry, *, stream: bool
-    ) -> Callable[[], object]:
-        """A provider that bills in full whatever the caller does is read to its end, so that its usage is known."""
-        drains = not stream or any(target.upstream.on_disconnect == "drain" for target in entry.targets)
-        return _keep_reading if drains else task.cancel
+        self, task: "asyncio.Task[object]", opening: Opening, entry: CatalogueEntry, *, stream: bool
+    ) -> None:
+        """What is billed whatever the caller does is read to its end, so that its usage is known: an answer that is
+        not streamed, a provider that bills abandoned streams in full, reasoning that nobody sees."""
+        opening.unwanted = True
+        target = entry.targets[opening.attempt_index]
+        reasoning = target.hides_reasoning and opening.opened is not None and opening.opened.began
+        may_drain = self._settings.drain_s > 0 and (target.upstream.on_disconnect == "drain" or reasoning)
+        if stream and not may_drain:
+            task.cancel()
 
     def _end_unopened(
         self, call: Call, reservation: Reservation, opening: Opening, entry: CatalogueEntry, quote: Quote
@@ -266,6 +271,7 @@ class Relay:
         """Cancelled before the commit point: nothing is charged unless the provider had begun to answer."""
         end = End.CANCELLED if call.gone else End.ERROR
         index = opening.attempt_index
+        call.sent_to(entry.targets[index])
         opened = opening.opened
         if opened is None or opened.meter is None or not opened.began:
             reservation.release(end, entry.targets[index])
@@ -306,10 +312,6 @@ class Relay:
                 await self._idle.wait()
             return cut
         return 0
-
-
-def _keep_reading() -> None:
-    """Losing the caller changes nothing."""
 
 
 def _in_credits(required_ucr: int, available_ucr: int) -> str:

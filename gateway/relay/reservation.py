@@ -1,5 +1,7 @@
 """The credits held for one call: grown while it runs, ended exactly once, whatever way the call takes out."""
 
+from typing import Final
+
 import msgspec
 
 from gateway.core.pricing import charge
@@ -11,7 +13,9 @@ from gateway.ops.clock import Clock
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Target
 
-_NOTHING_USED = Usage()
+EXTEND_TRIES_MAX: Final = 3
+"""How often what is left is asked for when other calls take some of it in between."""
+_NOTHING_USED: Final = Usage()
 
 
 class Reservation:
@@ -34,14 +38,20 @@ class Reservation:
     async def hold_at_least(self, *, needed_ucr: int, wanted_ucr: int) -> bool:
         """Grows it to `wanted_ucr`, or at least to `needed_ucr`. False: neither fits and nothing changed."""
         call = self._call
-        for amount_ucr in sorted({max(needed_ucr, wanted_ucr), needed_ucr}, reverse=True):
+        ask = max(needed_ucr, wanted_ucr)
+        for _ in range(EXTEND_TRIES_MAX):
             answer = await self._ledger.extend(
-                id=call.id, org_id=call.caller.org_id, account_id=call.caller.account_id, at_least_ucr=amount_ucr
+                id=call.id, org_id=call.caller.org_id, account_id=call.caller.account_id, at_least_ucr=ask
             )
             if isinstance(answer, Held):
                 self.held_ucr = call.held_ucr = answer.amount_ucr
                 self.available_ucr = answer.available_ucr
                 return True
+            # All that is left, rather than just enough: or each further token would cost two commits of its own.
+            fits = self.held_ucr + answer.available_ucr
+            if not needed_ucr <= fits < ask:
+                return False
+            ask = fits
         return False
 
     def spent(self, spent_ucr: int) -> None:

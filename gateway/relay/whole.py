@@ -57,7 +57,7 @@ class WholeTurn:
         if not chunk:
             self.complete = True
             self._answer.release()
-            self._settle(b"".join(self._kept) if self._kept_bytes <= METERED_BYTES_MAX else b"")
+            self._settle(b"".join(self._kept) if self._kept_bytes <= METERED_BYTES_MAX else None)
             raise StopAsyncIteration
         self._kept_bytes += len(chunk)
         if self._kept_bytes <= METERED_BYTES_MAX:
@@ -73,13 +73,16 @@ class WholeTurn:
         end = End.CANCELLED if self.call.gone else End.ERROR
         self.reservation.charge(end, self._estimated(self._kept_bytes // 4), self.target)
 
-    def _settle(self, body: bytes) -> None:
-        """`body` is empty where the answer was too large to keep: its usage is then our own estimate."""
+    def _settle(self, body: bytes | None) -> None:
+        """None where the answer was too large to keep: its usage is then our own estimate."""
+        gone = self.call.gone
         if self.status >= 400:
             self.reservation.release(End.ERROR, self.target)
             return
-        if not body:
-            self.reservation.charge(End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target)
+        if body is None:
+            self.reservation.charge(
+                End.CANCELLED if gone else End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target
+            )
             return
         answer = read_chat_answer(body)
         if not answer.readable:
@@ -90,12 +93,15 @@ class WholeTurn:
             )
         self.call.finish_reason = answer.finish_reason
         if answer.usage is not None:
-            self.reservation.charge(End.OK, answer.usage, self.target, provider_id=answer.provider_id)
+            end = End.CANCELLED if gone else End.OK
+            self.reservation.charge(end, answer.usage, self.target, provider_id=answer.provider_id)
         elif answer.output_tokens == 0:
             self.reservation.release(End.ERROR, self.target)  # an error object, or nothing, under a 200
         else:
             usage = self._estimated(answer.output_tokens)
-            self.reservation.charge(End.ESTIMATED, usage, self.target, provider_id=answer.provider_id)
+            self.reservation.charge(
+                End.CANCELLED if gone else End.ESTIMATED, usage, self.target, provider_id=answer.provider_id
+            )
 
     def _estimated(self, output_tokens: int) -> Usage:
         """Never above the limit that was sent: more cannot have been billed."""

@@ -8,6 +8,7 @@ import asyncio
 import json
 import statistics
 import sys
+from typing import cast
 
 import uvloop
 
@@ -37,8 +38,7 @@ class Caller(asyncio.Protocol):
         self.closed = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its bases
         self._send()
 
     def connection_lost(self, exc: BaseException | None) -> None:

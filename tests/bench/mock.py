@@ -7,6 +7,7 @@ Its usage is the same for each call, so that Σ sent = calls × usage.
 import argparse
 import asyncio
 import json
+from typing import cast
 
 import uvloop
 
@@ -94,8 +95,7 @@ class Mock(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its bases
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -35,6 +35,19 @@ async def test_it_says_where_it_answers_and_goes_quietly(tmp_path: Path) -> None
     assert code == 0
 
 
+async def test_it_goes_with_whoever_started_it_when_told_to() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "replay", "--port", "0", "--until-eof"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert b"replaying on" in await process.stdout.readline()
+    process.stdin.close()
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
 def test_a_folder_with_a_broken_recording_is_refused_by_line(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text("{}\n")
     result = CliRunner().invoke(replay, ["--port", "0", "--recordings", str(tmp_path)])

@@ -326,6 +326,8 @@ def test_messages_that_are_not_a_list_of_objects_are_refused(messages: Any) -> N
         '{"role":"user","content":"x","cont\\u0065nt":[]}',
         '{"role":"user","content":"x","Content":[]}',
         '{"role":"user","content":{"image_url":"https://x"}}',
+        '{"role":"user","content":5}',
+        '{"role":"user","content":true}',
         '{"role":"user","content":["x"]}',
         '{"role":"user","content":[{"type":"text","text":"x","type":"image_url"}]}',
         '{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:,","url":"https://x"}}]}',

@@ -41,13 +41,14 @@ def test_in_an_array_no_object_with_a_key_twice_passes(objects: list[bytes], str
     array = b"[" + b",".join(text.strip() if strip else text for text in objects) + b"]"
     repeated = any(len({member.key for member in found}) < len(found) for found in map(members, objects))
     try:
-        compact, read = read_objects(array)
+        read = read_objects(array)
     except Ambiguous:
         assert repeated or b"\\" in array  # a key spelled with needless escapes is refused here too
     else:
         assert not repeated
         assert [list(each) for each in read] == [[member.key for member in members(text)] for text in objects]
-        assert msgspec.json.decode(compact) == msgspec.json.decode(array)
+        values = [{key: msgspec.json.decode(value) for key, value in each.items()} for each in read]
+        assert values == msgspec.json.decode(array)
 
 
 def test_the_repeated_key_is_named() -> None:

@@ -67,6 +67,8 @@ def test_raw_events_and_the_tail_add_up_to_the_stream(stream: bytes, cuts: list[
 
 
 @given(STREAMS)
+@example(b"data: x\n\rdata: y\n\n")
+@example(b"data: x\r\rdata: y\r\n\r\n")
 def test_what_is_dispatched_is_what_the_standard_says(stream: bytes) -> None:
     events, tail = parse_in_pieces(stream, [])
     expected = dispatched(stream)

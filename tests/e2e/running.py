@@ -12,7 +12,7 @@ import re
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -172,6 +172,11 @@ class RunningGateway:
         """As Ctrl-C does: it settles first. Returns the exit status."""
         return await self._end(signal.SIGTERM)
 
+    async def interrupt(self) -> int:
+        """As Ctrl-C in a terminal: everything in the foreground's process group gets it."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return await self._ended()
+
     async def kill(self) -> int:
         """kill −9: nothing is settled."""
         return await self._end(signal.SIGKILL)
@@ -185,6 +190,9 @@ class RunningGateway:
     async def _end(self, how: signal.Signals) -> int:
         if self.process.returncode is None:
             self.process.send_signal(how)
+        return await self._ended()
+
+    async def _ended(self) -> int:
         async with asyncio.timeout(PROCESS_WITHIN_S):
             status = await self.process.wait()
             await self.said.end()
@@ -193,15 +201,23 @@ class RunningGateway:
 
 @contextlib.asynccontextmanager
 async def running_gateway(
-    *, dsn: str | None, upstream_url: str, data_dir: Path, config: str = "", environ: Mapping[str, str] | None = None
+    *,
+    dsn: str | None,
+    upstream_url: str | None,
+    data_dir: Path,
+    config: str = "",
+    environ: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
 ) -> AsyncIterator[RunningGateway]:
-    """`config` is TOML. `dsn` None: the gateway starts a PostgreSQL of its own in `data_dir`.
+    """`config` is TOML, `arguments` go to `serve`. `dsn` None: the gateway starts its own PostgreSQL in `data_dir`.
+    `upstream_url` None: no provider is named in the environment.
 
     At the end the process is killed, unless it has a PostgreSQL to stop before.
     """
     operator_key = f"op-{secrets.token_urlsafe(16)}"
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    environment |= {"OPENAI_API_KEY": "sk-replay", "OPENAI_BASE_URL": upstream_url}
+    if upstream_url is not None:
+        environment |= {"OPENAI_API_KEY": "sk-replay", "OPENAI_BASE_URL": upstream_url}
     environment |= {"TOLLGATE_OPERATOR_KEY": operator_key, "PYTHONUNBUFFERED": "1", **(environ or {})}
     if dsn is not None:
         environment["DATABASE_URL"] = dsn
@@ -216,9 +232,10 @@ async def running_gateway(
         "0",
         "--data-dir",
         str(data_dir),
+        *arguments,
     ]
     if config:
-        file = data_dir / "tollgate.toml"
+        file = data_dir / f"tollgate-{uuid4().hex[:8]}.toml"
         await asyncio.to_thread(file.write_text, config)
         command += ["--config", str(file)]
     process = await asyncio.create_subprocess_exec(
@@ -235,7 +252,7 @@ async def running_gateway(
     said.listen(process)
     try:
         listens = await said.error(_LISTENS)
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
             yield RunningGateway(listens[1], operator_key, process, said, session)
     finally:
         with contextlib.suppress(ProcessLookupError):

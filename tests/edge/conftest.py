@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from datetime import datetime
 from functools import partial
+from io import BytesIO
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from aiohttp import web
 from gateway.core.pricing import Prices, Tier
 from gateway.edge import probes, rooms
 from gateway.edge.errors import answer_errors
+from gateway.edge.observer import Observer
 from gateway.edge.routes import add_metrics_route, add_routes
 from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
@@ -25,6 +27,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.options import LedgerSettings
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
+from gateway.ops.log import LineWriter, RequestLog
 from gateway.ops.metrics import Metrics
 from gateway.postgres.readiness import database_trouble
 from gateway.relay.catalogue import Catalogue, CatalogueEntry, Target
@@ -116,6 +119,8 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
     app[rooms.CLOCK] = clock
     app[rooms.IDS] = ids
     app[rooms.INSUFFICIENT_STATUS] = 402
+    lines = LineWriter(BytesIO(), on_drop=lambda: None)
+    app[rooms.OBSERVER] = Observer(log=RequestLog(lines), metrics=metrics, clock=clock)
     app[rooms.LEDGER] = ledger
     app[rooms.KEY_RING] = key_ring
     app[rooms.OPERATOR_KEY] = SharedKey(OPERATOR, whose="operator")
@@ -135,6 +140,7 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
     async with aiohttp.ClientSession() as session:
         yield House(site.name, app, session)
     await runner.cleanup()
+    lines.stop()
     await key_ring.stop()
     assert await ledger.stop(5) == 0
 

@@ -1,7 +1,5 @@
 """/api/orgs: an operator makes, finds, lists, suspends and resumes organisations."""
 
-import uuid
-
 import pytest
 
 from tests.edge.conftest import House, instant
@@ -39,7 +37,7 @@ async def test_a_suspended_org_is_refused_at_once_and_let_in_again(house: House)
     assert (await house.ask("GET", "/v1/key", key=key)).status == 200
 
 
-@pytest.mark.parametrize("id", [str(uuid.uuid4()), "acme", "%00", "1"])
+@pytest.mark.parametrize("id", ["018f3b1c-5d2e-7a44-9c0b-6f1e2d3c4b5a", "acme", "%00", "1"])
 async def test_what_is_no_org_is_not_found(house: House, id: str) -> None:
     for method, path in (
         ("GET", f"/api/orgs/{id}"),

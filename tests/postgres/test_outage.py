@@ -14,6 +14,7 @@ from tests.postgres.outage import Outage
         ConnectionRefusedError(),
         TimeoutError(),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
         asyncpg.ConnectionDoesNotExistError(),
         asyncpg.TooManyConnectionsError(),
         asyncpg.AdminShutdownError(),

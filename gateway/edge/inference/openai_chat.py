@@ -2,110 +2,145 @@
 
 import re
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final, cast
+from uuid import UUID
 
 import msgspec
+import structlog
 from aiohttp import web
 
+from gateway.core.caller import Caller
 from gateway.core.chat_request import read_chat_request
-from gateway.core.errors import InsufficientCredits, TollgateError, UpstreamFailed
+from gateway.core.errors import InsufficientCredits, TollgateError
 from gateway.core.usage import Usage
-from gateway.edge.auth import authenticate
+from gateway.edge.auth import bearer_token
 from gateway.edge.bodies import Body
 from gateway.edge.connection import Connection
-from gateway.edge.errors import openai_error_frame, rendered
+from gateway.edge.errors import INTERNAL, Rendered, openai_body, openai_error_frame, rendered
 from gateway.edge.headers import tollgate_headers
-from gateway.edge.inference.rooms import INFERENCE, Inference
-from gateway.edge.rooms import REQUEST_ID
+from gateway.edge.inference.rooms import Inference
+from gateway.edge.raw_answer import RawAnswer
 from gateway.relay.call import Call
 from gateway.relay.turn import StreamTurn
 from gateway.relay.whole import WholeTurn
 
+log = structlog.get_logger()
+
 ROUTE: Final = "/v1/chat/completions"
 _CLIENT_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
+Answer = web.StreamResponse | RawAnswer
 
-async def chat_completions(request: web.Request) -> web.StreamResponse:
-    rooms = request.app[INFERENCE]
-    caller = await authenticate(request)
-    connection = cast(Connection, request.protocol)
-    connection.authenticated()
-    body = Body(rooms.bodies)
-    call: Call | None = None
-    turn: StreamTurn | WholeTurn | None = None
-    try:
-        chat = read_chat_request(await body.read(request))
-        call = Call(
-            id=request[REQUEST_ID],
-            caller=caller,
-            request=chat,
-            forward_headers=[
-                *rooms.headers.for_upstream(request.headers.items()),
-                ("x-request-id", str(request[REQUEST_ID])),
-            ],
-            client_request_id=_client_request_id(request),
-            started_at=rooms.clock.monotonic(),
-            started_unix_ms=rooms.clock.unix_ms(),
-        )
+
+class ChatCompletions:
+    """The handler. Called for each request straight from the server; everything it needs is in its rooms."""
+
+    def __init__(self, rooms: Inference) -> None:
+        self._rooms = rooms
+
+    async def __call__(self, request: web.BaseRequest) -> Answer:
+        rooms = self._rooms
+        id = rooms.ids.next()
+        began = rooms.clock.monotonic()
+        connection = cast(Connection, request.protocol)
+        body = Body(rooms.bodies)
+        caller: Caller | None = None
+        call: Call | None = None
+        refusal: Rendered | None = None
+        try:
+            caller = await rooms.key_ring.caller(bearer_token(request, whose="API"))
+            connection.authenticated()
+            chat = read_chat_request(await body.read(request))
+            if connection.transport is None:
+                raise ConnectionResetError("the caller left before the call began")
+            call = Call(
+                id=id,
+                caller=caller,
+                request=chat,
+                forward_headers=[*rooms.headers.for_upstream(request.headers.items()), ("x-request-id", str(id))],
+                client_request_id=_client_request_id(request),
+                started_at=began,
+                started_unix_ms=rooms.clock.unix_ms(),
+            )
+            return await self._answer(request, connection, call)
+        except TollgateError as error:
+            refusal = rendered(error, insufficient_status=rooms.insufficient_status)
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("request.failed", request_id=str(id), route=ROUTE)
+            refusal = INTERNAL
+            if request.writer.output_size:
+                connection.force_close()  # an answer that has begun cannot be taken back, only broken off
+        finally:
+            connection.on_lost = None
+            body.close()
+            if call is not None:
+                rooms.relay.close(call)
+            self._observe(id, began, caller, call, refusal)
+        headers = [("content-type", "application/json"), ("x-request-id", str(id)), *refusal.headers]
+        return RawAnswer(refusal.status, headers, openai_body(refusal))
+
+    async def _answer(self, request: web.BaseRequest, connection: Connection, call: Call) -> Answer:
+        rooms = self._rooms
         connection.on_lost = call.client_gone
         turn = await rooms.relay.open(call)
-        if isinstance(turn, WholeTurn) and turn.complete:
-            return web.Response(status=turn.status, body=turn.body, headers=_headers(rooms, call, turn))
-        return await _stream(request, rooms, call, turn)
-    except TollgateError as error:
-        if call is not None:
-            call.status = rendered(error, insufficient_status=rooms.insufficient_status).status
-            call.error_code = error.code
-        raise
-    finally:
-        connection.on_lost = None
-        if turn is not None:
+        try:
+            if isinstance(turn, WholeTurn) and turn.complete:
+                return RawAnswer(turn.status, _headers(rooms, call, turn), turn.body)
+            return await _stream(request, rooms, connection, call, turn)
+        finally:
             turn.close()
             rooms.relay.learn(turn)
-        if call is not None:
-            rooms.relay.close(call)
-            rooms.observer.call_ended(call, method="POST", route=ROUTE)
-        body.close()
+
+    def _observe(
+        self, id: UUID, began: float, caller: Caller | None, call: Call | None, refusal: Rendered | None
+    ) -> None:
+        observer = self._rooms.observer
+        if call is None:
+            status, code = (refusal.status, refusal.code) if refusal is not None else (0, "")
+            observer.request_ended(
+                id=id, method="POST", route=ROUTE, status=status, error=code, began=began, caller=caller
+            )
+            return
+        if refusal is not None:
+            call.status, call.error_code = refusal.status, refusal.code
+        observer.call_ended(call, method="POST", route=ROUTE)
 
 
 async def _stream(
-    request: web.Request, rooms: Inference, call: Call, turn: StreamTurn | WholeTurn
+    request: web.BaseRequest, rooms: Inference, connection: Connection, call: Call, turn: StreamTurn | WholeTurn
 ) -> web.StreamResponse:
     """Writes piece by piece. An error from here on is the stream's last frame: the status has been sent."""
     response = web.StreamResponse(status=turn.status, headers=_headers(rooms, call, turn))
     if isinstance(turn, WholeTurn) and turn.content_length is not None:
         response.content_length = turn.content_length
     call.status = turn.status
-    if not call.gone:
-        await response.prepare(request)
-    connection = cast(Connection, request.protocol)
+    await _unless_gone(call, response.prepare, request)
     if isinstance(turn, WholeTurn):
-        await _write(connection, response, call, turn.body)
+        await _unless_gone(call, response.write, turn.body)
     try:
         async for piece in turn:
-            await _write(connection, response, call, piece)
-    except (InsufficientCredits, UpstreamFailed) as error:
+            await _unless_gone(call, response.write, piece)
+    except TollgateError as error:
         call.error_code = error.code
         if isinstance(turn, WholeTurn):
             connection.force_close()  # a body that lacks its end must not look whole
             return response
-        await _write(connection, response, call, _last_frames(call, turn, error))
-    if not call.gone:
-        await response.write_eof()
+        await _unless_gone(call, response.write, _last_frames(call, turn, error))
+    await _unless_gone(call, response.write_eof)
     return response
 
 
-async def _write(connection: Connection, response: web.StreamResponse, call: Call, piece: bytes) -> None:
+async def _unless_gone(call: Call, write: Callable[..., Awaitable[object]], *piece: object) -> None:
     """A caller that is gone takes nothing more; the turn decides whether the answer is read on without him."""
     if call.gone:
         return
-    connection.write_began_at = time.monotonic()
     try:
-        await response.write(piece)
+        await write(*piece)
     except ConnectionError:
         call.client_gone()
-    finally:
-        connection.write_began_at = 0.0
 
 
 def _last_frames(call: Call, turn: StreamTurn, error: TollgateError) -> bytes:
@@ -148,7 +183,7 @@ def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> list
     return headers
 
 
-def _client_request_id(request: web.Request) -> str:
+def _client_request_id(request: web.BaseRequest) -> str:
     """The caller's own x-request-id, kept beside ours; anything but printable ASCII is ignored."""
-    value = request.headers.get("x-request-id", "")
-    return value if _CLIENT_REQUEST_ID.fullmatch(value) else ""
+    value = request.headers.get("x-request-id")
+    return value if value is not None and _CLIENT_REQUEST_ID.fullmatch(value) else ""

@@ -1,0 +1,68 @@
+"""Recorded chats: those that are shipped, and where RECORDINGS_DIR is set, real traffic as well."""
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gateway.core.usage import Usage
+from gateway.replay.recordings import OWN_RECORDINGS
+
+
+class Recorded(NamedTuple):
+    id: str
+    host: str
+    request: dict[str, Any]
+    status: int
+    streamed: bool
+    body: bytes
+
+    @property
+    def choices(self) -> int:
+        return self.request.get("n") or 1
+
+
+def recorded() -> Iterator[Recorded]:
+    """Every one of the kind, in the order of the files."""
+    folders = [OWN_RECORDINGS, *([Path(os.environ["RECORDINGS_DIR"])] if os.environ.get("RECORDINGS_DIR") else [])]
+    for path in sorted(path for folder in folders for path in folder.glob("openai-chat.jsonl*")):
+        text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        for line in text.splitlines():
+            row = json.loads(line)
+            streamed = row["headers"].get("content-type", "").startswith("text/event-stream")
+            yield Recorded(
+                row["id"], row.get("host", ""), row["request"], row["status"], streamed, row["body"].encode()
+            )
+
+
+def own_usage(row: Recorded) -> dict[str, Any] | None:
+    """The usage that the answer itself states, found with the standard library only."""
+    if not row.streamed:
+        return json.loads(row.body).get("usage")  # type: ignore[no-any-return]
+    stated = [chunk["usage"] for chunk in _chunks(row) if chunk.get("usage")]
+    return stated[-1] if stated else None
+
+
+def states_an_error(row: Recorded) -> bool:
+    """Whether a stream ends with the provider's own error event."""
+    return any(chunk.get("error") for chunk in _chunks(row))
+
+
+def _chunks(row: Recorded) -> list[dict[str, Any]]:
+    lines = row.body.decode().replace("\r\n", "\n").split("\n")
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+
+
+def expected_usage(stated: dict[str, Any]) -> Usage:
+    details = stated.get("prompt_tokens_details") or {}
+    cached = details.get("cached_tokens") or stated.get("num_cached_tokens") or stated.get("cached_tokens") or 0
+    reasoning = (stated.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+    return Usage(
+        prompt_tokens=stated["prompt_tokens"],
+        cached_tokens=cached,
+        cache_write_tokens=details.get("cache_write_tokens") or 0,
+        output_tokens=stated["completion_tokens"],
+        reasoning_tokens=min(reasoning, stated["completion_tokens"]),
+    )

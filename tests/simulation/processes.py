@@ -1,0 +1,42 @@
+"""Which processes stem from another, and whether they live: read from /proc, so that nothing has to report itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, and not another that got its number later."""
+
+    pid: int
+    parent: int
+    started: int
+    """In clock ticks since the machine's start."""
+    name: str
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """None where there is none, or only what its parent has not yet taken note of."""
+        try:
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        fields = rest.split()
+        return None if fields[0] == "Z" else cls(pid, int(fields[1]), int(fields[19]), name.partition("(")[2])
+
+    @property
+    def lives(self) -> bool:
+        now = type(self).of(self.pid)
+        return now is not None and now.started == self.started
+
+
+def descendants(pid: int) -> set[Process]:
+    """Its children, their children, and so on."""
+    running = [process for entry in Path("/proc").glob("[0-9]*") if (process := Process.of(int(entry.name)))]
+    found: set[Process] = set()
+    parents = {pid}
+    while children := {process for process in running if process.parent in parents} - found:
+        found |= children
+        parents = {process.pid for process in children}
+    return found
