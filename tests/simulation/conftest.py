@@ -12,7 +12,6 @@ import pytest
 from gateway.postgres.postmaster import Postmaster
 from gateway.replay.server import ReplayServer
 from tests.e2e.running import RunningGateway, running_gateway
-from tests.ledger.conftest import common_dsn as common_dsn
 from tests.simulation.books import Books, open_books
 
 StartGateway = Callable[..., Awaitable[RunningGateway]]

@@ -216,9 +216,9 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def loop_and_pool(common_dsn: str) -> Any:
+def loop_and_pool(dsn: str) -> Any:
     async def open_pool() -> asyncpg.Pool:
-        return await asyncpg.create_pool(common_dsn, min_size=1, max_size=1)
+        return await asyncpg.create_pool(dsn, min_size=1, max_size=1)
 
     loop = asyncio.new_event_loop()
     pool = loop.run_until_complete(open_pool())
