@@ -179,7 +179,7 @@ def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> list
         call, available_ucr=max(0, available), low_balance_ucr=rooms.low_balance_ucr, whole=whole
     )
     if not whole:
-        headers += (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+        headers += (("cache-control", "no-cache"), ("x-accel-buffering", "no"), ("server", "tollgate"))
     return headers
 
 
