@@ -108,7 +108,7 @@ class StreamTurn:
     async def _pass(self, chunk: bytes) -> bytes:
         """Meters a chunk and returns what of it may be relayed now: whole events, their bytes untouched."""
         parser, meter = self._parser, self.meter
-        untouched = not parser.tail
+        untouched = parser.at_boundary
         out: list[bytes] = []
         for event in parse(parser, chunk, self.target.upstream):
             seen = meter.observe(event)
@@ -123,7 +123,7 @@ class StreamTurn:
                     return b"".join(out)
             out.append(event.raw)
         self._after_events()
-        return chunk if untouched and not parser.tail else b"".join(out)
+        return chunk if untouched and parser.at_boundary else b"".join(out)
 
     def _pass_tail(self) -> bytes:
         """The upstream has ended."""
@@ -143,20 +143,20 @@ class StreamTurn:
             self._settle_complete()
         elif meter.estimated_output_tokens != self._watermark_tokens:
             self._watermark_tokens = meter.estimated_output_tokens
-            self.reservation.spent(most(self.target.prices, self._prompt_tokens, self._watermark_tokens))
+            self.reservation.spent(most(self._terms.prices, self._prompt_tokens, self._watermark_tokens))
 
     # --- credits while it flows -------------------------------------------------------------------------------------
 
     def _tokens_covered(self) -> int:
         """How many output tokens may pass before the reservation must grow."""
         if self.reservation.size.mode is Mode.PROGRESSIVE:
-            return affordable_output_tokens(self.target.prices, self._terms.prompt_bound, self.reservation.held_ucr)
+            return affordable_output_tokens(self._terms.prices, self._terms.prompt_bound, self.reservation.held_ucr)
         # The upstream is bound by a limit that is paid for; our own count, being an estimate, must not end it early.
         return self._output_max * LIMIT_SLACK + LIMIT_SLACK
 
     async def _grow(self) -> None:
         """Holds enough for what has come and a slice more, or cuts the stream off."""
-        prices, prompt = self.target.prices, self._terms.prompt_bound
+        prices, prompt = self._terms.prices, self._terms.prompt_bound
         so_far = self.meter.estimated_output_tokens
         wanted = so_far + self._slice
         if wanted < self._output_max or so_far > self._output_max:
@@ -190,7 +190,7 @@ class StreamTurn:
             End.CUT_OFF,
             self._usage(),
             self.target,
-            provider_id=self.meter.provider_id,
+            said=self.meter,
             waive_above_held=True,
         )
 
@@ -221,7 +221,7 @@ class StreamTurn:
             end = End.CANCELLED
         else:
             end = End.ESTIMATED if usage.estimated else End.OK
-        self.reservation.charge(end, usage, self.target, provider_id=meter.provider_id)
+        self.reservation.charge(end, usage, self.target, said=meter)
 
     def _end_of_answer(self) -> None:
         self._answer.release()
@@ -249,7 +249,7 @@ class StreamTurn:
             End.CANCELLED if self.call.gone else End.ERROR,
             self._usage(),
             self.target,
-            provider_id=self.meter.provider_id,
+            said=self.meter,
         )
 
     # --- the caller leaves ------------------------------------------------------------------------------------------

@@ -94,14 +94,12 @@ class WholeTurn:
         self.call.finish_reason = answer.finish_reason
         if answer.usage is not None:
             end = End.CANCELLED if gone else End.OK
-            self.reservation.charge(end, answer.usage, self.target, provider_id=answer.provider_id)
+            self.reservation.charge(end, answer.usage, self.target, said=answer)
         elif answer.output_tokens == 0:
             self.reservation.release(End.ERROR, self.target)  # an error object, or nothing, under a 200
         else:
             usage = self._estimated(answer.output_tokens)
-            self.reservation.charge(
-                End.CANCELLED if gone else End.ESTIMATED, usage, self.target, provider_id=answer.provider_id
-            )
+            self.reservation.charge(End.CANCELLED if gone else End.ESTIMATED, usage, self.target, said=answer)
 
     def _estimated(self, output_tokens: int) -> Usage:
         """Never above the limit that was sent: more cannot have been billed."""
