@@ -313,3 +313,18 @@ async def test_a_ring_that_stops_answers_who_waits(counting: CountingPool, dsn: 
             await asyncio.sleep(0)
     with pytest.raises(LedgerUnavailable):
         await ask
+
+
+async def test_look_ups_outlive_an_error_that_nobody_foresaw(
+    counting: CountingPool, dsn: str, keys: Keys, org: Org, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError
+
+    _, token = await keys.create(org.org_id, name="web")
+    async with ring_on(counting, dsn, LASTING) as ring:
+        with monkeypatch.context() as patched:
+            patched.setattr(counting, "fetch", fail)
+            with pytest.raises(LedgerUnavailable):
+                await ring.caller(token)
+        assert (await ring.caller(token)).key_name == "web"
