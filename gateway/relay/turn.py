@@ -150,20 +150,20 @@ class StreamTurn:
             self._settle_complete()
         elif meter.estimated_output_tokens != self._watermark_tokens:
             self._watermark_tokens = meter.estimated_output_tokens
-            self.reservation.spent(most(self.target.prices, self._prompt_tokens, self._watermark_tokens))
+            self.reservation.spent(most(self._terms.prices, self._prompt_tokens, self._watermark_tokens))
 
     # --- credits while it flows -------------------------------------------------------------------------------------
 
     def _tokens_covered(self) -> int:
         """How many output tokens may pass before the reservation must grow."""
         if self.reservation.size.mode is Mode.PROGRESSIVE:
-            return affordable_output_tokens(self.target.prices, self._terms.prompt_bound, self.reservation.held_ucr)
+            return affordable_output_tokens(self._terms.prices, self._terms.prompt_bound, self.reservation.held_ucr)
         # The upstream is bound by a limit that is paid for; our own count, being an estimate, must not end it early.
         return self._output_max * LIMIT_SLACK + LIMIT_SLACK
 
     async def _grow(self) -> None:
         """Holds enough for what has come and a slice more, or cuts the stream off."""
-        prices, prompt = self.target.prices, self._terms.prompt_bound
+        prices, prompt = self._terms.prices, self._terms.prompt_bound
         so_far = self.meter.estimated_output_tokens
         wanted = so_far + self._slice
         if wanted < self._output_max or so_far > self._output_max:
@@ -197,7 +197,7 @@ class StreamTurn:
             End.CUT_OFF,
             self._usage(),
             self.target,
-            provider_id=self.meter.provider_id,
+            said=self.meter,
             waive_above_held=True,
         )
 
@@ -228,7 +228,7 @@ class StreamTurn:
             end = End.CANCELLED
         else:
             end = End.ESTIMATED if usage.estimated else End.OK
-        self.reservation.charge(end, usage, self.target, provider_id=meter.provider_id)
+        self.reservation.charge(end, usage, self.target, said=meter)
 
     def _end_of_answer(self) -> None:
         self._answer.release()
@@ -256,7 +256,7 @@ class StreamTurn:
             End.CANCELLED if self.call.gone else End.ERROR,
             self._usage(),
             self.target,
-            provider_id=self.meter.provider_id,
+            said=self.meter,
         )
 
     # --- the caller leaves ------------------------------------------------------------------------------------------

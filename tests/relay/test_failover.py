@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import msgspec
 import pytest
@@ -164,7 +165,7 @@ async def test_the_next_target_serves_when_the_first_cannot_be_reached(
     ids=str,
 )
 async def test_the_next_target_serves_when_the_first_fails_before_any_content(
-    roads: Roads, provider: Provider, hostile: HostileUpstream, fault: dict[str, object]
+    roads: Roads, provider: Provider, hostile: HostileUpstream, fault: dict[str, Any]
 ) -> None:
     first = upstream_at(provider.base_url, timeouts=HASTY)
     spare = upstream_at(hostile.url("well_behaved_stream"), "spare", include_usage=False)
@@ -189,7 +190,7 @@ async def test_what_is_wrong_with_the_request_is_not_asked_again_elsewhere(
     "fault", [{"x_replay_error_event": 1}, {"x_replay_break": 1}, {"x_replay_break": 1, "x_replay_break_by": "reset"}]
 )
 async def test_no_other_target_is_asked_once_content_has_come(
-    roads: Roads, provider: Provider, hostile: HostileUpstream, fault: dict[str, object]
+    roads: Roads, provider: Provider, hostile: HostileUpstream, fault: dict[str, Any]
 ) -> None:
     spare = upstream_at(hostile.url("well_behaved_stream"), "spare")
     road = await roads.open(upstream_at(provider.base_url), spare, aliases=[OURS])

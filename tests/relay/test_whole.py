@@ -28,7 +28,7 @@ async def test_a_large_answer_that_breaks_off_does_not_look_whole(roads: Roads, 
     request = chat(max_tokens=2 * BIG_TOKENS)
     async with road.begin(request, x_replay_output_tokens=2 * BIG_TOKENS, x_replay_break=1) as caller:
         length = int(caller.headers["content-length"])
-        with pytest.raises(Exception, match="payload is not completed|Response payload"):
+        with pytest.raises(Exception, match="payload is not completed"):
             await caller.rest()
     end = await road.ended()
     assert (end.kind, end.ended) == ("CHARGE", "error")
@@ -39,12 +39,9 @@ async def test_a_large_answer_without_sense_is_relayed_and_costs_nothing(
     roads: Roads, hostile: HostileUpstream
 ) -> None:
     road = await roads.open(upstream_at(hostile.url("big_body")))
-    async with road.begin(chat()) as caller:
-        with pytest.raises(Exception, match="payload is not completed|Response payload|closed"):
-            await caller.rest()
-            await road.ask(chat())
-            raise AssertionError
-    assert (await road.ended()).kind == "RELEASE"
+    for _ in range(2):
+        assert (await road.ask(chat())).body == b"x" * 2**23
+    assert {end.kind for end in await road.books()} == {"RELEASE"}
 
 
 async def test_an_answer_without_usage_is_estimated(roads: Roads, provider: Provider) -> None:
