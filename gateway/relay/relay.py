@@ -1,6 +1,7 @@
 """The recipe of one call: route → quote → reserve → commit point → turn → settle."""
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 from gateway.core.chat_request import ChatRequest
@@ -14,6 +15,7 @@ from gateway.core.errors import (
     UpstreamUnavailable,
 )
 from gateway.core.estimate import PromptRatios, prompt_hard_bound
+from gateway.core.pricing import most
 from gateway.core.reservation import Quote, Size, Terms, first_size, smaller_size
 from gateway.core.splicing import splice
 from gateway.core.units import credits_text
@@ -30,6 +32,8 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.failover import Attempt, Opening
 
 CHAT_PATH = "/chat/completions"
+CUT_S = 5.0
+"""How long calls that were cut may take to say so."""
 SMALLER_TRIES_MAX = 3
 """How often a smaller reservation is tried when other calls take the credits in between."""
 
@@ -142,6 +146,12 @@ class Relay:
         )
 
     def _terms(self, request: ChatRequest, target: Target, bound: int | None) -> Terms:
+        if request.audio:
+            raise InvalidRequest(
+                "Audio is not metered yet, so it cannot be charged for; nothing was reserved or sent.",
+                param="modalities",
+                code="audio_not_priced",
+            )
         window = target.context_tokens
         if bound is None or target.upstream.hidden_context:
             if window is None or self._settings.by_reference == "refuse":
@@ -158,8 +168,10 @@ class Relay:
         want = request.output_limit
         if want is None:
             want = target.output_tokens_max or self._settings.default_output_limit_tokens
+        standard, asked = target.prices, target.prices_at(request.service_tier)
         return Terms(
-            prices=target.prices,
+            # The provider chooses the tier in the end; the dearer of what it may choose is held.
+            prices=max(standard, asked, key=lambda prices: most(prices, bound, want)),
             prompt_bound=bound,
             prompt_learned=learned,
             prompt_expected=min(bound, self._ratios.expected(target.model, request.prompt_bytes)),
@@ -277,7 +289,7 @@ class Relay:
             reservation.release(end, entry.targets[index])
         else:
             usage = opened.meter.final_usage(quote.terms[index].prompt_expected)
-            reservation.charge(end, usage, entry.targets[index], provider_id=opened.meter.provider_id)
+            reservation.charge(end, usage, entry.targets[index], said=opened.meter)
 
     # --- learning ---------------------------------------------------------------------------------------------------
 
@@ -308,8 +320,9 @@ class Relay:
                 await self._idle.wait()
         except TimeoutError:
             cut = self.cut_all()
-            async with asyncio.timeout(limit_s + 1.0):
-                await self._idle.wait()
+            with suppress(TimeoutError):  # what does not end even so is left to the sweeper
+                async with asyncio.timeout(CUT_S):
+                    await self._idle.wait()
             return cut
         return 0
 

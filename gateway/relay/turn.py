@@ -4,7 +4,6 @@ import asyncio
 from typing import Final
 
 from gateway.core.errors import InsufficientCredits, LedgerUnavailable, TollgateError, UpstreamBroken, UpstreamFailed
-from gateway.core.meter import Seen
 from gateway.core.pricing import affordable_output_tokens, most
 from gateway.core.reservation import Mode, Quote, Terms
 from gateway.core.sse import SseEvent
@@ -72,10 +71,8 @@ class StreamTurn:
 
     async def __anext__(self) -> bytes:
         """The next bytes for the caller. After UpstreamFailed or InsufficientCredits only `close` is left."""
-        held_back = self._opened.held_back
-        if held_back:
-            self._opened.held_back = []
-            piece = await self._relay_held_back(held_back)
+        if self._opened.held_back:
+            piece = await self._pass_what_opened()
             if piece:
                 return piece
         while True:
@@ -98,32 +95,42 @@ class StreamTurn:
                 return b""
         return await self._answer.read(self._timeouts.idle_s)
 
-    async def _relay_held_back(self, held_back: list[tuple[SseEvent, Seen]]) -> bytes:
-        out = [event.raw for event, seen in held_back if not (seen.usage_only and self._strip)]
+    async def _pass_what_opened(self) -> bytes:
+        """What was held back until the first content, and what came in one piece with it."""
+        opened = self._opened
+        out = [event.raw for event, seen in opened.held_back if not (seen.usage_only and self._strip)]
+        opened.held_back = []
         if self.meter.estimated_output_tokens > self._covered_tokens:
             await self._grow()
-        self._after_events()
+        await self._meter(opened.unmetered, out)
         return b"".join(out)
 
     async def _pass(self, chunk: bytes) -> bytes:
-        """Meters a chunk and returns what of it may be relayed now: whole events, their bytes untouched."""
-        parser, meter = self._parser, self.meter
-        untouched = not parser.tail
+        """What of this chunk may be relayed now: whole events, their bytes untouched."""
+        parser = self._parser
+        whole = parser.at_boundary
         out: list[bytes] = []
-        for event in parse(parser, chunk, self.target.upstream):
+        whole &= await self._meter(parse(parser, chunk, self.target.upstream), out)
+        return chunk if whole and parser.at_boundary else b"".join(out)
+
+    async def _meter(self, events: list[SseEvent], out: list[bytes]) -> bool:
+        """Meters events and puts those that are paid for into `out`. False: not all of them."""
+        meter = self.meter
+        complete = True
+        for event in events:
             seen = meter.observe(event)
             if seen.usage_only and self._strip:
-                untouched = False
+                complete = False
                 continue
             if meter.estimated_output_tokens > self._covered_tokens:
                 try:
                     await self._grow()
                 except TollgateError as error:
                     self._failure = error
-                    return b"".join(out)
+                    return False
             out.append(event.raw)
         self._after_events()
-        return chunk if untouched and not parser.tail else b"".join(out)
+        return complete
 
     def _pass_tail(self) -> bytes:
         """The upstream has ended."""
@@ -143,20 +150,20 @@ class StreamTurn:
             self._settle_complete()
         elif meter.estimated_output_tokens != self._watermark_tokens:
             self._watermark_tokens = meter.estimated_output_tokens
-            self.reservation.spent(most(self.target.prices, self._prompt_tokens, self._watermark_tokens))
+            self.reservation.spent(most(self._terms.prices, self._prompt_tokens, self._watermark_tokens))
 
     # --- credits while it flows -------------------------------------------------------------------------------------
 
     def _tokens_covered(self) -> int:
         """How many output tokens may pass before the reservation must grow."""
         if self.reservation.size.mode is Mode.PROGRESSIVE:
-            return affordable_output_tokens(self.target.prices, self._terms.prompt_bound, self.reservation.held_ucr)
+            return affordable_output_tokens(self._terms.prices, self._terms.prompt_bound, self.reservation.held_ucr)
         # The upstream is bound by a limit that is paid for; our own count, being an estimate, must not end it early.
         return self._output_max * LIMIT_SLACK + LIMIT_SLACK
 
     async def _grow(self) -> None:
         """Holds enough for what has come and a slice more, or cuts the stream off."""
-        prices, prompt = self.target.prices, self._terms.prompt_bound
+        prices, prompt = self._terms.prices, self._terms.prompt_bound
         so_far = self.meter.estimated_output_tokens
         wanted = so_far + self._slice
         if wanted < self._output_max or so_far > self._output_max:
@@ -190,7 +197,7 @@ class StreamTurn:
             End.CUT_OFF,
             self._usage(),
             self.target,
-            provider_id=self.meter.provider_id,
+            said=self.meter,
             waive_above_held=True,
         )
 
@@ -221,7 +228,7 @@ class StreamTurn:
             end = End.CANCELLED
         else:
             end = End.ESTIMATED if usage.estimated else End.OK
-        self.reservation.charge(end, usage, self.target, provider_id=meter.provider_id)
+        self.reservation.charge(end, usage, self.target, said=meter)
 
     def _end_of_answer(self) -> None:
         self._answer.release()
@@ -249,7 +256,7 @@ class StreamTurn:
             End.CANCELLED if self.call.gone else End.ERROR,
             self._usage(),
             self.target,
-            provider_id=self.meter.provider_id,
+            said=self.meter,
         )
 
     # --- the caller leaves ------------------------------------------------------------------------------------------

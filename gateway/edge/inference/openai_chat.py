@@ -20,7 +20,7 @@ from gateway.edge.connection import Connection
 from gateway.edge.errors import INTERNAL, Rendered, openai_body, openai_error_frame, rendered
 from gateway.edge.headers import tollgate_headers
 from gateway.edge.inference.rooms import Inference
-from gateway.edge.raw_answer import RawAnswer
+from gateway.edge.raw_answer import RawAnswer, RawStream
 from gateway.relay.call import Call
 from gateway.relay.turn import StreamTurn
 from gateway.relay.whole import WholeTurn
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 ROUTE: Final = "/v1/chat/completions"
 _CLIENT_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
-Answer = web.StreamResponse | RawAnswer
+Answer = RawAnswer | RawStream
 
 
 class ChatCompletions:
@@ -71,7 +71,7 @@ class ChatCompletions:
         except Exception:
             log.exception("request.failed", request_id=str(id), route=ROUTE)
             refusal = INTERNAL
-            if request.writer.output_size:
+            if call is not None and call.status:
                 connection.force_close()  # an answer that has begun cannot be taken back, only broken off
         finally:
             connection.on_lost = None
@@ -111,11 +111,10 @@ class ChatCompletions:
 
 async def _stream(
     request: web.BaseRequest, rooms: Inference, connection: Connection, call: Call, turn: StreamTurn | WholeTurn
-) -> web.StreamResponse:
+) -> RawStream:
     """Writes piece by piece. An error from here on is the stream's last frame: the status has been sent."""
-    response = web.StreamResponse(status=turn.status, headers=_headers(rooms, call, turn))
-    if isinstance(turn, WholeTurn) and turn.content_length is not None:
-        response.content_length = turn.content_length
+    length = turn.content_length if isinstance(turn, WholeTurn) else None
+    response = RawStream(turn.status, _headers(rooms, call, turn), length=length)
     call.status = turn.status
     await _unless_gone(call, response.prepare, request)
     if isinstance(turn, WholeTurn):
