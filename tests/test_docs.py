@@ -215,6 +215,15 @@ def spelled(param: click.Parameter) -> list[str]:
     return [name for name in param.opts if name.startswith("--")]
 
 
+def test_the_invariants_have_the_same_numbers_everywhere() -> None:
+    audit = (ROOT / "gateway/postgres/migrations/0011_ledger_audit.sql").read_text("utf-8")
+    checked = {int(number) for number in re.findall(r"SELECT (\d+), ", audit)}
+    listed = re.findall(r"^(\d+)\. ", (ROOT / "gateway/ledger/README.md").read_text("utf-8"), re.MULTILINE)
+    _, _, section = read("ledger.md").partition("## Invariants")
+    told = [int(cells[0]) for cells in rows(section.partition("\n## ")[0]) if cells[0].isdigit()]
+    assert told == [int(number) for number in listed] == sorted(checked)
+
+
 # --- links ----------------------------------------------------------------------------------------------------------
 
 
