@@ -57,7 +57,7 @@ class WholeTurn:
         if not chunk:
             self.complete = True
             self._answer.release()
-            self._settle(b"".join(self._kept) if self._kept_bytes <= METERED_BYTES_MAX else b"")
+            self._settle(b"".join(self._kept) if self._kept_bytes <= METERED_BYTES_MAX else None)
             raise StopAsyncIteration
         self._kept_bytes += len(chunk)
         if self._kept_bytes <= METERED_BYTES_MAX:
@@ -73,12 +73,12 @@ class WholeTurn:
         end = End.CANCELLED if self.call.gone else End.ERROR
         self.reservation.charge(end, self._estimated(self._kept_bytes // 4), self.target)
 
-    def _settle(self, body: bytes) -> None:
-        """`body` is empty where the answer was too large to keep: its usage is then our own estimate."""
+    def _settle(self, body: bytes | None) -> None:
+        """`body` is None where the answer was too large to keep: its usage is then our own estimate."""
         if self.status >= 400:
             self.reservation.release(End.ERROR, self.target)
             return
-        if not body:
+        if body is None:
             self.reservation.charge(End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target)
             return
         answer = read_chat_answer(body)
