@@ -21,7 +21,11 @@ from gateway.postgres.binaries import wheel_bin
 from gateway.postgres.embedded import EmbeddedPostgres
 from gateway.postgres.migrate import migrate
 from gateway.postgres.pool import open_pool
+from gateway.replay.server import ReplayServer
+from tests.fakes.hostile_upstream import HostileUpstream
 from tests.postgres.outage import Outage
+from tests.provider import Provider
+from tests.road import Roads
 
 if "PG_BIN" not in os.environ:
     # Processes that tests start shall use the same version as the tests, whatever the machine has besides.
@@ -106,6 +110,28 @@ async def outage(dsn: str) -> AsyncIterator[Outage]:
     outage = await Outage.of(dsn)
     yield outage
     await outage.close()
+
+
+@pytest.fixture
+async def hostile() -> AsyncIterator[HostileUpstream]:
+    """A provider that breaks HTTP."""
+    async with HostileUpstream() as server:
+        yield server
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    """A provider that does what it is told."""
+    async with ReplayServer() as server, Provider(server) as provider:
+        yield provider
+
+
+@pytest.fixture
+async def roads(dsn: str, hostile: HostileUpstream, provider: Provider) -> AsyncIterator[Roads]:
+    """Whole gateways, which end before the providers do."""
+    roads = Roads(dsn)
+    yield roads
+    await roads.close()
 
 
 async def _make_template(server: EmbeddedPostgres) -> None:

@@ -9,6 +9,10 @@ import msgspec
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.edge.errors import malformed_request
+from gateway.edge.rooms import IDS
+from gateway.ops.ids import IdSource
+
 Handler = Callable[[web.BaseRequest], Awaitable[Any]]
 
 
@@ -28,7 +32,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class Connection(RequestHandler):
     """aiohttp's protocol with a head timer. `on_lost` is called once when the peer is gone."""
 
-    __slots__ = ("_address", "_head_timer", "_listener", "on_lost", "write_began_at")
+    __slots__ = ("_address", "_head_timer", "_listener", "_stalled_at", "_unsent_bytes", "on_lost")
 
     def __init__(self, listener: "Listener", **kwargs: Any) -> None:
         super().__init__(listener, **kwargs)
@@ -36,8 +40,9 @@ class Connection(RequestHandler):
         self._head_timer: asyncio.TimerHandle | None = None
         self._address: str | None = None
         self.on_lost: Callable[[], None] | None = None
-        self.write_began_at = 0.0
-        """Monotonic seconds at which a write began that has not returned; 0 while none is waiting."""
+        self._stalled_at = 0.0
+        """When the peer was last seen to take something; counts while writing is paused."""
+        self._unsent_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -71,6 +76,37 @@ class Connection(RequestHandler):
         elif self._head_timer is not None:
             self._head_came()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled_at = self._loop.time()
+        self._unsent_bytes = 0
+
+    def abort_if_stalled(self, now: float) -> None:
+        """Treats a peer as gone that has left our bytes untouched for too long; one that takes a few has time again."""
+        transport = self.transport
+        if transport is None or not self.writing_paused:
+            return
+        unsent = transport.get_write_buffer_size()
+        if unsent != self._unsent_bytes:
+            self._unsent_bytes = unsent
+            self._stalled_at = now
+        elif now - self._stalled_at > self._listener.limits.write_s:
+            transport.abort()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp itself has to say, which is that the request is no HTTP: in our words and dialect."""
+        if isinstance(exc, ConnectionError):
+            raise exc  # nobody is there to read it
+        response = malformed_request(self._listener.ids.next())
+        response.force_close()
+        return response
+
     def _await_head(self) -> None:
         self._head_timer = self._loop.call_later(self._listener.limits.header_s, self._head_is_late)
 
@@ -87,9 +123,10 @@ class Connection(RequestHandler):
 class Listener(web.Server):
     """aiohttp's server, making our connections; closes those whose peer stopped reading."""
 
-    def __init__(self, handler: Any, *, limits: ConnectionLimits, **kwargs: Any) -> None:
+    def __init__(self, handler: Any, *, limits: ConnectionLimits, ids: IdSource, **kwargs: Any) -> None:
         super().__init__(handler, **kwargs)
         self.limits = limits
+        self.ids = ids
         self._unauthenticated: Counter[str] = Counter()
 
     def __call__(self) -> RequestHandler:
@@ -107,13 +144,11 @@ class Listener(web.Server):
             del self._unauthenticated[address]
 
     async def close_stalled(self) -> None:
-        """Ends connections whose write has waited too long; called every second."""
+        """Ends connections whose peer stopped reading; called every second."""
         now = self._loop.time()
         for connection in self.connections:
-            if isinstance(connection, Connection) and connection.transport is not None:
-                began = connection.write_began_at
-                if began and now - began > self.limits.write_s:
-                    connection.transport.abort()
+            if isinstance(connection, Connection):
+                connection.abort_if_stalled(now)
 
 
 class Runner(web.AppRunner):
@@ -152,5 +187,7 @@ class Runner(web.AppRunner):
             path, _, _ = request.raw_path.partition("?")
             return straight.get((request.method, path), routed)(request)
 
-        self.listener = Listener(handle, limits=self._limits, request_factory=server.request_factory, **server._kwargs)
+        self.listener = Listener(
+            handle, limits=self._limits, ids=self.app[IDS], request_factory=server.request_factory, **server._kwargs
+        )
         return self.listener

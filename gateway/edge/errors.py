@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -145,6 +146,18 @@ def error_response(request: web.BaseRequest, error: Rendered) -> web.Response:
             ("content-type", "application/problem+json" if problem else "application/json"),
             *error.headers,
         ],
+    )
+
+
+def malformed_request(id: UUID) -> web.Response:
+    """The answer to what is no HTTP. Which path was meant is not known, so it is in OpenAI's dialect."""
+    error = Rendered(
+        400, "invalid_request_error", "invalid_request", "The request is not valid HTTP; it was not read any further."
+    )
+    return web.Response(
+        status=error.status,
+        body=openai_body(error),
+        headers=[("content-type", "application/json"), ("x-request-id", str(id))],
     )
 
 

@@ -1,4 +1,8 @@
-"""An answer with a length, written to the socket in one piece: the hot path past a response object's machinery."""
+"""Answers written straight to the socket: the hot path past a response object's machinery.
+
+Both give aiohttp's server what it asks of a response, and no more: `prepare`, `write_eof`, `prepared` and `keep_alive`.
+Header names and values come from our own tables or from a parser that refused line ends in them.
+"""
 
 import time
 from collections.abc import Iterable
@@ -8,9 +12,100 @@ from typing import Final
 
 from aiohttp import ClientConnectionResetError, HttpVersion11, web
 
+Headers = Iterable[tuple[str, str]]
+
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
-DRAIN_BYTES: Final = 64 * 1024
-"""After a body of this size the writer waits until the caller has taken some of it."""
+
+
+class RawAnswer:
+    """An answer with a length, in one write."""
+
+    __slots__ = ("_body", "_headers", "keep_alive", "prepared", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+        self.status = status
+        self._headers = headers
+        self._body = body
+        self.prepared = False
+        self.keep_alive = True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Writes all of it. Raises ClientConnectionResetError if the caller is gone."""
+        self.prepared = True
+        self.keep_alive = request.keep_alive
+        framing = f"content-length: {len(self._body)}"
+        head = _head(request, self.status, self._headers, framing, keep_alive=self.keep_alive)
+        await _write(request, head + self._body)
+
+    async def write_eof(self) -> None:
+        """Nothing is left to write."""
+
+
+class RawStream:
+    """An answer in pieces: of a known length, else chunked; for HTTP/1.0 without a length, ended by closing."""
+
+    __slots__ = ("_chunked", "_ended", "_headers", "_length", "_request", "keep_alive", "prepared", "status")
+
+    def __init__(self, status: int, headers: Headers, *, length: int | None) -> None:
+        self.status = status
+        self._headers = headers
+        self._length = length
+        self._chunked = False
+        self._ended = False
+        self._request: web.BaseRequest | None = None
+        self.prepared = False
+        self.keep_alive = True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Writes the head, once. Raises ClientConnectionResetError if the caller is gone."""
+        if self.prepared:
+            return
+        self.prepared = True
+        self._request = request
+        if self._length is not None:
+            framing: str | None = f"content-length: {self._length}"
+        elif request.version >= HttpVersion11:
+            self._chunked, framing = True, "transfer-encoding: chunked"
+        else:
+            framing = None
+        self.keep_alive = request.keep_alive and framing is not None
+        await _write(request, _head(request, self.status, self._headers, framing, keep_alive=self.keep_alive))
+
+    async def write(self, piece: bytes) -> None:
+        """Waits while the caller is slow to take. Raises ClientConnectionResetError if he is gone."""
+        assert self._request is not None
+        await _write(self._request, b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
+
+    async def write_eof(self) -> None:
+        """The end, once."""
+        if not self._ended and self._request is not None:
+            self._ended = True
+            if self._chunked:
+                await _write(self._request, b"0\r\n\r\n")
+
+
+async def _write(request: web.BaseRequest, data: bytes) -> None:
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ClientConnectionResetError("the caller is gone")
+    transport.write(data)
+    protocol = request.protocol
+    if protocol.writing_paused:
+        await protocol._drain_helper()
+
+
+def _head(request: web.BaseRequest, status: int, headers: Headers, framing: str | None, *, keep_alive: bool) -> bytes:
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    lines.append(f"date: {_DATE.now()}\r\nserver: tollgate")
+    if framing is not None:
+        lines.append(framing)
+    if not keep_alive:
+        lines.append("connection: close")
+    elif request.version < HttpVersion11:
+        lines.append("connection: keep-alive")
+    lines.append("\r\n")
+    return "\r\n".join(lines).encode("latin-1", "replace")
 
 
 class _Date:
@@ -28,41 +123,3 @@ class _Date:
 
 
 _DATE: Final = _Date()
-
-
-class RawAnswer:
-    """What aiohttp's server asks of a response, and no more: `prepare`, `write_eof`, `prepared` and `keep_alive`.
-
-    Header names and values come from our own tables or from a parser that refused line ends in them.
-    """
-
-    __slots__ = ("_body", "_headers", "keep_alive", "prepared", "status")
-
-    def __init__(self, status: int, headers: Iterable[tuple[str, str]], body: bytes) -> None:
-        self.status = status
-        self._headers = headers
-        self._body = body
-        self.prepared = False
-        self.keep_alive = True
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Writes all of it. Raises ClientConnectionResetError if the caller is gone."""
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ClientConnectionResetError("the caller is gone")
-        self.keep_alive = request.keep_alive
-        lines = [f"HTTP/1.1 {self.status} {_REASONS.get(self.status, '')}"]
-        lines += [f"{name}: {value}" for name, value in self._headers]
-        lines.append(f"date: {_DATE.now()}\r\nserver: tollgate\r\ncontent-length: {len(self._body)}")
-        if not self.keep_alive:
-            lines.append("connection: close")
-        elif request.version < HttpVersion11:
-            lines.append("connection: keep-alive")
-        head = "\r\n".join(lines) + "\r\n\r\n"
-        self.prepared = True
-        transport.write(head.encode("latin-1", "replace") + self._body)
-        if len(self._body) > DRAIN_BYTES:
-            await request.protocol._drain_helper()
-
-    async def write_eof(self) -> None:
-        """Nothing is left to write."""

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Final
 
 import asyncpg
+import structlog
 
-from gateway.postgres.outage import DRIVER_ERRORS
+from gateway.postgres.outage import is_outage
+
+log = structlog.get_logger()
 
 _CONNECT_TIMEOUT_S: Final = 5.0
 
@@ -51,8 +54,11 @@ class Changes:
 
     async def _listen(self) -> None:
         while True:
-            with contextlib.suppress(*DRIVER_ERRORS):
+            try:
                 await self._listen_once()
+            except Exception as error:  # Where the loop goes on: nobody else would notice its end.
+                if not is_outage(error):
+                    log.exception("changes.not_heard", channel=self._channel)
             await asyncio.sleep(self._reconnect_s)
 
     async def _listen_once(self) -> None:

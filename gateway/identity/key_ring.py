@@ -18,7 +18,7 @@ from gateway.identity.changes import Changes
 from gateway.identity.keys import hash_of
 from gateway.identity.orgs import OrgStatus
 from gateway.ops.clock import Clock
-from gateway.postgres.outage import DRIVER_ERRORS, is_outage
+from gateway.postgres.outage import is_outage
 from gateway.postgres.queries import load
 
 log = structlog.get_logger()
@@ -177,10 +177,12 @@ class KeyRing:
 
     async def _fetch(self, hashes: list[bytes]) -> dict[bytes, _Entry] | None:
         """None where the database did not answer."""
+        timeout_s = self._settings.look_up_timeout_s
         try:
-            async with asyncio.timeout(self._settings.look_up_timeout_s):
-                rows = await self._pool.fetch(_SQL.find_callers, hashes)
-        except DRIVER_ERRORS as error:
+            # The pool's own time limit too: it bounds what giving a broken connection back may take.
+            async with asyncio.timeout(timeout_s), self._pool.acquire(timeout=timeout_s) as connection:
+                rows = await connection.fetch(_SQL.find_callers, hashes)
+        except Exception as error:  # Where the loop goes on: should it end, every unknown key would wait for ever.
             if not is_outage(error):
                 log.exception("keys.look_up_failed")
             return None

@@ -16,10 +16,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     upstream: Upstream
     model: str
     prices: Prices
+    service_tiers: Mapping[str, Prices] = {}
+    """Prices of the provider's service tiers that have their own."""
     context_tokens: int | None = None
     output_tokens_max: int | None = None
     hides_reasoning: bool = False
     """The model may bill reasoning tokens that are not in the stream."""
+
+    def prices_at(self, service_tier: str | None) -> Prices:
+        return self.service_tiers.get(service_tier or "", self.prices)
 
 
 class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +114,9 @@ def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: Pr
     for name, places in wanted.items():
         targets = tuple(target for place in places if (target := _target(*place, book)) is not None)
         if targets:
-            pins = msgspec.json.encode({f"{t.upstream.name}/{t.model}": t.prices for t in targets})
+            pins = msgspec.json.encode(
+                {f"{t.upstream.name}/{t.model}": {"": t.prices, **t.service_tiers} for t in targets}
+            )
             owned_by = targets[0].upstream.provider
             entries.append(CatalogueEntry(name=name, targets=targets, owned_by=owned_by, pins=pins))
         else:
@@ -125,6 +132,7 @@ def _target(upstream: Upstream, model: str, book: PriceBook) -> Target | None:
         upstream=upstream,
         model=model,
         prices=price.prices,
+        service_tiers=price.service_tiers,
         context_tokens=price.context_tokens,
         output_tokens_max=price.output_tokens_max,
         hides_reasoning=price.reasoning,

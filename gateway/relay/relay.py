@@ -1,7 +1,8 @@
 """The recipe of one call: route → quote → reserve → commit point → turn → settle."""
 
 import asyncio
-from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 from gateway.core.chat_request import ChatRequest
 from gateway.core.errors import (
@@ -14,6 +15,7 @@ from gateway.core.errors import (
     UpstreamUnavailable,
 )
 from gateway.core.estimate import PromptRatios, prompt_hard_bound
+from gateway.core.pricing import most
 from gateway.core.reservation import Quote, Size, Terms, first_size, smaller_size
 from gateway.core.splicing import splice
 from gateway.core.units import credits_text
@@ -30,6 +32,8 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.failover import Attempt, Opening
 
 CHAT_PATH = "/chat/completions"
+CUT_S = 5.0
+"""How long calls that were cut may take to say so."""
 SMALLER_TRIES_MAX = 3
 """How often a smaller reservation is tried when other calls take the credits in between."""
 
@@ -76,13 +80,15 @@ class Relay:
         reservation = await self._reserve(call, quote, entry)
         opening = Opening(self._client, CHAT_PATH, call.forward_headers, stream=request.stream, choices=request.n)
         try:
-            call.on_gone = self._gone_while_opening(task, entry, stream=request.stream)
+            call.on_gone = partial(self._gone_while_opening, task, opening, entry, stream=request.stream)
             attempts = [self._attempt(request, target, reservation.size) for target in entry.targets]
             opened = await opening.run(attempts)
             call.first_event_at = self._clock.monotonic()
             target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
             call.sent_to(target)
-            output_max = terms.want_tokens * quote.choices
+            send_limit = reservation.size.send_limit
+            limit = terms.want_tokens if send_limit is None else min(terms.want_tokens, send_limit)
+            output_max = limit * quote.choices
             if opened.whole is not None:
                 return WholeTurn(
                     call,
@@ -99,6 +105,7 @@ class Relay:
                 opened,
                 quote=quote,
                 terms=terms,
+                output_max=output_max,
                 strip_usage_chunk=attempts[opened.attempt_index].strip_usage_chunk,
                 first_slice_tokens=self._settings.first_slice_tokens,
                 drain_s=self._settings.drain_s,
@@ -139,6 +146,12 @@ class Relay:
         )
 
     def _terms(self, request: ChatRequest, target: Target, bound: int | None) -> Terms:
+        if request.audio:
+            raise InvalidRequest(
+                "Audio is not metered yet, so it cannot be charged for; nothing was reserved or sent.",
+                param="modalities",
+                code="audio_not_priced",
+            )
         window = target.context_tokens
         if bound is None or target.upstream.hidden_context:
             if window is None or self._settings.by_reference == "refuse":
@@ -155,8 +168,10 @@ class Relay:
         want = request.output_limit
         if want is None:
             want = target.output_tokens_max or self._settings.default_output_limit_tokens
+        standard, asked = target.prices, target.prices_at(request.service_tier)
         return Terms(
-            prices=target.prices,
+            # The provider chooses the tier in the end; the dearer of what it may choose is held.
+            prices=max(standard, asked, key=lambda prices: most(prices, bound, want)),
             prompt_bound=bound,
             prompt_learned=learned,
             prompt_expected=min(bound, self._ratios.expected(target.model, request.prompt_bytes)),
@@ -251,11 +266,16 @@ class Relay:
         return Attempt(target.upstream, body, strip_usage_chunk=ask_usage)
 
     def _gone_while_opening(
-        self, task: "asyncio.Task[object]", entry: CatalogueEntry, *, stream: bool
-    ) -> Callable[[], object]:
-        """A provider that bills in full whatever the caller does is read to its end, so that its usage is known."""
-        drains = not stream or any(target.upstream.on_disconnect == "drain" for target in entry.targets)
-        return _keep_reading if drains else task.cancel
+        self, task: "asyncio.Task[object]", opening: Opening, entry: CatalogueEntry, *, stream: bool
+    ) -> None:
+        """What is billed whatever the caller does is read to its end, so that its usage is known: an answer that is
+        not streamed, a provider that bills abandoned streams in full, reasoning that nobody sees."""
+        opening.unwanted = True
+        target = entry.targets[opening.attempt_index]
+        reasoning = target.hides_reasoning and opening.opened is not None and opening.opened.began
+        may_drain = self._settings.drain_s > 0 and (target.upstream.on_disconnect == "drain" or reasoning)
+        if stream and not may_drain:
+            task.cancel()
 
     def _end_unopened(
         self, call: Call, reservation: Reservation, opening: Opening, entry: CatalogueEntry, quote: Quote
@@ -269,7 +289,7 @@ class Relay:
             reservation.release(end, entry.targets[index])
         else:
             usage = opened.meter.final_usage(quote.terms[index].prompt_expected)
-            reservation.charge(end, usage, entry.targets[index], provider_id=opened.meter.provider_id)
+            reservation.charge(end, usage, entry.targets[index], said=opened.meter)
 
     # --- learning ---------------------------------------------------------------------------------------------------
 
@@ -300,14 +320,11 @@ class Relay:
                 await self._idle.wait()
         except TimeoutError:
             cut = self.cut_all()
-            async with asyncio.timeout(limit_s + 1.0):
-                await self._idle.wait()
+            with suppress(TimeoutError):  # what does not end even so is left to the sweeper
+                async with asyncio.timeout(CUT_S):
+                    await self._idle.wait()
             return cut
         return 0
-
-
-def _keep_reading() -> None:
-    """Losing the caller changes nothing."""
 
 
 def _in_credits(required_ucr: int, available_ucr: int) -> str:

@@ -1,10 +1,10 @@
 """The credits held for one call: grown while it runs, ended exactly once, whatever way the call takes out."""
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
-from gateway.core.pricing import charge
+from gateway.core.pricing import Charge, charge
 from gateway.core.reservation import Size
 from gateway.core.usage import Usage
 from gateway.ledger.calls import End, Ending, Held
@@ -16,6 +16,16 @@ from gateway.relay.catalogue import Target
 EXTEND_TRIES_MAX: Final = 3
 """How often what is left is asked for when other calls take some of it in between."""
 _NOTHING_USED: Final = Usage()
+
+
+class Said(Protocol):
+    """What an answer tells of itself, streamed or not."""
+
+    @property
+    def provider_id(self) -> str: ...
+
+    @property
+    def service_tier(self) -> str: ...
 
 
 class Reservation:
@@ -59,30 +69,38 @@ class Reservation:
         self._ledger.report_spent(self._call.id, spent_ucr)
 
     def charge(
-        self, end: End, usage: Usage, target: Target, *, provider_id: str = "", waive_above_held: bool = False
+        self,
+        end: End,
+        usage: Usage,
+        target: Target,
+        *,
+        said: Said | None = None,
+        waive_above_held: bool = False,
     ) -> None:
-        """Ends with the price of what was used."""
-        self._end(end, usage, target, provider_id=provider_id, waive_above_held=waive_above_held, delivered=True)
+        """Ends with the price of what was used, at the tier that the provider says it served, else the one asked."""
+        tier = (said.service_tier if said is not None else "") or self._call.request.service_tier
+        cost = charge(target.prices_at(tier), usage)
+        provider_id = said.provider_id if said is not None else ""
+        self._end(end, usage, cost, target, provider_id=provider_id, waive_above_held=waive_above_held)
 
     def release(self, end: End, target: Target | None = None) -> None:
         """Ends with nothing charged, because nothing that is billed was delivered."""
-        self._end(end, _NOTHING_USED, target, provider_id="", waive_above_held=False, delivered=False)
+        self._end(end, _NOTHING_USED, None, target, provider_id="", waive_above_held=False)
 
     def _end(
         self,
         end: End,
         usage: Usage,
+        cost: Charge | None,
         target: Target | None,
         *,
         provider_id: str,
         waive_above_held: bool,
-        delivered: bool,
     ) -> None:
         if self.ended:
             return
         self.ended = True
         call = self._call
-        cost = charge(target.prices, usage) if target is not None and delivered else None
         call.end = end
         call.charged_ucr = cost.cost_ucr if cost else 0
         if waive_above_held:
@@ -97,7 +115,7 @@ class Reservation:
                 org_id=call.caller.org_id,
                 account_id=call.caller.account_id,
                 end=end,
-                delivered=delivered,
+                delivered=cost is not None,
                 cost_ucr=cost.cost_ucr if cost else 0,
                 numerator=cost.numerator if cost else 0,
                 lines=msgspec.json.encode(cost.lines) if cost else b"[]",

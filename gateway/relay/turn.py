@@ -1,10 +1,9 @@
 """A streamed answer on its way through: it meters the bytes as they pass, grows the reservation, cuts off."""
 
 import asyncio
-import sys
 from typing import Final
 
-from gateway.core.errors import InsufficientCredits, UpstreamBroken, UpstreamFailed
+from gateway.core.errors import InsufficientCredits, LedgerUnavailable, TollgateError, UpstreamBroken, UpstreamFailed
 from gateway.core.meter import Seen
 from gateway.core.pricing import affordable_output_tokens, most
 from gateway.core.reservation import Mode, Quote, Terms
@@ -14,7 +13,7 @@ from gateway.ledger.calls import End
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Target
 from gateway.relay.reservation import Reservation
-from gateway.upstream.failover import Opened, parse
+from gateway.upstream.failover import Opened, last_event, parse
 
 AFTER_DONE_S: Final = 1.0
 """How long an upstream may take to end its body after `[DONE]` before the connection is given up."""
@@ -35,6 +34,7 @@ class StreamTurn:
         *,
         quote: Quote,
         terms: Terms,
+        output_max: int,
         strip_usage_chunk: bool,
         first_slice_tokens: int,
         drain_s: float,
@@ -56,13 +56,16 @@ class StreamTurn:
         self._drain_s = drain_s
         self._terms = terms
         self._prompt_tokens = terms.prompt_expected
-        self._output_max = terms.want_tokens * quote.choices
+        self._output_max = output_max
         self._covered_tokens = self._tokens_covered()
         self._watermark_tokens = 0
-        self._tail_done = False
+        self._failure: TollgateError | None = None
+        """Raised once what was paid for has been delivered."""
         self._task = asyncio.current_task()
         self._drain_timer: asyncio.TimerHandle | None = None
         call.on_gone = self._client_gone
+        if call.gone:
+            self._drain()  # he left before the first event, and the opening decided to read on
 
     def __aiter__(self) -> "StreamTurn":
         return self
@@ -76,6 +79,8 @@ class StreamTurn:
             if piece:
                 return piece
         while True:
+            if self._failure is not None:
+                raise self._failure
             if self._opened.ended:
                 self._end_of_answer()
                 raise StopAsyncIteration
@@ -103,7 +108,7 @@ class StreamTurn:
     async def _pass(self, chunk: bytes) -> bytes:
         """Meters a chunk and returns what of it may be relayed now: whole events, their bytes untouched."""
         parser, meter = self._parser, self.meter
-        untouched = not parser.tail
+        untouched = parser.at_boundary
         out: list[bytes] = []
         for event in parse(parser, chunk, self.target.upstream):
             seen = meter.observe(event)
@@ -111,20 +116,25 @@ class StreamTurn:
                 untouched = False
                 continue
             if meter.estimated_output_tokens > self._covered_tokens:
-                await self._grow()
+                try:
+                    await self._grow()
+                except TollgateError as error:
+                    self._failure = error
+                    return b"".join(out)
             out.append(event.raw)
         self._after_events()
-        return chunk if untouched and not parser.tail else b"".join(out)
+        return chunk if untouched and parser.at_boundary else b"".join(out)
 
     def _pass_tail(self) -> bytes:
-        """The upstream has ended. Some leave out the empty line after their last event, and every SDK takes it."""
+        """The upstream has ended."""
         self._opened.ended = True
-        tail = self._parser.tail
-        if tail:
-            for event in self._parser.feed(b"\n\n"):
-                self.meter.observe(event)
-            self._after_events()
-        return tail if self.meter.finished else b""
+        out = [
+            event.raw
+            for event in last_event(self._parser)
+            if not (self.meter.observe(event).usage_only and self._strip)
+        ]
+        self._after_events()
+        return b"".join(out)
 
     def _after_events(self) -> None:
         meter = self.meter
@@ -133,21 +143,20 @@ class StreamTurn:
             self._settle_complete()
         elif meter.estimated_output_tokens != self._watermark_tokens:
             self._watermark_tokens = meter.estimated_output_tokens
-            self.reservation.spent(most(self.target.prices, self._prompt_tokens, self._watermark_tokens))
+            self.reservation.spent(most(self._terms.prices, self._prompt_tokens, self._watermark_tokens))
 
     # --- credits while it flows -------------------------------------------------------------------------------------
 
     def _tokens_covered(self) -> int:
         """How many output tokens may pass before the reservation must grow."""
         if self.reservation.size.mode is Mode.PROGRESSIVE:
-            return affordable_output_tokens(self.target.prices, self._terms.prompt_bound, self.reservation.held_ucr)
+            return affordable_output_tokens(self._terms.prices, self._terms.prompt_bound, self.reservation.held_ucr)
         # The upstream is bound by a limit that is paid for; our own count, being an estimate, must not end it early.
-        paid = max(self._output_max, self.reservation.size.send_limit or 0)
-        return min(paid * LIMIT_SLACK + LIMIT_SLACK, sys.maxsize)
+        return self._output_max * LIMIT_SLACK + LIMIT_SLACK
 
     async def _grow(self) -> None:
         """Holds enough for what has come and a slice more, or cuts the stream off."""
-        prices, prompt = self.target.prices, self._terms.prompt_bound
+        prices, prompt = self._terms.prices, self._terms.prompt_bound
         so_far = self.meter.estimated_output_tokens
         wanted = so_far + self._slice
         if wanted < self._output_max or so_far > self._output_max:
@@ -157,24 +166,32 @@ class StreamTurn:
         needed_ucr = most(prices, prompt, so_far)
         if self.call.gone:
             return  # draining: the charge is settled at the end, nothing more is delivered
-        if not await self.reservation.hold_at_least(needed_ucr=needed_ucr, wanted_ucr=wanted_ucr):
-            self._cut_off(needed_ucr)
+        try:
+            held = await self.reservation.hold_at_least(needed_ucr=needed_ucr, wanted_ucr=wanted_ucr)
+        except LedgerUnavailable:
+            self._cut_off()
+            raise LedgerUnavailable(
+                "The ledger cannot be reached to hold more credits while the answer is streaming; it ends here. "
+                "What was delivered is charged, nothing more."
+            ) from None
+        if not held:
+            self._cut_off()
+            raise InsufficientCredits(
+                "The organisation's credits ran out while the answer was streaming; it ends here. "
+                "What was delivered is charged, nothing more.",
+                available_ucr=self.reservation.available_ucr,
+                required_ucr=needed_ucr,
+            )
         self._covered_tokens = max(affordable_output_tokens(prices, prompt, self.reservation.held_ucr), so_far)
 
-    def _cut_off(self, needed_ucr: int) -> None:
+    def _cut_off(self) -> None:
         self._answer.abort()
         self.reservation.charge(
             End.CUT_OFF,
             self._usage(),
             self.target,
-            provider_id=self.meter.provider_id,
+            said=self.meter,
             waive_above_held=True,
-        )
-        raise InsufficientCredits(
-            "The organisation's credits ran out while the answer was streaming; it ends here. "
-            "What was delivered is charged, nothing more.",
-            available_ucr=self.reservation.available_ucr,
-            required_ucr=needed_ucr,
         )
 
     # --- the end ----------------------------------------------------------------------------------------------------
@@ -194,12 +211,17 @@ class StreamTurn:
     def _settle_complete(self) -> None:
         meter = self.meter
         self.call.finish_reason = meter.finish_reason
-        usage = self._usage()
-        end = End.ESTIMATED if usage.estimated else End.OK
         if meter.error is not None and meter.usage is None and not meter.visible_output:
             self.reservation.release(End.ERROR, self.target)
+            return
+        usage = self._usage()
+        if meter.error is not None:
+            end = End.ERROR
+        elif self.call.gone:
+            end = End.CANCELLED
         else:
-            self.reservation.charge(end, usage, self.target, provider_id=meter.provider_id)
+            end = End.ESTIMATED if usage.estimated else End.OK
+        self.reservation.charge(end, usage, self.target, said=meter)
 
     def _end_of_answer(self) -> None:
         self._answer.release()
@@ -227,7 +249,7 @@ class StreamTurn:
             End.CANCELLED if self.call.gone else End.ERROR,
             self._usage(),
             self.target,
-            provider_id=self.meter.provider_id,
+            said=self.meter,
         )
 
     # --- the caller leaves ------------------------------------------------------------------------------------------
@@ -238,7 +260,11 @@ class StreamTurn:
         if self.reservation.ended or not self._drains():
             self._task.cancel()
         else:
-            self._drain_timer = asyncio.get_running_loop().call_later(self._drain_s, self._task.cancel)
+            self._drain()
+
+    def _drain(self) -> None:
+        assert self._task is not None
+        self._drain_timer = asyncio.get_running_loop().call_later(self._drain_s, self._task.cancel)
 
     def _drains(self) -> bool:
         if self._drain_s <= 0:

@@ -74,12 +74,15 @@ class WholeTurn:
         self.reservation.charge(end, self._estimated(self._kept_bytes // 4), self.target)
 
     def _settle(self, body: bytes | None) -> None:
-        """`body` is None where the answer was too large to keep: its usage is then our own estimate."""
+        """None where the answer was too large to keep: its usage is then our own estimate."""
+        gone = self.call.gone
         if self.status >= 400:
             self.reservation.release(End.ERROR, self.target)
             return
         if body is None:
-            self.reservation.charge(End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target)
+            self.reservation.charge(
+                End.CANCELLED if gone else End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target
+            )
             return
         answer = read_chat_answer(body)
         if not answer.readable:
@@ -90,12 +93,13 @@ class WholeTurn:
             )
         self.call.finish_reason = answer.finish_reason
         if answer.usage is not None:
-            self.reservation.charge(End.OK, answer.usage, self.target, provider_id=answer.provider_id)
+            end = End.CANCELLED if gone else End.OK
+            self.reservation.charge(end, answer.usage, self.target, said=answer)
         elif answer.output_tokens == 0:
             self.reservation.release(End.ERROR, self.target)  # an error object, or nothing, under a 200
         else:
             usage = self._estimated(answer.output_tokens)
-            self.reservation.charge(End.ESTIMATED, usage, self.target, provider_id=answer.provider_id)
+            self.reservation.charge(End.CANCELLED if gone else End.ESTIMATED, usage, self.target, said=answer)
 
     def _estimated(self, output_tokens: int) -> Usage:
         """Never above the limit that was sent: more cannot have been billed."""

@@ -4,6 +4,7 @@ Up to that point nothing has been sent to the caller, so the next target may be 
 answer 200, a ping, and then an overloaded error. So events are held back until one bears content.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -60,85 +61,104 @@ class Opening:
         self._headers = headers
         self._stream = stream
         self._choices = choices
+        self._last_index = 0
         self.opened: Opened | None = None
         """The attempt under way."""
         self.attempt_index = 0
-        self.failed_attempts = 0
+        self.unwanted = False
+        """The caller left: the attempt under way may end, no other is made."""
 
     async def run(self, attempts: Sequence[Attempt]) -> Opened:
         """Raises the last target's UpstreamFailed when none answered."""
-        last = len(attempts) - 1
+        self._last_index = len(attempts) - 1
         for index, attempt in enumerate(attempts):
             self.attempt_index = index
             self.opened = None
             try:
-                opened = await self._try(attempt, index, is_last=index == last)
+                opened = await self._try(attempt, index)
             except UpstreamFailed:
                 self._abandon()
-                if index == last:
+                if self._is_last:
                     raise
-                opened = None
             except BaseException:
                 self._abandon()
                 raise
-            if opened is not None:
-                return opened
-            self._abandon()
-            self.failed_attempts += 1
-        raise AssertionError("a route has at least one target")
+            else:
+                if opened is not None:
+                    return opened
+                self._abandon()
+        raise AssertionError("the last target either answers or raises")
+
+    @property
+    def _is_last(self) -> bool:
+        return self.unwanted or self.attempt_index == self._last_index
 
     def _abandon(self) -> None:
         if self.opened is not None:
             self.opened.answer.abort()
 
-    async def _try(self, attempt: Attempt, index: int, *, is_last: bool) -> Opened | None:
+    async def _try(self, attempt: Attempt, index: int) -> Opened | None:
         """None: this target's answer is not worth relaying while another target is left."""
+        name = attempt.upstream.name
+        first_by = asyncio.get_running_loop().time() + attempt.upstream.timeouts.first_event_s
         answer = await self._client.send(attempt.upstream, self._path, attempt.body, self._headers)
         opened = self.opened = Opened(answer, index)
-        if answer.status in _OUR_CREDENTIAL:
+        status = answer.status
+        if status in _OUR_CREDENTIAL:
             raise UpstreamRejectedCredential(
-                "The provider refused the gateway's credential; nothing was charged.", upstream=attempt.upstream.name
+                "The provider refused the gateway's credential; nothing was charged.", upstream=name
             )
-        if not is_last and (answer.status in _TRY_ANOTHER or answer.status >= 500):
+        if status < 400 and not 200 <= status < 300:
+            raise UpstreamBroken("The provider answered with a redirect; nothing was charged.", upstream=name)
+        if not self._is_last and (status in _TRY_ANOTHER or status >= 500):
             return None
-        if self._stream and answer.status == 200 and _is_event_stream(answer):
-            return await self._until_content(attempt, opened, is_last=is_last)
-        await self._read_whole(attempt, opened)
+        if self._stream and status == 200 and _is_event_stream(answer):
+            return await self._until_content(attempt, opened, first_by)
+        await self._read_whole(attempt, opened, first_by)
         return opened
 
-    async def _until_content(self, attempt: Attempt, opened: Opened, *, is_last: bool) -> Opened | None:
+    async def _until_content(self, attempt: Attempt, opened: Opened, first_by: float) -> Opened | None:
+        """Comments keep a connection alive, not the wait for the first event: that goes by one clock."""
         parser = opened.parser = SseParser()
         meter = opened.meter = ChatMeter(n=self._choices)
+        loop = asyncio.get_running_loop()
         held_bytes = 0
         while True:
-            chunk = await opened.answer.read(attempt.upstream.timeouts.first_event_s)
-            if not chunk:
+            chunk = await opened.answer.read(max(0.0, first_by - loop.time()))
+            if chunk:
+                opened.began = True
+                events = parse(parser, chunk, attempt.upstream)
+            else:
                 opened.ended = True
-                return opened if is_last or meter.finished else None
-            opened.began = True
+                events = last_event(parser)
             committed = False
-            for event in parse(parser, chunk, attempt.upstream):
+            for event in events:
                 seen = meter.observe(event)
                 opened.held_back.append((event, seen))
-                if seen.error and not is_last and not meter.visible_output:
+                if seen.error and not self._is_last and not meter.visible_output:
                     return None
                 committed = committed or seen.content or seen.terminal
             held_bytes += len(chunk)
-            if committed or held_bytes > HELD_BACK_BYTES_MAX:
+            if opened.ended and not meter.finished:
+                raise UpstreamBroken(
+                    "The provider closed the stream before it said anything; nothing was charged.",
+                    upstream=attempt.upstream.name,
+                )
+            if committed or opened.ended or held_bytes > HELD_BACK_BYTES_MAX:
                 return opened
 
-    async def _read_whole(self, attempt: Attempt, opened: Opened) -> None:
-        timeouts = attempt.upstream.timeouts
+    async def _read_whole(self, attempt: Attempt, opened: Opened, first_by: float) -> None:
+        idle_s = attempt.upstream.timeouts.idle_s
+        timeout_s = max(0.0, first_by - asyncio.get_running_loop().time())
         parts: list[bytes] = []
         size = 0
-        timeout_s = timeouts.first_event_s
         while size <= WHOLE_BYTES_MAX:
             chunk = await opened.answer.read(timeout_s)
             if not chunk:
                 opened.ended = True
                 opened.answer.release()
                 break
-            timeout_s = timeouts.idle_s
+            timeout_s = idle_s
             parts.append(chunk)
             size += len(chunk)
         opened.whole = b"".join(parts)
@@ -156,3 +176,25 @@ def parse(parser: SseParser, chunk: bytes, upstream: Upstream) -> list[SseEvent]
         return parser.feed(chunk)
     except SseTooLong as error:
         raise UpstreamBroken(f"The provider's stream is malformed: {error}.", upstream=upstream.name) from error
+
+
+def last_event(parser: SseParser) -> list[SseEvent]:
+    """What the end of the stream completes: some leave out the empty line after their last event.
+
+    One that was cut short is none: its half would be a decoding error in every SDK.
+    """
+    tail = parser.tail
+    if not tail:
+        return []
+    events = parser.feed(b"\n\n")
+    return [SseEvent(tail, event.data, event.event) for event in events[:1] if event.data and _is_whole(event.data)]
+
+
+def _is_whole(data: bytes) -> bool:
+    if data.startswith(b"[DONE]"):
+        return True
+    try:
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

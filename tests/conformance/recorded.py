@@ -41,10 +41,18 @@ def own_usage(row: Recorded) -> dict[str, Any] | None:
     """The usage that the answer itself states, found with the standard library only."""
     if not row.streamed:
         return json.loads(row.body).get("usage")  # type: ignore[no-any-return]
-    lines = row.body.decode().replace("\r\n", "\n").split("\n")
-    chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
-    stated = [chunk["usage"] for chunk in chunks if chunk.get("usage")]
+    stated = [chunk["usage"] for chunk in _chunks(row) if chunk.get("usage")]
     return stated[-1] if stated else None
+
+
+def states_an_error(row: Recorded) -> bool:
+    """Whether a stream ends with the provider's own error event."""
+    return any(chunk.get("error") for chunk in _chunks(row))
+
+
+def _chunks(row: Recorded) -> list[dict[str, Any]]:
+    lines = row.body.decode().replace("\r\n", "\n").split("\n")
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
 
 
 def expected_usage(stated: dict[str, Any]) -> Usage:

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from gateway.replay.server import ReplayOptions, ReplayServer
-from tests.conformance.recorded import Recorded, expected_usage, own_usage, recorded
+from tests.conformance.recorded import Recorded, expected_usage, own_usage, recorded, states_an_error
 from tests.e2e.audit import audit
 from tests.e2e.prices import charge_ucr, is_priced
 from tests.e2e.running import Customer, RunningGateway, running_gateway
@@ -181,8 +181,9 @@ def expected_end(row: Recorded, call: Mapping[str, Any]) -> tuple[str, int]:
     if row.status >= 400:
         return "error", 0
     stated = own_usage(row)
+    failed = row.streamed and states_an_error(row)
     if stated is not None:
-        return "ok", expected_charge_ucr(row, msgspec.to_builtins(expected_usage(stated)))
+        return "error" if failed else "ok", expected_charge_ucr(row, msgspec.to_builtins(expected_usage(stated)))
     said = json.dumps(row.body.decode())
     assert 0 < call["native_tokens_completion"] < len(said)
     assert 0 < call["native_tokens_prompt"] < len(json.dumps(row.request))
@@ -192,7 +193,7 @@ def expected_end(row: Recorded, call: Mapping[str, Any]) -> tuple[str, int]:
         "cache_write_tokens": 0,
         "output_tokens": call["native_tokens_completion"],
     }
-    return "estimated", expected_charge_ucr(row, counted)
+    return "error" if failed else "estimated", expected_charge_ucr(row, counted)
 
 
 async def compare(gateway: RunningGateway, customer: Customer, answers: Iterable[Answer]) -> int:

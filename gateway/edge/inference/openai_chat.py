@@ -1,8 +1,8 @@
 """`POST /v1/chat/completions`: reads the request, takes it to the relay, writes what the relay gives."""
 
-import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final, cast
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.core.caller import Caller
 from gateway.core.chat_request import read_chat_request
-from gateway.core.errors import InsufficientCredits, TollgateError, UpstreamFailed
+from gateway.core.errors import InsufficientCredits, TollgateError
 from gateway.core.usage import Usage
 from gateway.edge.auth import bearer_token
 from gateway.edge.bodies import Body
@@ -20,7 +20,7 @@ from gateway.edge.connection import Connection
 from gateway.edge.errors import INTERNAL, Rendered, openai_body, openai_error_frame, rendered
 from gateway.edge.headers import tollgate_headers
 from gateway.edge.inference.rooms import Inference
-from gateway.edge.raw_answer import RawAnswer
+from gateway.edge.raw_answer import RawAnswer, RawStream
 from gateway.relay.call import Call
 from gateway.relay.turn import StreamTurn
 from gateway.relay.whole import WholeTurn
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 ROUTE: Final = "/v1/chat/completions"
 _CLIENT_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
-Answer = web.StreamResponse | RawAnswer
+Answer = RawAnswer | RawStream
 
 
 class ChatCompletions:
@@ -51,10 +51,13 @@ class ChatCompletions:
         try:
             caller = await rooms.key_ring.caller(bearer_token(request, whose="API"))
             connection.authenticated()
+            chat = read_chat_request(await body.read(request))
+            if connection.transport is None:
+                raise ConnectionResetError("the caller left before the call began")
             call = Call(
                 id=id,
                 caller=caller,
-                request=read_chat_request(await body.read(request)),
+                request=chat,
                 forward_headers=[*rooms.headers.for_upstream(request.headers.items()), ("x-request-id", str(id))],
                 client_request_id=_client_request_id(request),
                 started_at=began,
@@ -68,6 +71,8 @@ class ChatCompletions:
         except Exception:
             log.exception("request.failed", request_id=str(id), route=ROUTE)
             refusal = INTERNAL
+            if request.writer.output_size:
+                connection.force_close()  # an answer that has begun cannot be taken back, only broken off
         finally:
             connection.on_lost = None
             body.close()
@@ -106,41 +111,35 @@ class ChatCompletions:
 
 async def _stream(
     request: web.BaseRequest, rooms: Inference, connection: Connection, call: Call, turn: StreamTurn | WholeTurn
-) -> web.StreamResponse:
+) -> RawStream:
     """Writes piece by piece. An error from here on is the stream's last frame: the status has been sent."""
-    response = web.StreamResponse(status=turn.status, headers=_headers(rooms, call, turn))
-    if isinstance(turn, WholeTurn) and turn.content_length is not None:
-        response.content_length = turn.content_length
+    length = turn.content_length if isinstance(turn, WholeTurn) else None
+    response = RawStream(turn.status, _headers(rooms, call, turn), length=length)
     call.status = turn.status
-    if not call.gone:
-        await response.prepare(request)
+    await _unless_gone(call, response.prepare, request)
     if isinstance(turn, WholeTurn):
-        await _write(connection, response, call, turn.body)
+        await _unless_gone(call, response.write, turn.body)
     try:
         async for piece in turn:
-            await _write(connection, response, call, piece)
-    except (InsufficientCredits, UpstreamFailed) as error:
+            await _unless_gone(call, response.write, piece)
+    except TollgateError as error:
         call.error_code = error.code
         if isinstance(turn, WholeTurn):
             connection.force_close()  # a body that lacks its end must not look whole
             return response
-        await _write(connection, response, call, _last_frames(call, turn, error))
-    if not call.gone:
-        await response.write_eof()
+        await _unless_gone(call, response.write, _last_frames(call, turn, error))
+    await _unless_gone(call, response.write_eof)
     return response
 
 
-async def _write(connection: Connection, response: web.StreamResponse, call: Call, piece: bytes) -> None:
+async def _unless_gone(call: Call, write: Callable[..., Awaitable[object]], *piece: object) -> None:
     """A caller that is gone takes nothing more; the turn decides whether the answer is read on without him."""
     if call.gone:
         return
-    connection.write_began_at = asyncio.get_running_loop().time()
     try:
-        await response.write(piece)
+        await write(*piece)
     except ConnectionError:
         call.client_gone()
-    finally:
-        connection.write_began_at = 0.0
 
 
 def _last_frames(call: Call, turn: StreamTurn, error: TollgateError) -> bytes:
