@@ -42,7 +42,7 @@ class FairQueue:
         self._arrivals = 0
 
     def line(self, account_id: UUID) -> HoldAnswer | None:
-        """The last answer that the account's line got; None where nobody waits."""
+        """The last `busy` that the account's line got; None where nobody waits."""
         line = self._lines.get(account_id) if self._lines else None
         return line.last if line is not None else None
 
@@ -61,20 +61,20 @@ class FairQueue:
 
         `last` is the answer of whoever asked before. A full line answers with it at once.
         """
-        line = self._lines.get(account_id)
-        if line is None:
-            line = self._lines[account_id] = _Line(last)
+        line = self._lines.get(account_id) or _Line(last)
         if len(line.waiters) >= self._waiting_max:
             return line.last
+        self._lines[account_id] = line
         waiter = self._join(line, extends)
         until = asyncio.get_running_loop().time() + self._wait_s
         try:
             while True:
                 await self._rest(line, waiter, until)
                 if line.waiters[0] is waiter:
-                    line.last = await attempt()
-                    if line.last.status != "busy":
-                        return line.last
+                    answer = await attempt()
+                    if answer.status != "busy":
+                        return answer  # to this call alone: the others must not take it for theirs
+                    line.last = answer
                 if asyncio.get_running_loop().time() >= until:
                     return line.last
         finally:

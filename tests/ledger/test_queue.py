@@ -1,6 +1,7 @@
 """The fair queue and the memory of refusals: whom waiting serves, in which order, and what is answered unasked."""
 
 import asyncio
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -176,3 +177,16 @@ async def test_the_memory_of_refusals_is_bounded_and_keeps_the_smallest(bench: B
     assert memory.recall(accounts[2], 9) is None
     memory.forget(accounts[2])
     assert memory.recall(accounts[2], 100) is None
+
+
+async def test_where_nobody_may_wait_an_account_is_asked_about_each_time() -> None:
+    queue = FairQueue(wait_s=60, poll_s=60, waiting_max=0, changed=lambda _: None)
+    account_id = uuid4()
+    busy = HoldAnswer("busy", 0, 0, 100)
+    assert await queue.wait(account_id, busy, never, extends=None) == busy
+    assert queue.line(account_id) is None
+    queue.wake(account_id)
+
+
+async def never() -> HoldAnswer:
+    raise AssertionError("nobody waits, so nobody asks")
