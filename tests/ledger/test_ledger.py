@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 
 from gateway.ledger.calls import End, Held, Refusal, RefusalReason
+from gateway.ops.metrics import Metrics
 from tests.ledger.conftest import Bench
 
 
@@ -71,10 +72,11 @@ async def test_an_extension_is_absolute(bench: Bench) -> None:
     assert await extend(50) == Held(amount_ucr=50, available_ucr=50)
     assert await extend(50) == Held(amount_ucr=50, available_ucr=50)
     assert await extend(20) == Held(amount_ucr=50, available_ucr=50)
+    assert await extend(100) == Held(amount_ucr=100, available_ucr=0)
     refusal = await extend(101)
     assert isinstance(refusal, Refusal)
     assert refusal.reason is RefusalReason.INSUFFICIENT
-    assert await bench.numbers() == (100, 50, 0)
+    assert await bench.numbers() == (100, 100, 0)
     await bench.settle(bench.ending(wish, 50))
     ended = await extend(60)
     assert isinstance(ended, Refusal)
@@ -95,3 +97,18 @@ async def test_history_is_listed_in_any_order_with_its_total(bench: Bench) -> No
     rows, _ = await bench.ledger.transactions(bench.org_id, order_direction="asc", limit=1)
     assert (rows[0].reason, rows[0].ended) == ("first", None)
     assert End(str((await bench.ledger.transactions(bench.org_id, limit=1))[0][0].ended)) is End.OK
+
+
+async def test_the_metrics_follow_the_credits(bench: Bench, metrics: Metrics) -> None:
+    await bench.grant(100_000_000)
+    wish = await bench.held(40_000_000)
+    await bench.ledger.extend(id=wish.id, org_id=bench.org_id, account_id=bench.account_id, at_least_ucr=50_000_000)
+    assert metrics.registry.get_sample_value("tollgate_open_reservations") == 1
+    await bench.settle(bench.ending(wish, 30_000_000), bench.release(await bench.held(1_000_000)))
+
+    def credits(event: str) -> float | None:
+        return metrics.registry.get_sample_value("tollgate_credits_total", {"org": "other", "event": event})
+
+    assert (credits("reserved"), credits("settled"), credits("released")) == (51, 30, 21)
+    assert metrics.registry.get_sample_value("tollgate_open_reservations") == 0
+    assert metrics.registry.get_sample_value("tollgate_unsettled_endings") == 0
