@@ -150,7 +150,9 @@ class Answer:
 
     @property
     def text(self) -> str:
-        return "".join(choice["delta"].get("content") or "" for chunk in self.chunks for choice in chunk["choices"])
+        return "".join(
+            choice["delta"].get("content") or "" for chunk in self.chunks for choice in chunk.get("choices", ())
+        )
 
     @property
     def last_error(self) -> Mapping[str, Any]:

@@ -157,7 +157,7 @@ def malformed_request(id: UUID) -> web.Response:
     return web.Response(
         status=error.status,
         body=openai_body(error),
-        headers=[("content-type", "application/json"), ("x-request-id", str(id))],
+        headers=[("content-type", "application/json"), ("x-request-id", str(id)), ("server", "tollgate")],
     )
 
 

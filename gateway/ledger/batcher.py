@@ -176,7 +176,8 @@ class Lane:
                 self._expire(batch)
             else:
                 if answers is not None:
-                    self._deliver(batch, answers)
+                    for item, reason in self._deliver(batch, answers):
+                        await self._keep(item, reason)
                 return
 
     async def _send(self, batch: Batch) -> asyncpg.Record | None:
@@ -227,24 +228,34 @@ class Lane:
         try:
             done = await self._settler.refused(item, error, await self._connected())
         except Exception as second:  # noqa: BLE001 — a settlement ends here, or is tried again.
-            # Tried again later, and meanwhile it holds up nobody.
-            _log.error("ledger.ending_stuck", id=str(item.id), error=repr(error), then=repr(second))
-            self._drop_connection()
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._settings.retry_most_s, self.put_ending, batch.org_id, item)
+            self._put_later(item, second)
         else:
             if not done:
                 self.put_ending(batch.org_id, item)
 
-    def _deliver(self, batch: Batch, answers: asyncpg.Record) -> None:
+    def _put_later(self, item: Unsettled, error: Exception) -> None:
+        """Tried again after a pause, and meanwhile it holds up nobody."""
+        _log.error("ledger.ending_stuck", id=str(item.id), error=repr(error))
+        self._drop_connection()
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._settings.retry_most_s, self.put_ending, item.ending.org_id, item)
+
+    def _deliver(self, batch: Batch, answers: asyncpg.Record) -> list[tuple[Unsettled, str]]:
         for holds, rows in ((batch.extensions, answers["extensions"]), (batch.wishes, answers["wishes"])):
             if not holds:
                 continue
             for hold, row in zip(holds, rows, strict=True):
                 if not hold.answer.done():
                     hold.answer.set_result(HoldAnswer(*row))
-        if batch.settlements:
-            self._settler.posted(batch.org_id, batch.settlements, answers["settlements"])
+        if not batch.settlements:
+            return []
+        return self._settler.posted(batch.org_id, batch.settlements, answers["settlements"])
+
+    async def _keep(self, item: Unsettled, reason: str) -> None:
+        try:
+            await self._settler.keep(item, reason, await self._connected())
+        except Exception as error:  # noqa: BLE001 — it is asked about again, and answered alike.
+            self._put_later(item, error)
 
     def _expire(self, batch: Batch) -> None:
         """While the database does not answer: nobody waits beyond his time."""

@@ -59,7 +59,7 @@ class Ledger:
         self._dsn = dsn
         self._pool = pool
         self._settings = settings
-        self._ids = ids
+        self._stopped = False
         self._settler = Settler(put=self._put_ending, moved=self._credits_moved, metrics=metrics)
         self.instances = Instances(
             connect=partial(self._connect, "tollgate heartbeat"),
@@ -145,6 +145,9 @@ class Ledger:
 
     async def stop(self, drain_s: float) -> int:
         """Post what was handed over, within the time. Returns how many endings are left to the sweeper."""
+        if self._stopped:
+            return len(self._settler)
+        self._stopped = True
         left = await self._settler.drain(within_s=drain_s)
         await self.upkeep.stop()
         for lane in self._lanes:

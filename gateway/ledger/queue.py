@@ -42,7 +42,7 @@ class FairQueue:
         self._arrivals = 0
 
     def line(self, account_id: UUID) -> HoldAnswer | None:
-        """The last answer that the account's line got; None where nobody waits."""
+        """The last `busy` that the account's line got; None where nobody waits."""
         line = self._lines.get(account_id) if self._lines else None
         return line.last if line is not None else None
 
@@ -72,9 +72,10 @@ class FairQueue:
             while True:
                 await self._rest(line, waiter, until)
                 if line.waiters[0] is waiter:
-                    line.last = await attempt()
-                    if line.last.status != "busy":
-                        return line.last
+                    answer = await attempt()
+                    if answer.status != "busy":
+                        return answer  # to this call alone: the others must not take it for theirs
+                    line.last = answer
                 if asyncio.get_running_loop().time() >= until:
                     return line.last
         finally:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -16,6 +17,7 @@ from gateway.postgres.queries import load
 
 _SQL = load("ledger")
 _log = structlog.get_logger()
+_WENT_NOWHERE: Final = frozenset({"conflict", "too_old", "no_account"})
 
 
 class Settler:
@@ -72,28 +74,35 @@ class Settler:
 
     # --- what became of them ----------------------------------------------------------------------------------------
 
-    def posted(self, org_id: UUID, items: list[Unsettled], answers: list[asyncpg.Record]) -> None:
-        """One batch's answers, in the items' order."""
-        charged = overage = waived = released = 0
+    def posted(
+        self, org_id: UUID, items: list[Unsettled], answers: list[asyncpg.Record]
+    ) -> list[tuple[Unsettled, str]]:
+        """One batch's answers, in the items' order. Returns those that went nowhere, each with its reason."""
+        charged = overage = waived = 0
+        odd: list[tuple[Unsettled, str]] = []
         for item, (status, charged_ucr, overage_ucr, waived_ucr) in zip(items, answers, strict=True):
             ending = item.ending
             charged += charged_ucr
             overage += overage_ucr
             waived += waived_ucr
-            if not ending.delivered and status == "settled":
-                released += 1
-            if status not in ("settled", "same", "late") and (status != "tombstone" or ending.cost_ucr):
-                _log.error("ledger.ending_odd", id=str(ending.id), org=str(org_id), status=status, cost=ending.cost_ucr)
+            if status in _WENT_NOWHERE:
+                odd.append((item, status))
+                continue
+            if status == "tombstone" and ending.cost_ucr:
+                _log.error("ledger.ending_of_nothing", id=str(ending.id), org=str(org_id), cost_ucr=ending.cost_ucr)
             self._unsettled.pop(ending.id, None)
-        self._done(org_id, len(items))
+        self._done(org_id, len(items) - len(odd))
         org = str(org_id)
         for event, ucr in (("settled", charged), ("overage", overage), ("waived", waived)):
             if ucr:
                 self._metrics.credits_moved(event, org=org, ucr=ucr)
         for account_id in {item.ending.account_id for item in items}:
             self._moved(account_id)
+        return odd
 
     def _done(self, org_id: UUID, count: int) -> None:
+        if not count:
+            return
         left = self._by_org[org_id] - count
         if left:
             self._by_org[org_id] = left
@@ -112,8 +121,7 @@ class Settler:
             error=repr(error),
         )
         if item.stage is Stage.WHOLE:
-            await connection.execute(_SQL.quarantine, ending.org_id, ending.id, _payload(ending), repr(error)[:1000])
-            self._metrics.quarantined.inc()
+            await self._quarantine(ending, repr(error), connection)
             item.row = stripped_row(ending)
             item.stage = Stage.STRIPPED
             return False
@@ -123,6 +131,17 @@ class Settler:
         self._done(ending.org_id, 1)
         self._moved(ending.account_id)
         return True
+
+    async def keep(self, item: Unsettled, reason: str, connection: asyncpg.Connection) -> None:
+        """An ending that the ledger has no place for: a person has to look at it."""
+        _log.error("ledger.ending_kept", id=str(item.id), org=str(item.ending.org_id), reason=reason)
+        await self._quarantine(item.ending, reason, connection)
+        self._unsettled.pop(item.id, None)
+        self._done(item.ending.org_id, 1)
+
+    async def _quarantine(self, ending: Ending, reason: str, connection: asyncpg.Connection) -> None:
+        await connection.execute(_SQL.quarantine, ending.org_id, ending.id, _payload(ending), reason[:1000])
+        self._metrics.quarantined.inc()
 
 
 def _payload(ending: Ending) -> bytes:

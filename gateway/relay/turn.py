@@ -4,7 +4,6 @@ import asyncio
 from typing import Final
 
 from gateway.core.errors import InsufficientCredits, LedgerUnavailable, TollgateError, UpstreamBroken, UpstreamFailed
-from gateway.core.meter import Seen
 from gateway.core.pricing import affordable_output_tokens, most
 from gateway.core.reservation import Mode, Quote, Terms
 from gateway.core.sse import SseEvent
@@ -72,10 +71,8 @@ class StreamTurn:
 
     async def __anext__(self) -> bytes:
         """The next bytes for the caller. After UpstreamFailed or InsufficientCredits only `close` is left."""
-        held_back = self._opened.held_back
-        if held_back:
-            self._opened.held_back = []
-            piece = await self._relay_held_back(held_back)
+        if self._opened.held_back:
+            piece = await self._pass_what_opened()
             if piece:
                 return piece
         while True:
@@ -98,32 +95,42 @@ class StreamTurn:
                 return b""
         return await self._answer.read(self._timeouts.idle_s)
 
-    async def _relay_held_back(self, held_back: list[tuple[SseEvent, Seen]]) -> bytes:
-        out = [event.raw for event, seen in held_back if not (seen.usage_only and self._strip)]
+    async def _pass_what_opened(self) -> bytes:
+        """What was held back until the first content, and what came in one piece with it."""
+        opened = self._opened
+        out = [event.raw for event, seen in opened.held_back if not (seen.usage_only and self._strip)]
+        opened.held_back = []
         if self.meter.estimated_output_tokens > self._covered_tokens:
             await self._grow()
-        self._after_events()
+        await self._meter(opened.unmetered, out)
         return b"".join(out)
 
     async def _pass(self, chunk: bytes) -> bytes:
-        """Meters a chunk and returns what of it may be relayed now: whole events, their bytes untouched."""
-        parser, meter = self._parser, self.meter
-        untouched = parser.at_boundary
+        """What of this chunk may be relayed now: whole events, their bytes untouched."""
+        parser = self._parser
+        whole = parser.at_boundary
         out: list[bytes] = []
-        for event in parse(parser, chunk, self.target.upstream):
+        whole &= await self._meter(parse(parser, chunk, self.target.upstream), out)
+        return chunk if whole and parser.at_boundary else b"".join(out)
+
+    async def _meter(self, events: list[SseEvent], out: list[bytes]) -> bool:
+        """Meters events and puts those that are paid for into `out`. False: not all of them."""
+        meter = self.meter
+        complete = True
+        for event in events:
             seen = meter.observe(event)
             if seen.usage_only and self._strip:
-                untouched = False
+                complete = False
                 continue
             if meter.estimated_output_tokens > self._covered_tokens:
                 try:
                     await self._grow()
                 except TollgateError as error:
                     self._failure = error
-                    return b"".join(out)
+                    return False
             out.append(event.raw)
         self._after_events()
-        return chunk if untouched and parser.at_boundary else b"".join(out)
+        return complete
 
     def _pass_tail(self) -> bytes:
         """The upstream has ended."""

@@ -43,8 +43,11 @@ class WholeTurn:
         self._kept_bytes = len(opened.whole)
         call.status = opened.answer.status
         call.on_gone = None
-        if self.complete:
-            self._settle(opened.whole)
+        if self.complete and not self._settle(opened.whole):
+            raise UpstreamBroken(
+                "The provider's answer is not the JSON object it should be; nothing was charged.",
+                upstream=target.upstream.name,
+            )
 
     def __aiter__(self) -> "WholeTurn":
         return self
@@ -73,33 +76,28 @@ class WholeTurn:
         end = End.CANCELLED if self.call.gone else End.ERROR
         self.reservation.charge(end, self._estimated(self._kept_bytes // 4), self.target)
 
-    def _settle(self, body: bytes | None) -> None:
-        """None where the answer was too large to keep: its usage is then our own estimate."""
-        gone = self.call.gone
+    def _settle(self, body: bytes | None) -> bool:
+        """None where the answer was too large to keep: its usage is then our own estimate. False: it is no answer."""
         if self.status >= 400:
             self.reservation.release(End.ERROR, self.target)
-            return
+            return True
+        gone = End.CANCELLED if self.call.gone else None
         if body is None:
-            self.reservation.charge(
-                End.CANCELLED if gone else End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target
-            )
-            return
+            self.reservation.charge(gone or End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target)
+            return True
         answer = read_chat_answer(body)
         if not answer.readable:
             self.reservation.release(End.ERROR, self.target)
-            raise UpstreamBroken(
-                "The provider's answer is not the JSON object it should be; nothing was charged.",
-                upstream=self.target.upstream.name,
-            )
+            return False
         self.call.finish_reason = answer.finish_reason
         if answer.usage is not None:
-            end = End.CANCELLED if gone else End.OK
-            self.reservation.charge(end, answer.usage, self.target, said=answer)
+            self.reservation.charge(gone or End.OK, answer.usage, self.target, said=answer)
         elif answer.output_tokens == 0:
             self.reservation.release(End.ERROR, self.target)  # an error object, or nothing, under a 200
         else:
             usage = self._estimated(answer.output_tokens)
-            self.reservation.charge(End.CANCELLED if gone else End.ESTIMATED, usage, self.target, said=answer)
+            self.reservation.charge(gone or End.ESTIMATED, usage, self.target, said=answer)
+        return True
 
     def _estimated(self, output_tokens: int) -> Usage:
         """Never above the limit that was sent: more cannot have been billed."""

@@ -35,7 +35,7 @@ class Attempt(msgspec.Struct, frozen=True):
 class Opened:
     """An answer at its commit point: a stream has `parser` and `meter`, another has `whole` or the first part of it."""
 
-    __slots__ = ("answer", "attempt_index", "began", "ended", "held_back", "meter", "parser", "whole")
+    __slots__ = ("answer", "attempt_index", "began", "ended", "held_back", "meter", "parser", "unmetered", "whole")
 
     def __init__(self, answer: UpstreamAnswer, attempt_index: int) -> None:
         self.answer = answer
@@ -44,6 +44,9 @@ class Opened:
         self.parser: SseParser | None = None
         self.meter: ChatMeter | None = None
         self.held_back: list[tuple[SseEvent, Seen]] = []
+        """Up to the first event that bears content."""
+        self.unmetered: list[SseEvent] = []
+        """What came in one piece with it."""
         self.ended = False
         """The upstream has ended its answer."""
         self.began = False
@@ -132,14 +135,17 @@ class Opening:
                 opened.ended = True
                 events = last_event(parser)
             committed = False
-            for event in events:
+            for at, event in enumerate(events, 1):
                 seen = meter.observe(event)
-                opened.held_back.append((event, seen))
-                if seen.error and not self._is_last and not meter.visible_output:
+                if seen.error and not self._is_last:
                     return None
-                committed = committed or seen.content or seen.terminal
+                opened.held_back.append((event, seen))
+                if seen.content or seen.terminal:
+                    committed = True
+                    opened.unmetered = events[at:]
+                    break
             held_bytes += len(chunk)
-            if opened.ended and not meter.finished:
+            if opened.ended and not committed and not meter.finished:
                 raise UpstreamBroken(
                     "The provider closed the stream before it said anything; nothing was charged.",
                     upstream=attempt.upstream.name,

@@ -168,10 +168,12 @@ async def start_ledger(dsn: str, metrics: Metrics) -> AsyncIterator[StartLedger]
     async def start(**settings: object) -> Ledger:
         address = str(settings.pop("dsn", dsn))
         on_fenced = settings.pop("on_fenced", lambda: None)
+        clock = settings.pop("clock", Clock())
+        assert isinstance(clock, Clock)
         ledger = await Ledger.start(
             address,
             settings=msgspec.structs.replace(QUIET, **settings),
-            clock=Clock(),
+            clock=clock,
             ids=IdSource(Clock()),
             metrics=metrics,
             on_fenced=on_fenced,  # type: ignore[arg-type]

@@ -30,6 +30,7 @@ async def test_another_amount_for_the_same_call_is_a_conflict_that_changes_nothi
     await bench.settle(bench.ending(wish, 30))
     await bench.settle(bench.ending(wish, 31))
     await bench.settle(bench.release(wish))
+    assert await pool.fetchval("SELECT error FROM quarantine WHERE id = $1", wish.id) == "conflict"
     assert await kinds(pool, bench) == [("GRANT", 100), ("CHARGE", -30)]
     assert await bench.numbers() == (70, 0, 0)
 

@@ -78,7 +78,10 @@ class Reader:
         if data == b"[DONE]":
             self.end = "done"
             return
-        chunk = json.loads(data)
+        try:
+            chunk = json.loads(data)
+        except ValueError:
+            return  # garbage was asked for
         if chunk.get("error"):
             self.error = chunk["error"]
         self.usage = chunk.get("usage") or self.usage

@@ -71,7 +71,7 @@ class ChatCompletions:
         except Exception:
             log.exception("request.failed", request_id=str(id), route=ROUTE)
             refusal = INTERNAL
-            if request.writer.output_size:
+            if call is not None and call.status:
                 connection.force_close()  # an answer that has begun cannot be taken back, only broken off
         finally:
             connection.on_lost = None

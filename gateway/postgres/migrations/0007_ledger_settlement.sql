@@ -73,7 +73,7 @@ BEGIN
         grants := grants || p_grants[i];
         returned_ucr := returned_ucr || v_back;
         SELECT * INTO STRICT g FROM credit_grant WHERE org_id = a.org_id AND id = p_grants[i];
-        IF g.expired_at IS NOT NULL THEN
+        IF g.expires_at <= p_now THEN
             a := take_expired(a, g, v_back, p_now);
         ELSE
             UPDATE credit_grant SET remaining_ucr = remaining_ucr + v_back WHERE org_id = a.org_id AND id = g.id;

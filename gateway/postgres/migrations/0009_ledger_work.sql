@@ -117,6 +117,10 @@ BEGIN
     IF FOUND THEN
         status := 'exists';
     ELSE
+        -- First what was due before: the new grant pays nothing that the older ones owe.
+        IF a.next_change_at <= v_now THEN
+            a := bring_up_to(a, v_now);
+        END IF;
         g.effective_at := coalesce(p_effective_at, v_now);
         g.activated_at := CASE WHEN g.effective_at <= v_now THEN v_now END;
         INSERT INTO credit_grant (org_id, id, account_id, kind, category, priority, amount_ucr, remaining_ucr, effective_at,
@@ -124,9 +128,6 @@ BEGIN
         VALUES (p_org, p_id, p_account, p_kind, p_category, p_priority, p_amount,
                 CASE WHEN g.activated_at IS NULL THEN 0 ELSE p_amount END, g.effective_at, p_expires_at, g.activated_at,
                 p_transaction_type, p_reason, p_description, p_actor, v_now);
-        IF a.next_change_at <= v_now THEN
-            a := bring_up_to(a, v_now);
-        END IF;
         IF g.activated_at IS NULL THEN
             a.next_change_at := least(a.next_change_at, g.effective_at);
         ELSE

@@ -1,0 +1,187 @@
+"""Group commit: one bad item stops no other, order is kept, and crossing batches do not deadlock."""
+
+import asyncio
+import random
+
+import asyncpg
+import msgspec
+import pytest
+
+from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.units import UCR_MAX
+from gateway.ledger.calls import End, Held
+from gateway.ops.metrics import Metrics
+from tests.ledger.conftest import Bench, StartLedger, open_bench
+
+
+async def test_a_poisoned_wish_is_refused_alone(bench: Bench) -> None:
+    await bench.grant(100_000)
+    wishes = [bench.wish(10) for _ in range(60)]
+    wishes[17] = bench.wish(10, model="gpt\x004")
+    wishes[41] = bench.wish(10, pins=b"{not json")
+    answers = await asyncio.gather(*map(bench.ledger.reserve, wishes), return_exceptions=True)
+    assert [number for number, answer in enumerate(answers) if isinstance(answer, InvalidRequest)] == [17, 41]
+    assert sum(isinstance(answer, Held) for answer in answers) == 58
+    assert await bench.numbers() == (100_000, 580, 0)
+
+
+@pytest.mark.parametrize("ucr", [-1, 2**63 - 1, 2**70])
+async def test_amounts_that_are_none_are_refused(bench: Bench, ucr: int) -> None:
+    await bench.grant(100)
+    with pytest.raises(InvalidRequest):
+        await bench.ledger.reserve(bench.wish(ucr, learned_ucr=ucr, prompt_ucr=0))
+    assert await bench.numbers() == (100, 0, 0)
+
+
+async def test_ids_far_from_the_ledgers_clock_are_refused_at_reserve(bench: Bench) -> None:
+    await bench.grant(100)
+    for minutes in (-6, 6):
+        id = type(bench.org_id)(int=bench.ids.next().int + (minutes * 60_000 << 80))
+        with pytest.raises(InvalidRequest, match="five minutes"):
+            await bench.ledger.reserve(bench.wish(1, id=id))
+    near = type(bench.org_id)(int=bench.ids.next().int + (4 * 60_000 << 80))
+    await bench.held(1, id=near)
+
+
+async def test_there_must_be_an_account(bench: Bench) -> None:
+    with pytest.raises(NotFound):
+        await bench.ledger.reserve(bench.wish(0, account_id=bench.ids.next()))
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"model": "gpt\x004"},
+        {"model": "\ud800"},
+        {"lines": b"not json"},
+        {"prompt_tokens": 2**80},
+        {"status": 40_000},
+        {"numerator": 5},
+        {"started_at_ms": 2**62},
+    ],
+)
+async def test_a_poisoned_ending_posts_its_money_and_keeps_its_payload(
+    bench: Bench, pool: asyncpg.Pool, metrics: Metrics, poison: dict[str, object]
+) -> None:
+    await bench.grant(100_000)
+    wishes = [await bench.held(10) for _ in range(9)]
+    endings = [bench.ending(wish, 7) for wish in wishes]
+    endings[4] = msgspec.structs.replace(endings[4], **poison)
+    await bench.settle(*endings)
+    assert await bench.numbers() == (100_000 - 63, 0, 0)
+    assert await pool.fetchval("SELECT count(*) FROM quarantine WHERE org_id = $1", bench.org_id) == 1
+    assert metrics.registry.get_sample_value("tollgate_quarantined_endings_total") == 1
+    assert await pool.fetchval("SELECT lines->0->>0 FROM ledger WHERE id = $1", wishes[4].id) == "stripped"
+
+
+@pytest.mark.parametrize("cost_ucr", [-5, UCR_MAX + 1, 2**70])
+async def test_an_ending_whose_cost_is_no_amount_is_ended_like_a_dead_process(
+    bench: Bench, pool: asyncpg.Pool, cost_ucr: int
+) -> None:
+    await bench.grant(1_000)
+    wish = await bench.held(100, prompt_ucr=30)
+    await bench.settle(bench.ending(wish, cost_ucr))
+    assert await bench.numbers() == (970, 0, 0)
+    assert await pool.fetchval("SELECT ended FROM ledger WHERE id = $1", wish.id) == "recovered"
+
+
+async def test_an_account_that_does_not_exist_sends_an_ending_to_quarantine(bench: Bench, pool: asyncpg.Pool) -> None:
+    ending = bench.ending(bench.ids.next(), 7, account_id=bench.ids.next())
+    await bench.settle(ending)
+    assert await pool.fetchval("SELECT count(*) FROM quarantine WHERE id = $1", ending.id) == 1
+
+
+async def test_settlements_come_before_extensions_before_wishes(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100)
+    first, second = await bench.held(60), await bench.held(40)
+    async with pool.acquire() as connection, connection.transaction():
+        # Everything below gathers behind this lock and travels in one batch.
+        await connection.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", bench.org_id)
+        opener = asyncio.create_task(bench.ledger.reserve(bench.wish(0)))
+        await blocked(pool)
+        wish = asyncio.create_task(bench.ledger.reserve(bench.wish(30)))
+        extension = asyncio.create_task(
+            bench.ledger.extend(id=second.id, org_id=bench.org_id, account_id=bench.account_id, at_least_ucr=70)
+        )
+        await asyncio.sleep(0)
+        bench.ledger.settle(bench.ending(first, 0))
+    assert isinstance(await opener, Held)
+    assert await extension == Held(amount_ucr=70, available_ucr=30)
+    assert await wish == Held(amount_ucr=30, available_ucr=0)
+
+
+async def blocked(pool: asyncpg.Pool) -> None:
+    while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        await asyncio.sleep(0)
+
+
+async def test_crossing_batches_over_many_accounts_do_not_deadlock(
+    start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool
+) -> None:
+    """Two processes and every kind of operation over the same accounts of one organisation, in random order."""
+    chance = random.Random(7)
+    accounts = [bench.ids.next() for _ in range(5)]
+    for account_id in accounts:
+        await bench.ledger.open_account(pool, org_id=bench.org_id, account_id=account_id)
+        await bench.grant(10_000, account_id=account_id)
+    other = Bench(await start_ledger(), bench.ids, bench.org_id)
+    before = await deadlocks(pool)
+
+    async def caller(side: Bench) -> None:
+        for _ in range(15):
+            account_id = chance.choice(accounts)
+            wish = side.wish(chance.randrange(1, 300), account_id=account_id)
+            if not isinstance(await side.ledger.reserve(wish), Held):
+                continue
+            match chance.randrange(4):
+                case 0:
+                    await side.ledger.extend(
+                        id=wish.id, org_id=side.org_id, account_id=account_id, at_least_ucr=chance.randrange(600)
+                    )
+                case 1:
+                    await side.grant(10, account_id=account_id)
+                case 2:
+                    await side.ledger.balance(side.org_id)
+            side.ledger.settle(side.ending(wish, chance.randrange(400), account_id=account_id))
+
+    await asyncio.gather(*(caller(side) for side in (bench, other) for _ in range(12)))
+    assert await bench.ledger.settled(bench.org_id)
+    assert await other.ledger.settled(bench.org_id)
+    assert await deadlocks(pool) == before
+    assert (await bench.numbers())[1] == 0
+
+
+async def deadlocks(pool: asyncpg.Pool) -> int:
+    return int(await pool.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"))
+
+
+async def test_a_cold_organisation_does_not_wait_for_a_hot_ones_lock(
+    start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool
+) -> None:
+    """A batch holds one organisation; two lanes, so that the blocked one keeps only its own."""
+    ledger = await start_ledger(lanes=2)
+    hot = await open_bench(ledger, bench.ids, pool)
+    cold = await open_bench(ledger, bench.ids, pool)
+    while cold.org_id.int % 2 == hot.org_id.int % 2:
+        cold = await open_bench(ledger, bench.ids, pool)
+    await hot.grant(10)
+    await cold.grant(10)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", hot.org_id)
+        waiting = asyncio.create_task(ledger.reserve(hot.wish(1)))
+        await blocked(pool)
+        await cold.held(1)
+        assert not waiting.done()
+    assert isinstance(await waiting, Held)
+
+
+async def test_stopping_answers_whoever_still_waits_and_drains_what_was_handed_over(
+    start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool
+) -> None:
+    mine = await open_bench(await start_ledger(), bench.ids, pool)
+    await mine.grant(100)
+    wishes = [await mine.held(10) for _ in range(5)]
+    for wish in wishes:
+        mine.ledger.settle(mine.ending(wish, 3, end=End.CANCELLED))
+    assert await mine.ledger.stop(drain_s=5) == 0
+    assert (await bench.ledger.balance(mine.org_id)).balance_ucr == 85
