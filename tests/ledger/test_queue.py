@@ -19,8 +19,9 @@ async def patient(start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool) -
 
 
 async def in_line(bench: Bench, count: int) -> None:
-    while bench.ledger._reservations._queue.length(bench.account_id) < count:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while bench.ledger._reservations._queue.length(bench.account_id) < count:
+            await asyncio.sleep(0)
 
 
 async def test_a_call_waits_for_credits_that_others_hold_and_gets_them(patient: Bench) -> None:
