@@ -60,6 +60,11 @@ def test_what_the_example_shows_in_comments_is_valid(file: Path) -> None:
         ("[ledger]\nbeat_s = nan", "tollgate.toml:2: ledger.beat_s: must be a finite number"),
         ("[ledger]\nbeat_s = 0", "tollgate.toml:2: ledger.beat_s: must be more than 0"),
         ("[ledger]\nlanes = 0", "tollgate.toml:2: ledger.lanes: must be more than 0"),
+        ("[ledger]\nmonths_ahead = 0", "tollgate.toml:2: ledger.months_ahead: must be more than 0"),
+        (
+            "[bodies]\nbody_bytes_per_s_min = 0",
+            "tollgate.toml:2: bodies.body_bytes_per_s_min: must be more than 0",
+        ),
         ("[ledger]\nbeat_s = 20", "tollgate.toml:1: ledger.dead_after_s: must be at least 3 × ledger.beat_s"),
         ("credits_per_usd = 0", "tollgate.toml:1: credits_per_usd: must be more than 0"),
         ("[[upstreams]]\nname = 'a'", "tollgate.toml:1: upstreams[0]: Object missing required field `provider`"),
