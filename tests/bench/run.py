@@ -256,7 +256,7 @@ def _shown(value: float | None) -> str:
 def field(
     chunks: int, console: Console, *, load_core: int, subject_core: int
 ) -> Iterator[tuple[list[Subject], Books, EmbeddedPostgres]]:
-    """Everything started: the subjects, the gateway last, and a mock for each, so that the gateway's is counted apart."""
+    """Everything started: the subjects, the gateway last, and a mock for each, so that each is counted apart."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tollgate-bench-")))
         folder.chmod(0o755)
