@@ -7,7 +7,7 @@ from typing import Any, Self
 import aiohttp
 
 from gateway.replay.server import ReplayServer
-from tests.road import WITHIN_S
+from tests.caller import WITHIN_S
 
 
 class Provider:

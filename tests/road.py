@@ -8,12 +8,13 @@ When the test is over, nothing is held, every call has ended once and the books 
 """
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import aiohttp
 import asyncpg
@@ -30,9 +31,8 @@ from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
 from gateway.settings import Settings
 from gateway.upstream.registry import Timeouts, Upstream
+from tests.caller import WITHIN_S, Answer, Caller, Wire
 
-WITHIN_S: Final = 10.0
-"""For whatever is waited for: far more than it takes, so that only a fault runs into it."""
 CHAT: Final = "/v1/chat/completions"
 
 INPUT_UCR: Final = 1_000
@@ -115,57 +115,6 @@ async def until(condition: Callable[[], bool], what: str = "") -> None:
 
 
 @dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return msgspec.json.decode(self.body)
-
-    @property
-    def error(self) -> Mapping[str, Any]:
-        """OpenAI's error object, whole."""
-        assert self.headers["content-type"].startswith("application/json"), self.headers
-        body = self.json
-        assert set(body) == {"error"}
-        error = body["error"]
-        assert {"message", "type", "param", "code"} <= set(error) <= {"message", "type", "param", "code", "metadata"}
-        assert isinstance(error, dict)
-        return error
-
-    @property
-    def events(self) -> list[bytes]:
-        """The data of each event of a stream; every event is whole."""
-        assert self.headers["content-type"].startswith("text/event-stream")
-        assert self.body.endswith(b"\n\n")
-        events = [part for part in self.body.split(b"\n\n")[:-1] if not part.startswith(b":")]
-        assert all(event.startswith(b"data: ") for event in events), events
-        return [event.removeprefix(b"data: ") for event in events]
-
-    @property
-    def chunks(self) -> list[Any]:
-        return [msgspec.json.decode(event) for event in self.events if event != b"[DONE]"]
-
-    @property
-    def text(self) -> str:
-        return "".join(
-            choice["delta"].get("content") or "" for chunk in self.chunks for choice in chunk.get("choices", ())
-        )
-
-    @property
-    def last_error(self) -> Mapping[str, Any]:
-        """Of a stream that ended badly: its last frame's error."""
-        assert self.events[-1] != b"[DONE]"
-        frame = self.chunks[-1]
-        assert frame["choices"] == [{"index": 0, "delta": {}, "finish_reason": "error"}]
-        error = frame["error"]
-        assert isinstance(error, dict)
-        return error
-
-
-@dataclass(frozen=True)
 class Books:
     """What the ledger says of one call."""
 
@@ -189,40 +138,15 @@ _BOOKS: Final = f"""
 """
 
 
-class Caller:
-    """One request under way, whose answer is read as it comes."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self.response = response
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-        self.read = b""
-
-    async def until_read(self, text: bytes) -> None:
-        async with asyncio.timeout(WITHIN_S):
-            while text not in self.read:
-                piece = await self.response.content.readany()
-                assert piece, f"ended without {text!r}: {self.read!r}"
-                self.read += piece
-
-    async def rest(self) -> Answer:
-        async with asyncio.timeout(WITHIN_S):
-            self.read += await self.response.content.read()
-        return Answer(self.status, self.headers, self.read)
-
-    def leave(self) -> None:
-        self.response.close()
-
-
 class Road:
     """A gateway with one organisation, and the shortest words for what its caller does."""
 
-    def __init__(self, gateway: Gateway, org: Org, key: str, granted_ucr: int, books: asyncpg.Connection) -> None:
+    def __init__(self, gateway: Gateway, org: Org, key: str, granted_ucr: int, dsn: str) -> None:
         self.gateway = gateway
         self.org = org
         self.key = key
         self.granted_ucr = granted_ucr
-        self._books = books
+        self.dsn = dsn
         timeout = aiohttp.ClientTimeout(total=WITHIN_S)
         self.session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
 
@@ -280,8 +204,14 @@ class Road:
         body = msgspec.json.encode(request)
         return self.head(f"content-length: {len(body)}", *lines) + body
 
-    async def connect(self) -> "Wire":
-        return Wire(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def connect(self, *, deaf: bool = False) -> Wire:
+        """A deaf one has small buffers, so that what its owner does not read is soon felt."""
+        sock = socket.socket()
+        if deaf:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
+        return Wire(*await asyncio.open_connection(sock=sock, limit=4096 if deaf else 2**20))
 
     # --- the books --------------------------------------------------------------------------------------------------
 
@@ -302,7 +232,11 @@ class Road:
     async def books(self) -> list[Books]:
         """The ends of all calls, in order."""
         await self.idle()
-        return [Books(**dict(row.items())) for row in await self._books.fetch(_BOOKS, self.org.org_id)]
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return [Books(**dict(row.items())) for row in await connection.fetch(_BOOKS, self.org.org_id)]
+        finally:
+            await connection.close()
 
     async def ended(self) -> Books:
         """The end of the only call."""
@@ -323,45 +257,6 @@ class Road:
         assert await self.gateway.ledger.audit(full=True) == []
         balance = await self.gateway.ledger.balance(self.org.org_id)
         assert (balance.held_ucr, balance.open_count) == (0, 0)
-
-
-@dataclass
-class Wire:
-    """A connection of the caller's own, byte by byte."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def answer(self) -> Answer:
-        """The next answer, which has a content-length."""
-        async with asyncio.timeout(WITHIN_S):
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
-            first, *lines = head.strip().split("\r\n")
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-            body = await self.reader.readexactly(int(headers.get("content-length", "0")))
-        return Answer(int(first.split(" ")[1]), headers, body)
-
-    async def until_read(self, text: bytes) -> bytes:
-        async with asyncio.timeout(WITHIN_S):
-            return await self.reader.readuntil(text)
-
-    async def end(self) -> bytes:
-        """What comes until the other side hangs up."""
-        async with asyncio.timeout(WITHIN_S):
-            try:
-                return await self.reader.read()
-            except ConnectionError:
-                return b""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.writer.close()
 
 
 @dataclass
@@ -397,7 +292,7 @@ class Roads:
         if granted_ucr:
             await _grant(gateway, org, granted_ucr)
         _, key = await gateway.keys.create(org.org_id, name="app")
-        road = Road(gateway, org, key, granted_ucr, await asyncpg.connect(self.dsn))
+        road = Road(gateway, org, key, granted_ucr, self.dsn)
         self.opened.append(road)
         return road
 
@@ -407,7 +302,6 @@ class Roads:
                 await road.session.close()
                 await road.check()
             finally:
-                await road._books.close()
                 stopped = await road.gateway.stop()
                 assert (stopped.calls_cut, stopped.endings_left) == (0, 0)
 

@@ -14,13 +14,10 @@ import structlog
 from gateway.ledger.accounts import (
     Balance,
     Direction,
-    Executor,
     OrderBy,
     Transaction,
-    open_account,
     read_balance,
     read_transactions,
-    set_status,
 )
 from gateway.ledger.audit import Audit, Violation
 from gateway.ledger.batcher import Lane
@@ -189,17 +186,6 @@ class Ledger:
         return await self._settler.settled(org_id, within_s=within_s)
 
     # --- accounts ---------------------------------------------------------------------------------------------------
-
-    async def open_account(self, connection: Executor, *, org_id: UUID, account_id: UUID) -> None:
-        """In the caller's transaction, so that an organisation and its account appear together."""
-        await open_account(connection, org_id, account_id)
-
-    async def suspend(self, connection: Executor, *, org_id: UUID) -> None:
-        """From that commit on no account of it admits a call; open calls go on and are settled."""
-        await set_status(connection, org_id, "suspended")
-
-    async def resume(self, connection: Executor, *, org_id: UUID) -> None:
-        await set_status(connection, org_id, "active")
 
     @unavailable_in_outage
     async def grant(self, grant: Grant, *, idempotency: Idempotency | None = None) -> GrantResult:

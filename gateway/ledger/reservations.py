@@ -119,6 +119,8 @@ class Reservations:
             self._lane_of(org_id).put_hold(hold)
             try:
                 answer = await hold.answer
+            except InvalidRequest:
+                raise  # It was refused by itself, so certainly nothing is held.
             except BaseException:
                 # Also a cancellation: whether it was held may be unknown, and the release by id is right either way.
                 if hold.sent and not extends:

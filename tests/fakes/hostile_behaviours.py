@@ -1,6 +1,6 @@
 """How an upstream can break HTTP and SSE: each function answers one request, in the way that its name says.
 
-Returning True keeps the connection for the next request.
+Returning True keeps the connection for the next request. Those of hostile_chats.py break the chat dialect instead.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from tests.fakes.hostile_bytes import LAST_CHUNK, STREAM, STREAM_HEAD, USAGE, answer, chat, event, piece, stream
+from tests.fakes.hostile_bytes import LAST_CHUNK, STREAM, STREAM_HEAD, answer, chat, event, piece, stream
 from tests.fakes.hostile_call import Call
 
 
@@ -161,18 +161,6 @@ async def close_delimited(call: Call) -> bool:
         + b"data: [DONE]\n\n"
     )
     return False
-
-
-async def done_without_an_empty_line(call: Call) -> bool:
-    """A whole stream, whose last event lacks the empty line that would end it."""
-    await call.send(stream(event("Hello"), event("", finish="stop"), b"data: [DONE]"))
-    return True
-
-
-async def usage_without_an_empty_line(call: Call) -> bool:
-    """A stream that ends by its finish reason, with its usage as the last event and no empty line after it."""
-    await call.send(stream(event("Hello"), event("", finish="stop"), event("", usage=USAGE).rstrip()))
-    return True
 
 
 async def chunk_size_garbage(call: Call) -> bool:
@@ -340,12 +328,6 @@ async def broken_json(call: Call) -> bool:
 async def broken_sse(call: Call) -> bool:
     """200 with events that are no JSON."""
     await call.send(stream(event("Hello"), b"data: {oops\n\n", b"nonsense\n\n", b"data: [DONE]\n\n"))
-    return True
-
-
-async def empty(call: Call) -> bool:
-    """200 and nothing."""
-    await call.send(answer(b""))
     return True
 
 

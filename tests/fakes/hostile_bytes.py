@@ -18,7 +18,7 @@ def chat(text: str) -> bytes:
     return json.dumps(answer).encode()
 
 
-def event(text: str, *, finish: str | None = None, usage: Mapping[str, int] | None = None) -> bytes:
+def event(text: str, *, finish: str | None = None, usage: Mapping[str, object] | None = None) -> bytes:
     """One SSE event with a chat completion chunk."""
     choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}
     chunk: dict[str, object] = {

@@ -1,6 +1,7 @@
 """An upstream that breaks HTTP and SSE in ways that no HTTP library would: raw bytes on raw sockets.
 
-Each behaviour is a function of `hostile_behaviours`; the first path segment of the base URL chooses it by name:
+Each behaviour is a function of `hostile_behaviours` or `hostile_chats`; the first path segment of the base URL chooses
+it by name:
 
     async with HostileUpstream() as hostile:
         upstream = Upstream(name="h", provider="openai", base_url=hostile.url("two_answers_in_one_write"), api_key="k")
@@ -17,7 +18,9 @@ from typing import Final, Self
 from tests.fakes.hostile_behaviours import BEHAVIOURS, HEAD_ALONE
 from tests.fakes.hostile_bytes import answer, chat
 from tests.fakes.hostile_call import Call, Request
+from tests.fakes.hostile_chats import CHATS
 
+_ALL: Final = BEHAVIOURS | CHATS
 LOCALHOST_PEM: Final = Path(__file__).parent / "localhost.pem"
 
 
@@ -74,7 +77,7 @@ class HostileUpstream:
 
     def url(self, behaviour: str) -> str:
         """The base URL under which the server behaves so."""
-        assert behaviour in BEHAVIOURS, behaviour
+        assert behaviour in _ALL, behaviour
         return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/{behaviour}/v1"
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -107,5 +110,5 @@ class HostileUpstream:
             request = Request(behaviour, head, body, connection, turn)
             self.requests.append(request)
             call = Call(request, reader, writer, self.step_s, self.go_on, self._stopping, self.extra_sent)
-            if not await BEHAVIOURS[behaviour](call):
+            if not await _ALL[behaviour](call):
                 return

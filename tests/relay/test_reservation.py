@@ -175,7 +175,7 @@ async def test_what_is_paid_for_is_delivered_before_the_cut(roads: Roads, provid
 async def test_credits_granted_in_the_meantime_keep_a_stream_alive(roads: Roads, hostile: HostileUpstream) -> None:
     request = chat(stream=True)
     road = await roads.open(
-        upstream_at(hostile.url("goes_on_when_told")),
+        upstream_at(hostile.url("says_more_when_told")),
         credits=credits_text(worst_ucr(request, 2)),
         reserve={"first_slice_tokens": 2},
     )
