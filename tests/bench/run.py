@@ -215,25 +215,14 @@ def median_of(rounds: list[Figure]) -> Figure:
     return Figure(**merged)  # type: ignore[arg-type]
 
 
-def report(results: dict[str, dict[str, Figure]], console: Console) -> None:
-    table = Table(title="CPU of the process under test; medians", title_justify="left")
-    for column in (
-        "workload",
-        "subject",
-        "rps",
-        "p50 ms",
-        "p99 ms",
-        "CPU µs",
-        "µs/chunk",
-        "× nginx",
-        "PG µs",
-        "RSS MB",
-    ):
-        table.add_column(column, justify="left" if column in ("workload", "subject") else "right")
+COLUMNS = ("workload", "subject", "rps", "p50 ms", "p99 ms", "CPU µs", "µs/chunk", "× nginx", "PG µs", "RSS MB")
+
+
+def rows_of(results: dict[str, dict[str, Figure]]) -> Iterator[tuple[str, ...]]:
     for workload, by_subject in results.items():
         floor = by_subject.get("nginx")
         for name, figure in by_subject.items():
-            table.add_row(
+            yield (
                 workload,
                 name,
                 f"{figure.rps:,.0f}",
@@ -245,7 +234,22 @@ def report(results: dict[str, dict[str, Figure]], console: Console) -> None:
                 _shown(figure.postgres_cpu_us),
                 f"{figure.rss_mb:.0f}",
             )
+
+
+def report(results: dict[str, dict[str, Figure]], console: Console) -> None:
+    table = Table(title="CPU of the process under test; medians", title_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in COLUMNS[:2] else "right")
+    for row in rows_of(results):
+        table.add_row(*row)
     console.print(table)
+
+
+def markdown(results: dict[str, dict[str, Figure]]) -> str:
+    """The same table, for the documentation."""
+    lines = [" | ".join(COLUMNS), "|".join(["---", "---"] + ["---:"] * (len(COLUMNS) - 2))]
+    lines += [" | ".join(row) for row in rows_of(results)]
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def _shown(value: float | None) -> str:
@@ -313,6 +317,9 @@ def bench(options: argparse.Namespace, console: Console) -> int:
         console.print(
             f"audit clean; Σ charged = Σ usage sent by the mock = {credits_text(books.charged_ucr())} credits"
         )
+    if options.markdown is not None:
+        options.markdown.write_text(markdown(results))
+        console.print(f"written to {options.markdown}")
     if options.json is not None:
         shown = {w: {s: asdict(f) for s, f in by.items()} for w, by in results.items()}
         about = {"machine": platform.machine(), "cores": os.cpu_count(), "python": sys.version}
@@ -332,7 +339,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--chunks", type=int, default=33)
     parser.add_argument("--only", help="workloads whose name contains this")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--markdown", type=Path, help="write the table there")
     return bench(parser.parse_args(), Console(width=140))
 
 
