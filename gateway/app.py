@@ -47,6 +47,8 @@ log = structlog.get_logger()
 
 STALLED_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
+SETTLE_S_MIN: Final = 5.0
+"""However short open calls may go on at a stop, settlements get this long."""
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -234,5 +236,5 @@ class Gateway:
         self._stopped = msgspec.structs.replace(self._stopped, calls_cut=cut)
 
     async def _stop_ledger(self) -> None:
-        left = await self.ledger.stop(drain_s=self.settings.shutdown_drain_s)
+        left = await self.ledger.stop(drain_s=max(self.settings.shutdown_drain_s, SETTLE_S_MIN))
         self._stopped = msgspec.structs.replace(self._stopped, endings_left=left)

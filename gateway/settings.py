@@ -14,6 +14,7 @@ from gateway.core.strict_toml import SettingsError, StrictToml
 from gateway.core.toml_lines import Path as KeyPath
 from gateway.edge.bodies import BodyLimits
 from gateway.edge.connection import ConnectionLimits
+from gateway.edge.headers import never_passes
 from gateway.ledger.options import LedgerSettings
 from gateway.pricing.book import PriceOverride
 from gateway.relay.catalogue import Alias, Served
@@ -196,6 +197,10 @@ def _read(path: Path) -> StrictToml[_File]:
     file = source.value
     if file.credits_per_usd == 0:
         source.refuse(("credits_per_usd",), "must be more than 0")
+    for direction, listed in (("to_upstream", file.headers.to_upstream), ("to_caller", file.headers.to_caller)):
+        for index, header in enumerate(listed):
+            if never_passes(header):
+                source.refuse(("headers", direction, index), f"{header} never passes: it is a credential or framing")
     if file.ledger.dead_after_s < _BEATS_BEFORE_DEAD_MIN * file.ledger.beat_s:
         source.refuse(("ledger", "dead_after_s"), f"must be at least {_BEATS_BEFORE_DEAD_MIN} × ledger.beat_s")
     return source
@@ -238,7 +243,8 @@ def _served(table: _UpstreamTable, *, api_key: str) -> Served:
 
 
 def _aliases(source: StrictToml[_File]) -> Iterator[Alias]:
-    upstreams = {table.name for table in source.value.upstreams}
+    # Without [[upstreams]] there is the one that the environment (or the demo) makes.
+    upstreams = {table.name for table in source.value.upstreams} or {DEFAULT_UPSTREAM}
     names: set[str] = set()
     for index, table in enumerate(source.value.models):
         path: KeyPath = ("models", index)

@@ -60,8 +60,18 @@ def test_what_the_example_shows_in_comments_is_valid(file: Path) -> None:
         ("[ledger]\nbeat_s = nan", "tollgate.toml:2: ledger.beat_s: must be a finite number"),
         ("[ledger]\nbeat_s = 0", "tollgate.toml:2: ledger.beat_s: must be more than 0"),
         ("[ledger]\nlanes = 0", "tollgate.toml:2: ledger.lanes: must be more than 0"),
+        ("[ledger]\nmonths_ahead = 0", "tollgate.toml:2: ledger.months_ahead: must be more than 0"),
+        (
+            "[bodies]\nbody_bytes_per_s_min = 0",
+            "tollgate.toml:2: bodies.body_bytes_per_s_min: must be more than 0",
+        ),
         ("[ledger]\nbeat_s = 20", "tollgate.toml:1: ledger.dead_after_s: must be at least 3 × ledger.beat_s"),
         ("credits_per_usd = 0", "tollgate.toml:1: credits_per_usd: must be more than 0"),
+        (
+            "[headers]\nto_upstream = ['x-mine', 'Authorization']",
+            "tollgate.toml:2: headers.to_upstream[1]: Authorization never passes",
+        ),
+        ("[headers]\nto_caller = ['set-cookie']", "tollgate.toml:2: headers.to_caller[0]: set-cookie never passes"),
         ("[[upstreams]]\nname = 'a'", "tollgate.toml:1: upstreams[0]: Object missing required field `provider`"),
         ("[[upstreams]]\nname = 'a'\nprovider = 'own'", "tollgate.toml:3: upstreams[0].provider: needs a base_url"),
         (
@@ -107,6 +117,12 @@ def test_without_an_upstream_in_the_file_the_environment_defines_one() -> None:
     [served] = load_settings(None, {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1/"}).upstreams
     assert (served.upstream.base_url, served.upstream.api_key) == ("http://127.0.0.1:9/v1", "")
     assert load_settings(None, {"OPENAI_API_KEY": ""}).upstreams == ()
+
+
+def test_a_model_may_lead_to_the_upstream_of_the_environment(file: Path) -> None:
+    text = '[[models]]\nname = "fast"\ntargets = [{ upstream = "openai", model = "gpt-4o-mini" }]'
+    settings = load(file, text, {"OPENAI_API_KEY": "sk-env"})
+    assert settings.aliases[0].targets == (("openai", "gpt-4o-mini"),)
 
 
 def test_an_upstream_in_the_file_stands_alone(file: Path) -> None:

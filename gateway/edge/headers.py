@@ -1,5 +1,6 @@
 """Headers pass by allow-list, both ways: nothing of the caller's account reaches the provider, nor the reverse."""
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,6 +15,17 @@ TO_CALLER: Final = frozenset(
     {"content-type", "openai-processing-ms", "openai-version", "retry-after", "retry-after-ms", "x-should-retry"}
 )
 """What a provider may say to the caller. Its rate limits and organisation are those of the operator's account."""
+
+_NEVER: Final = re.compile(
+    r"authorization|proxy-.*|.*api-key|.*cookie2?|openai-(organization|project)|x-goog-.*|host|connection|keep-alive"
+    r"|te|trailer|transfer-encoding|upgrade|content-(length|encoding|type)|accept-encoding|expect|x-request-id"
+    r"|x-tollgate-.*"
+)
+
+
+def never_passes(name: str) -> bool:
+    """Credentials, accounts and framing: what no configuration can let through."""
+    return _NEVER.fullmatch(name.lower()) is not None
 
 
 class HeaderPolicy:

@@ -15,7 +15,7 @@ import asyncpg
 import structlog
 
 from gateway.core.errors import InvalidRequest, LedgerUnavailable
-from gateway.ledger.errors import is_data, is_passing
+from gateway.ledger.errors import is_contention, is_data, is_passing
 from gateway.ledger.items import Hold, HoldAnswer, Unsettled
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.settlement import Settler
@@ -101,6 +101,8 @@ class Lane:
         self._something = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
         self._statement: asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record] | None = None
+        self._under_way: Batch | None = None
+        self._pause_s = settings.retry_first_s
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -112,6 +114,9 @@ class Lane:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+        under_way = self._under_way
+        for hold in (*under_way.extensions, *under_way.wishes) if under_way is not None else ():
+            _fail(hold, LedgerUnavailable("The gateway is stopping; what was reserved is released."))
         for waiting in self._waiting.values():
             for hold in waiting.holds():
                 _fail(hold, LedgerUnavailable("The gateway is stopping; nothing was reserved."))
@@ -143,7 +148,9 @@ class Lane:
             while not self._turns:
                 self._something.clear()
                 await self._something.wait()
-            await self._post(self._take())
+            self._under_way = self._take()
+            await self._post(self._under_way)
+            self._under_way = None
 
     def _take(self) -> Batch:
         org_id = self._turns.popleft()
@@ -160,25 +167,36 @@ class Lane:
         return batch
 
     async def _post(self, batch: Batch) -> None:
-        """Until every item has its answer. Only endings can make it last longer than a hold's deadline."""
-        pause_s = self._settings.retry_first_s
-        while len(batch):
-            try:
-                answers = await self._send(batch)
-            except Exception as error:  # noqa: BLE001 — whatever it is, every item gets its answer.
-                if not is_passing(error):
-                    await self._part(batch, error)
-                    return
-                _log.warning("ledger.batch_retried", error=repr(error), items=len(batch), pause_s=pause_s)
-                self._drop_connection()
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, self._settings.retry_most_s)
-                self._expire(batch)
+        """Sends it once; what has no answer then goes back into line."""
+        try:
+            answers = await self._send(batch)
+        except Exception as error:  # noqa: BLE001 — whatever it is, every item gets its answer.
+            if is_passing(error):
+                await self._again(batch, error)
             else:
-                if answers is not None:
-                    for item, reason in self._deliver(batch, answers):
-                        await self._keep(item, reason)
-                return
+                await self._part(batch, error)
+            return
+        self._pause_s = self._settings.retry_first_s
+        if answers is not None:
+            for item, reason in self._deliver(batch, answers):
+                await self._keep(item, reason)
+
+    async def _again(self, batch: Batch, error: Exception) -> None:
+        """Nothing is wrong with it: back to the front of its line, and its organisation behind the others.
+
+        So an account that somebody keeps locked costs the other organisations of the lane a pause, not their calls.
+        """
+        _log.warning("ledger.batch_retried", error=repr(error), items=len(batch), pause_s=self._pause_s)
+        if not is_contention(error):
+            self._drop_connection()
+        waiting = self._of(batch.org_id)
+        waiting.settlements.extendleft(reversed(batch.settlements))
+        waiting.extensions.extendleft(reversed(batch.extensions))
+        waiting.wishes.extendleft(reversed(batch.wishes))
+        self._holds += len(batch.extensions) + len(batch.wishes)
+        await asyncio.sleep(self._pause_s)
+        self._pause_s = min(2 * self._pause_s, self._settings.retry_most_s)
+        self._expire()
 
     async def _send(self, batch: Batch) -> asyncpg.Record | None:
         connection = await self._connected()
@@ -257,10 +275,9 @@ class Lane:
         except Exception as error:  # noqa: BLE001 — it is asked about again, and answered alike.
             self._put_later(item, error)
 
-    def _expire(self, batch: Batch) -> None:
+    def _expire(self) -> None:
         """While the database does not answer: nobody waits beyond his time."""
         now = asyncio.get_running_loop().time()
-        batch.drop_given_up(now)
         for waiting in self._waiting.values():
             for hold in waiting.holds():
                 _still_wanted(hold, now)

@@ -14,13 +14,10 @@ import structlog
 from gateway.ledger.accounts import (
     Balance,
     Direction,
-    Executor,
     OrderBy,
     Transaction,
-    open_account,
     read_balance,
     read_transactions,
-    set_status,
 )
 from gateway.ledger.audit import Audit, Violation
 from gateway.ledger.batcher import Lane
@@ -176,7 +173,7 @@ class Ledger:
     def settle(self, ending: Ending) -> None:
         """Hand a call's end over. Never waits, never raises; it is posted as soon as the database answers."""
         self._settler.settle(ending)
-        self._reservations.ended(ending.id)
+        self._reservations.ended(ending.id, cost_ucr=ending.cost_ucr)
 
     def report_spent(self, id: UUID, spent_ucr: int) -> None:
         """What an open call has cost so far: charged at least, if this process should die. Written with the others."""
@@ -189,17 +186,6 @@ class Ledger:
         return await self._settler.settled(org_id, within_s=within_s)
 
     # --- accounts ---------------------------------------------------------------------------------------------------
-
-    async def open_account(self, connection: Executor, *, org_id: UUID, account_id: UUID) -> None:
-        """In the caller's transaction, so that an organisation and its account appear together."""
-        await open_account(connection, org_id, account_id)
-
-    async def suspend(self, connection: Executor, *, org_id: UUID) -> None:
-        """From that commit on no account of it admits a call; open calls go on and are settled."""
-        await set_status(connection, org_id, "suspended")
-
-    async def resume(self, connection: Executor, *, org_id: UUID) -> None:
-        await set_status(connection, org_id, "active")
 
     @unavailable_in_outage
     async def grant(self, grant: Grant, *, idempotency: Idempotency | None = None) -> GrantResult:

@@ -61,11 +61,10 @@ class FairQueue:
 
         `last` is the answer of whoever asked before. A full line answers with it at once.
         """
-        line = self._lines.get(account_id)
-        if line is None:
-            line = self._lines[account_id] = _Line(last)
+        line = self._lines.get(account_id) or _Line(last)
         if len(line.waiters) >= self._waiting_max:
             return line.last
+        self._lines[account_id] = line
         waiter = self._join(line, extends)
         until = asyncio.get_running_loop().time() + self._wait_s
         try:

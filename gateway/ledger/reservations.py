@@ -23,11 +23,12 @@ _HELD: Final = frozenset({"ok", "exists"})
 class OpenCall:
     """A reservation of this process, from its answer until its ending is handed over."""
 
-    __slots__ = ("account_id", "org_id", "spent_ucr", "written_ucr")
+    __slots__ = ("account_id", "held_ucr", "org_id", "spent_ucr", "written_ucr")
 
-    def __init__(self, org_id: UUID, account_id: UUID) -> None:
+    def __init__(self, org_id: UUID, account_id: UUID, held_ucr: int) -> None:
         self.org_id = org_id
         self.account_id = account_id
+        self.held_ucr = held_ucr
         self.spent_ucr = 0
         self.written_ucr = 0
         """The watermark that the database has."""
@@ -80,7 +81,8 @@ class Reservations:
                 extends=None,
             )
         if answer.status in _HELD:
-            self.open[wish.id] = OpenCall(wish.org_id, account_id)
+            self.open[wish.id] = OpenCall(wish.org_id, account_id, answer.held_ucr)
+            self._metrics.credits_moved("reserved", org=str(wish.org_id), ucr=answer.held_ucr)
             return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
         if answer.status == "insufficient":
             self._refusals.remember(account_id, wish.amount_ucr, answer)
@@ -96,11 +98,18 @@ class Reservations:
                 account_id, answer, lambda: self._hold(id, org_id, account_id, extends=True, row=row), extends=id
             )
         if answer.status in _HELD:
+            call = self.open.get(id)
+            if call is not None and answer.held_ucr > call.held_ucr:
+                self._metrics.credits_moved("reserved", org=str(org_id), ucr=answer.held_ucr - call.held_ucr)
+                call.held_ucr = answer.held_ucr
             return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
         return self._refusal(org_id, account_id, answer)
 
-    def ended(self, id: UUID) -> None:
-        self.open.pop(id, None)
+    def ended(self, id: UUID, *, cost_ucr: int) -> None:
+        """The call's ending was handed over; what it held beyond its cost is free again."""
+        call = self.open.pop(id, None)
+        if call is not None and call.held_ucr > cost_ucr:
+            self._metrics.credits_moved("released", org=str(call.org_id), ucr=call.held_ucr - cost_ucr)
 
     async def _hold(self, id: UUID, org_id: UUID, account_id: UUID, *, extends: bool, row: Row) -> HoldAnswer:
         loop = asyncio.get_running_loop()
@@ -119,6 +128,8 @@ class Reservations:
             self._lane_of(org_id).put_hold(hold)
             try:
                 answer = await hold.answer
+            except InvalidRequest:
+                raise  # It was refused by itself, so certainly nothing is held.
             except BaseException:
                 # Also a cancellation: whether it was held may be unknown, and the release by id is right either way.
                 if hold.sent and not extends:

@@ -84,7 +84,7 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     route: str
     """The URL table's pattern, never the path or the query that was sent."""
     status: int
-    """0 where the caller was gone before one could be sent."""
+    """499, as nginx has it, where the caller was gone before one could be sent."""
     duration_ms: float
     error: str = ""
     """The error's code."""

@@ -109,7 +109,7 @@ def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: Pr
             wanted.setdefault(name, []).append((one.upstream, name))
     by_name = {one.upstream.name: one.upstream for one in served}
     for alias in aliases:
-        wanted[alias.name] = [(by_name[upstream], model) for upstream, model in alias.targets]
+        wanted[alias.name] = [(by_name[upstream], model) for upstream, model in alias.targets if upstream in by_name]
     entries, unpriced = [], {}
     for name, places in wanted.items():
         targets = tuple(target for place in places if (target := _target(*place, book)) is not None)

@@ -17,6 +17,8 @@ from gateway.upstream.failover import Opened, last_event, parse
 AFTER_DONE_S: Final = 1.0
 """How long an upstream may take to end its body after `[DONE]` before the connection is given up."""
 
+UPSTREAM_ERROR_EVENT: Final = "upstream_error_event"
+"""In the log line of a stream that the provider itself ended with an error event, which was relayed."""
 LIMIT_SLACK: Final = 4
 """Our count of tokens may be off by this factor before an upstream is taken to ignore the limit it was sent."""
 
@@ -223,11 +225,13 @@ class StreamTurn:
             return
         usage = self._usage()
         if meter.error is not None:
-            end = End.ERROR
-        elif self.call.gone:
+            self.call.error_code = UPSTREAM_ERROR_EVENT
+        if self.call.gone:
             end = End.CANCELLED
+        elif usage.estimated:
+            end = End.ESTIMATED  # also after the provider's own error event: what it says is that we counted
         else:
-            end = End.ESTIMATED if usage.estimated else End.OK
+            end = End.ERROR if meter.error is not None else End.OK
         self.reservation.charge(end, usage, self.target, said=meter)
 
     def _end_of_answer(self) -> None:

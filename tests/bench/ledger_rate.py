@@ -15,6 +15,7 @@ from pathlib import Path
 import asyncpg
 import uvloop
 
+from gateway.ledger.accounts import open_account
 from gateway.ledger.calls import End, Ending, Held, Wish
 from gateway.ledger.grants import Grant, TransactionType
 from gateway.ledger.ledger import Ledger
@@ -35,7 +36,7 @@ async def measure(dsn: str, *, callers: int, calls: int, orgs: int) -> None:
     connection = await asyncpg.connect(dsn)
     accounts = [ids.next() for _ in range(orgs)]
     for account in accounts:
-        await ledger.open_account(connection, org_id=account, account_id=account)
+        await open_account(connection, account, account)
         await ledger.grant(
             Grant(
                 id=ids.next(),

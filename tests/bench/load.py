@@ -8,6 +8,7 @@ import asyncio
 import json
 import statistics
 import sys
+import time
 from typing import cast
 
 import uvloop
@@ -56,12 +57,12 @@ class Caller(asyncio.Protocol):
         self._need = -1
         self._size = 0
         self._first = 0.0
-        self._began = self._loop.time()
+        self._began = time.perf_counter()
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         if not self._first:
-            self._first = self._loop.time()
+            self._first = time.perf_counter()
         self._parts.append(data)
         self._size += len(data)
         if self._need < 0:
@@ -83,7 +84,7 @@ class Caller(asyncio.Protocol):
             self._whole()
 
     def _whole(self) -> None:
-        now = self._loop.time()
+        now = time.perf_counter()
         answer = b"".join(self._parts)
         end = _END_STREAM if self._stream else _END_WHOLE
         if not answer.startswith(b"HTTP/1.1 200") or end not in answer:

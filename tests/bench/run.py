@@ -1,4 +1,4 @@
-"""`make bench`: the gateway beside nginx `proxy_pass`, on the same mock, in turn, several rounds, medians.
+"""`make bench`: the gateway beside nginx `proxy_pass` and a bare aiohttp proxy, on like mocks, in turn, in rounds.
 
 CPU is that of the process under test, from /proc, so that figures compare on a noisy machine; read them as ratios of
 one run. No figure is printed unless the books are right: the audit finds nothing and Σ charged = Σ usage sent.
@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -27,7 +28,7 @@ from gateway.core.units import credits_text
 from gateway.postgres.embedded import EmbeddedPostgres
 from tests.bench.books import MODEL, Books
 
-KEY_OF_NGINX = "none"
+NO_KEY = "none"
 NGINX_CONF = """
 worker_processes 1;
 daemon off;
@@ -135,9 +136,11 @@ def _rss_mb(pids: list[int]) -> float:
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) * os.sysconf("SC_PAGESIZE") / 1e6
 
 
-def measure(subject: Subject, workload: Workload, *, seconds: float, chunks: int, database: list[int]) -> Figure:
+def measure(
+    subject: Subject, workload: Workload, *, seconds: float, chunks: int, database: Callable[[], list[int]]
+) -> Figure:
     pids = subject.pids()
-    before, database_before, began = _cpu_s(pids), _cpu_s(database), time.monotonic()
+    before, database_before, began = _cpu_s(pids), _cpu_s(database()), time.monotonic()
     command = [sys.executable, "-m", "tests.bench.load", f"--port={subject.port}", f"--key={subject.key}"]
     command += [f"--connections={workload.connections}", f"--seconds={seconds}", f"--model={MODEL}"]
     done = subprocess.run(
@@ -148,7 +151,7 @@ def measure(subject: Subject, workload: Workload, *, seconds: float, chunks: int
     )
     took = time.monotonic() - began
     seen = json.loads(done.stdout)
-    cpu, database_cpu = _cpu_s(pids) - before, _cpu_s(database) - database_before
+    cpu, database_cpu = _cpu_s(pids) - before, _cpu_s(database()) - database_before
     count = max(1, seen["requests"])
     if seen["wrong"]:
         print(f"{subject.name}: {seen['wrong']} wrong answers, such as {seen['samples']}", file=sys.stderr)
@@ -198,7 +201,7 @@ def nginx(folder: Path, mock_port: int, core: int) -> Subject | None:
     port = _free_port()
     conf = folder / "nginx.conf"
     conf.write_text(NGINX_CONF.format(folder=folder, mock=mock_port, port=port))
-    return Subject("nginx", [binary, "-c", str(conf), "-p", str(folder)], port, KEY_OF_NGINX, core, dict(os.environ))
+    return Subject("nginx", [binary, "-c", str(conf), "-p", str(folder)], port, NO_KEY, core, dict(os.environ))
 
 
 def median_of(rounds: list[Figure]) -> Figure:
@@ -212,25 +215,14 @@ def median_of(rounds: list[Figure]) -> Figure:
     return Figure(**merged)  # type: ignore[arg-type]
 
 
-def report(results: dict[str, dict[str, Figure]], console: Console) -> None:
-    table = Table(title="CPU of the process under test; medians", title_justify="left")
-    for column in (
-        "workload",
-        "subject",
-        "rps",
-        "p50 ms",
-        "p99 ms",
-        "CPU µs",
-        "µs/chunk",
-        "× nginx",
-        "PG µs",
-        "RSS MB",
-    ):
-        table.add_column(column, justify="left" if column in ("workload", "subject") else "right")
+COLUMNS = ("workload", "subject", "rps", "p50 ms", "p99 ms", "CPU µs", "µs/chunk", "× nginx", "PG µs", "RSS MB")
+
+
+def rows_of(results: dict[str, dict[str, Figure]]) -> Iterator[tuple[str, ...]]:
     for workload, by_subject in results.items():
         floor = by_subject.get("nginx")
         for name, figure in by_subject.items():
-            table.add_row(
+            yield (
                 workload,
                 name,
                 f"{figure.rps:,.0f}",
@@ -242,53 +234,78 @@ def report(results: dict[str, dict[str, Figure]], console: Console) -> None:
                 _shown(figure.postgres_cpu_us),
                 f"{figure.rss_mb:.0f}",
             )
+
+
+def report(results: dict[str, dict[str, Figure]], console: Console) -> None:
+    table = Table(title="CPU of the process under test; medians", title_justify="left")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in COLUMNS[:2] else "right")
+    for row in rows_of(results):
+        table.add_row(*row)
     console.print(table)
+
+
+def markdown(results: dict[str, dict[str, Figure]]) -> str:
+    """The same table, for the documentation."""
+    lines = [" | ".join(COLUMNS), "|".join(["---", "---"] + ["---:"] * (len(COLUMNS) - 2))]
+    lines += [" | ".join(row) for row in rows_of(results)]
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def _shown(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def bench(options: argparse.Namespace, console: Console) -> int:
-    cores = sorted(os.sched_getaffinity(0))
-    load_core, subject_core = cores[0], cores[-1]
-    os.sched_setaffinity(0, {load_core})
-    workloads = [w for w in WORKLOADS if options.only is None or options.only in w.name]
+@contextlib.contextmanager
+def field(
+    chunks: int, console: Console, *, load_core: int, subject_core: int
+) -> Iterator[tuple[list[Subject], Books, EmbeddedPostgres]]:
+    """Everything started: the subjects, the gateway last, and a mock for each, so that each is counted apart."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tollgate-bench-")))
         folder.chmod(0o755)
         postgres = EmbeddedPostgres(folder / "postgres")
-        console.print("starting PostgreSQL, the mock, nginx and the gateway …")
+        console.print("starting PostgreSQL, mocks, nginx, a bare aiohttp proxy and the gateway …")
         dsn = postgres.start_blocking()
         stack.callback(postgres.stop_blocking)
+        mocks = [stack.enter_context(running_mock(load_core, chunks)) for _ in range(3)]
         subjects: list[Subject] = []
-        # A mock for each subject, so that what one of them was sent is counted apart.
-        floor = nginx(folder / "nginx", stack.enter_context(running_mock(load_core, options.chunks)), subject_core)
+        floor = nginx(folder / "nginx", mocks[0], subject_core)
         if floor is None:
             console.print("nginx is not installed: `apt-get install nginx` for the comparison; measuring without it")
         else:
             subjects.append(floor)
-        books = Books(
-            port=_free_port(), dsn=dsn, mock_port=stack.enter_context(running_mock(load_core, options.chunks))
-        )
-        gateway = Subject("tollgate", books.command(), books.port, "", subject_core, books.environ())
-        subjects.append(gateway)
+        port = _free_port()
+        command = [sys.executable, "-m", "tests.bench.plain_proxy", str(port), str(mocks[1])]
+        subjects.append(Subject("aiohttp alone", command, port, NO_KEY, subject_core, dict(os.environ)))
+        books = Books(port=_free_port(), dsn=dsn, mock_port=mocks[2])
+        subjects.append(Subject("tollgate", books.command(), books.port, NO_KEY, subject_core, books.environ()))
         for subject in subjects:
             stack.callback(subject.stop)
-        gateway.key = books.open_account()
-        results: dict[str, dict[str, Figure]] = {}
-        for workload in workloads:
+        subjects[-1].key = books.open_account()
+        yield subjects, books, postgres
+
+
+def bench(options: argparse.Namespace, console: Console) -> int:
+    cores = sorted(os.sched_getaffinity(0))
+    load_core, subject_core = cores[0], cores[-1]
+    os.sched_setaffinity(0, {load_core})
+    chunks = options.chunks
+    results: dict[str, dict[str, Figure]] = {}
+    with field(chunks, console, load_core=load_core, subject_core=subject_core) as (subjects, books, postgres):
+        for workload in WORKLOADS:
+            if options.only is not None and options.only not in workload.name:
+                continue
             rounds: dict[str, list[Figure]] = {subject.name: [] for subject in subjects}
             for number in range(options.rounds):
                 for subject in subjects:
                     console.print(f"  {workload.name}: round {number + 1} of {options.rounds}, {subject.name}")
-                    database = _postmaster_tree(postgres)
                     figure = measure(
                         subject,
                         workload,
                         seconds=options.seconds,
-                        chunks=options.chunks,
-                        database=database,
+                        chunks=chunks,
+                        database=partial(_postmaster_tree, postgres),
                     )
                     rounds[subject.name].append(figure)
             results[workload.name] = {name: median_of(figures) for name, figures in rounds.items()}
@@ -300,15 +317,14 @@ def bench(options: argparse.Namespace, console: Console) -> int:
         console.print(
             f"audit clean; Σ charged = Σ usage sent by the mock = {credits_text(books.charged_ucr())} credits"
         )
-        if options.json is not None:
-            shown = {w: {s: asdict(f) for s, f in by.items()} for w, by in results.items()}
-            about = {
-                "machine": platform.processor() or platform.machine(),
-                "cores": os.cpu_count(),
-                "python": platform.python_version(),
-            }
-            options.json.write_text(json.dumps({"about": about, "results": shown}, indent=1) + "\n")
-            console.print(f"written to {options.json}")
+    if options.markdown is not None:
+        options.markdown.write_text(markdown(results))
+        console.print(f"written to {options.markdown}")
+    if options.json is not None:
+        shown = {w: {s: asdict(f) for s, f in by.items()} for w, by in results.items()}
+        about = {"machine": platform.machine(), "cores": os.cpu_count(), "python": sys.version}
+        options.json.write_text(json.dumps({"about": about, "results": shown}, indent=1) + "\n")
+        console.print(f"written to {options.json}")
     return 0
 
 
@@ -323,7 +339,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--chunks", type=int, default=33)
     parser.add_argument("--only", help="workloads whose name contains this")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--markdown", type=Path, help="write the table there")
     return bench(parser.parse_args(), Console(width=140))
 
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import os
+import pwd
 import re
 import secrets
 import signal
@@ -208,9 +209,10 @@ async def running_gateway(
     config: str = "",
     environ: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
+    user: str | None = None,
 ) -> AsyncIterator[RunningGateway]:
     """`config` is TOML, `arguments` go to `serve`. `dsn` None: the gateway starts its own PostgreSQL in `data_dir`.
-    `upstream_url` None: no provider is named in the environment.
+    `upstream_url` None: no provider is named in the environment. `user` is who runs it, for tests that root runs.
 
     At the end the process is killed, unless it has a PostgreSQL to stop before.
     """
@@ -247,6 +249,9 @@ async def running_gateway(
         stderr=asyncio.subprocess.PIPE,
         limit=LINE_BYTES_MAX,
         start_new_session=True,
+        user=user,
+        group=None if user is None else pwd.getpwnam(user).pw_gid,
+        extra_groups=None if user is None else [],
     )
     said = Said()
     said.listen(process)

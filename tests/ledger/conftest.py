@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from gateway.ledger.accounts import open_account
 from gateway.ledger.audit import Violation, find_violations
 from gateway.ledger.calls import End, Ending, Held, Refusal, Wish
 from gateway.ledger.grants import Grant, TransactionType
@@ -194,5 +195,5 @@ async def bench(start_ledger: StartLedger, ids: IdSource, pool: asyncpg.Pool) ->
 
 async def open_bench(ledger: Ledger, ids: IdSource, pool: asyncpg.Pool) -> Bench:
     org_id = ids.next()
-    await ledger.open_account(pool, org_id=org_id, account_id=org_id)
+    await open_account(pool, org_id, org_id)
     return Bench(ledger, ids, org_id)

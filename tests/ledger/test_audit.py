@@ -5,6 +5,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from gateway.ledger.accounts import open_account, set_status
 from gateway.ledger.audit import Audit
 from gateway.ledger.calls import RefusalReason
 from gateway.ledger.options import LedgerSettings
@@ -116,7 +117,7 @@ async def test_the_audit_pages_through_all_accounts(
     start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool, owner: asyncpg.Connection
 ) -> None:
     for _ in range(7):
-        await bench.ledger.open_account(pool, org_id=bench.ids.next(), account_id=bench.ids.next())
+        await open_account(pool, bench.ids.next(), bench.ids.next())
     ledger = await start_ledger(audit_accounts=3)
     assert await ledger.audit(full=False) == []
     assert await owner.fetchval("SELECT count(*) FROM audit_checkpoint") == 8
@@ -152,6 +153,6 @@ async def test_the_audit_parks_three_accounts_and_then_only_calls(
 
 async def test_a_later_resume_of_the_organisation_does_not_unpark(bench: Bench, pool: asyncpg.Pool) -> None:
     await pool.execute("UPDATE account SET parked_at = now() WHERE org_id = $1", bench.org_id)
-    await bench.ledger.suspend(pool, org_id=bench.org_id)
-    await bench.ledger.resume(pool, org_id=bench.org_id)
+    await set_status(pool, bench.org_id, "suspended")
+    await set_status(pool, bench.org_id, "active")
     assert (await bench.refused(0)).reason is RefusalReason.PARKED

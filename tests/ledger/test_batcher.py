@@ -7,8 +7,9 @@ import asyncpg
 import msgspec
 import pytest
 
-from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.errors import InvalidRequest, LedgerUnavailable, NotFound
 from gateway.core.units import UCR_MAX
+from gateway.ledger.accounts import open_account
 from gateway.ledger.calls import End, Held
 from gateway.ops.metrics import Metrics
 from tests.ledger.conftest import Bench, StartLedger, open_bench
@@ -111,8 +112,9 @@ async def test_settlements_come_before_extensions_before_wishes(bench: Bench, po
 
 
 async def blocked(pool: asyncpg.Pool) -> None:
-    while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0)
 
 
 async def test_crossing_batches_over_many_accounts_do_not_deadlock(
@@ -122,7 +124,7 @@ async def test_crossing_batches_over_many_accounts_do_not_deadlock(
     chance = random.Random(7)
     accounts = [bench.ids.next() for _ in range(5)]
     for account_id in accounts:
-        await bench.ledger.open_account(pool, org_id=bench.org_id, account_id=account_id)
+        await open_account(pool, bench.org_id, account_id)
         await bench.grant(10_000, account_id=account_id)
     other = Bench(await start_ledger(), bench.ids, bench.org_id)
     before = await deadlocks(pool)
@@ -175,7 +177,39 @@ async def test_a_cold_organisation_does_not_wait_for_a_hot_ones_lock(
     assert isinstance(await waiting, Held)
 
 
-async def test_stopping_answers_whoever_still_waits_and_drains_what_was_handed_over(
+async def test_an_account_that_somebody_keeps_locked_does_not_stop_its_lane(
+    start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool
+) -> None:
+    ledger = await start_ledger(lanes=1)
+    stuck, free = await open_bench(ledger, bench.ids, pool), await open_bench(ledger, bench.ids, pool)
+    await stuck.grant(10)
+    await free.grant(10)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", stuck.org_id)
+        waiting = asyncio.create_task(ledger.reserve(stuck.wish(1)))
+        await blocked(pool)
+        await free.settle(free.ending(await free.held(5), 5))
+        assert not waiting.done()
+    assert isinstance(await waiting, Held)
+
+
+async def test_stopping_answers_who_is_under_way(start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool) -> None:
+    mine = await open_bench(await start_ledger(), bench.ids, pool)
+    await mine.grant(100)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", mine.org_id)
+        sent = asyncio.create_task(mine.ledger.reserve(mine.wish(10)))
+        await blocked(pool)
+        queued = asyncio.create_task(mine.ledger.reserve(mine.wish(10)))
+        await asyncio.sleep(0)
+        await mine.ledger.stop(drain_s=0)
+        for task in (sent, queued):
+            with pytest.raises(LedgerUnavailable, match="stopping"):
+                await task
+    await bench.ledger.sweeper.end_orphans()
+
+
+async def test_stopping_drains_what_was_handed_over(
     start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool
 ) -> None:
     mine = await open_bench(await start_ledger(), bench.ids, pool)

@@ -118,8 +118,9 @@ async def test_fencing_waits_for_a_reservation_that_is_under_way_and_then_ends_i
 
 
 async def waiting(pool: asyncpg.Pool, count: int) -> None:
-    while await pool.fetchval("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted") < count:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while await pool.fetchval("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted") < count:
+            await asyncio.sleep(0)
 
 
 async def test_what_a_stopped_process_leaves_is_ended_without_waiting(

@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 
 from gateway.ledger.calls import End, Held, Refusal, RefusalReason
+from gateway.ops.metrics import Metrics
 from tests.ledger.conftest import Bench
 
 
@@ -19,6 +20,16 @@ async def test_a_call_is_held_then_charged_once_with_its_usage(bench: Bench, poo
     assert (row["kind"], row["amount_ucr"], row["charged_ucr"], row["held_ucr"]) == ("CHARGE", -150, 150, 400)
     assert (row["provider_request_id"], row["first_event_ms"], row["ended"]) == ("chatcmpl-1", 7, "ok")
     assert await pool.fetchval("SELECT count(*) FROM reservation WHERE org_id = $1", bench.org_id) == 0
+
+
+async def test_what_is_reserved_goes_up_and_what_is_given_back_is_counted(bench: Bench, metrics: Metrics) -> None:
+    await bench.grant(1_000)
+    wish = await bench.held(400)
+    await bench.ledger.extend(id=wish.id, org_id=bench.org_id, account_id=bench.account_id, at_least_ucr=500)
+    await bench.settle(bench.ending(wish, 150))
+    text = metrics.render().decode()
+    for event, credits in (("reserved", 0.0005), ("settled", 0.00015), ("released", 0.00035)):
+        assert f'tollgate_credits_total{{event="{event}",org="other"}} {credits}' in text
 
 
 async def test_fifty_at_once_on_credits_for_one_hold_exactly_one(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """The fair queue and the memory of refusals: whom waiting serves, in which order, and what is answered unasked."""
 
 import asyncio
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -18,8 +19,9 @@ async def patient(start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool) -
 
 
 async def in_line(bench: Bench, count: int) -> None:
-    while bench.ledger._reservations._queue.length(bench.account_id) < count:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while bench.ledger._reservations._queue.length(bench.account_id) < count:
+            await asyncio.sleep(0)
 
 
 async def test_a_call_waits_for_credits_that_others_hold_and_gets_them(patient: Bench) -> None:
@@ -175,3 +177,16 @@ async def test_the_memory_of_refusals_is_bounded_and_keeps_the_smallest(bench: B
     assert memory.recall(accounts[2], 9) is None
     memory.forget(accounts[2])
     assert memory.recall(accounts[2], 100) is None
+
+
+async def test_where_nobody_may_wait_an_account_is_asked_about_each_time() -> None:
+    queue = FairQueue(wait_s=60, poll_s=60, waiting_max=0, changed=lambda _: None)
+    account_id = uuid4()
+    busy = HoldAnswer("busy", 0, 0, 100)
+    assert await queue.wait(account_id, busy, never, extends=None) == busy
+    assert queue.line(account_id) is None
+    queue.wake(account_id)
+
+
+async def never() -> HoldAnswer:
+    raise AssertionError("nobody waits, so nobody asks")

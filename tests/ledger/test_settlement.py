@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from gateway.ledger.accounts import open_account, set_status
 from gateway.ledger.calls import End, Held, Refusal, RefusalReason
 from tests.ledger.conftest import Bench, StartLedger, open_bench
 
@@ -114,7 +115,7 @@ async def test_settling_under_another_orgs_account_leaves_the_call_open(
 
 async def test_settling_on_another_account_of_the_org_is_a_conflict(bench: Bench, pool: asyncpg.Pool) -> None:
     second = bench.ids.next()
-    await bench.ledger.open_account(pool, org_id=bench.org_id, account_id=second)
+    await open_account(pool, bench.org_id, second)
     await bench.grant(100)
     wish = await bench.held(50)
     await bench.settle(bench.ending(wish, 50, account_id=second))
@@ -126,10 +127,10 @@ async def test_settling_on_another_account_of_the_org_is_a_conflict(bench: Bench
 async def test_settlement_ignores_suspension_and_parking(bench: Bench, pool: asyncpg.Pool) -> None:
     await bench.grant(100)
     first, second = await bench.held(10), await bench.held(10)
-    await bench.ledger.suspend(pool, org_id=bench.org_id)
+    await set_status(pool, bench.org_id, "suspended")
     assert (await bench.refused(1)).reason is RefusalReason.SUSPENDED
     await bench.settle(bench.ending(first, 10))
-    await bench.ledger.resume(pool, org_id=bench.org_id)
+    await set_status(pool, bench.org_id, "active")
     await pool.execute("UPDATE account SET parked_at = now() WHERE org_id = $1", bench.org_id)
     assert (await bench.refused(1)).reason is RefusalReason.PARKED
     await bench.settle(bench.ending(second, 10))

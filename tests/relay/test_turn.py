@@ -124,7 +124,7 @@ async def test_the_providers_own_error_event_is_relayed_and_ends_the_stream(road
     assert answer.chunks[-1]["error"]["code"] == "replayed"
     assert len(answer.text) == 4 * 3
     end = await road.ended()
-    assert (end.kind, end.ended, end.output_tokens) == ("CHARGE", "error", 3)
+    assert (end.kind, end.ended, end.output_tokens) == ("CHARGE", "estimated", 3)
 
 
 async def test_an_error_event_before_any_content_is_relayed_and_costs_nothing(roads: Roads, provider: Provider) -> None:

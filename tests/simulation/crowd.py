@@ -30,6 +30,7 @@ FAULTS: Final[tuple[dict[str, object], ...]] = (
     {"status": 429, "retry_after": 1},
     {"status": 500},
     {"usage": "no"},
+    {"usage": "no", "chunks": 10},
     {"usage": "absurd"},
     {"done": "no"},
     {"early_hints": "yes"},
@@ -62,7 +63,7 @@ class Seen:
     """What the caller knows of his call afterwards."""
 
     plan: Plan
-    served_by: RunningGateway
+    served_by: str
     id: UUID | None = None
     """None: nothing was answered."""
     status: int = 0
@@ -73,7 +74,15 @@ class Seen:
     error: str = ""
 
 
+def draw_greedy(lots: random.Random, poor: Sequence[Customer]) -> Plan:
+    """A long stream on credits that many such share: they run out."""
+    asked: dict[str, object] = {"seed": lots.randrange(2**32), "output_tokens": 250}
+    asked["interval_ms"] = lots.randint(1, 10)
+    return Plan(customer=lots.choice(poor), body=request(), asked=asked)
+
+
 def draw(lots: random.Random, customers: Sequence[Customer], *, stream: bool) -> Plan:
+    """A call on plenty of credits, with whatever else may happen."""
     body = request(stream=stream, model=lots.choice(MODELS))
     if stream and lots.random() < 0.5:
         body["stream_options"] = {"include_usage": True}
@@ -121,10 +130,10 @@ class Crowd:
                     self.changed.notify_all()
                 return
 
-    async def ended(self, count: int) -> None:
-        """So many calls are over."""
+    async def served(self, count: int) -> None:
+        """So many calls were answered with a 200 and are over."""
         async with self.changed:
-            await self.changed.wait_for(lambda: len(self.seen) >= count)
+            await self.changed.wait_for(lambda: sum(seen.status == 200 for seen in self.seen) >= count)
 
     async def without(self, gateway: RunningGateway) -> None:
         async with self.changed:
@@ -138,7 +147,7 @@ class Crowd:
 
 
 async def stream(gateway: RunningGateway, plan: Plan) -> Seen:
-    seen = Seen(plan, gateway)
+    seen = Seen(plan, gateway.url)
     try:
         async with asyncio.timeout(plan.gone_after_s) as patience:
             async with reading(gateway, plan.customer, plan.body, **plan.asked) as reader:
@@ -167,7 +176,7 @@ async def read_as_planned(reader: Reader, plan: Plan, seen: Seen) -> None:
 
 
 async def whole(gateway: RunningGateway, plan: Plan) -> Seen:
-    seen = Seen(plan, gateway)
+    seen = Seen(plan, gateway.url)
     headers = {"authorization": f"Bearer {plan.customer.api_key}", **directions(**plan.asked)}
     try:
         async with (

@@ -9,7 +9,7 @@ import random
 import re
 import secrets
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 from uuid import UUID
@@ -23,15 +23,17 @@ from tests.e2e.prices import charge_ucr
 from tests.e2e.running import Customer, RunningGateway
 from tests.simulation.books import Books, EndingRow, OpenRow, ended_more_than_once, open_books
 from tests.simulation.conftest import StartGateway
-from tests.simulation.crowd import Crowd, Seen, draw
+from tests.simulation.crowd import Crowd, Seen, draw, draw_greedy
 from tests.simulation.patience import until
 from tests.simulation.reader import MODEL, output_ucr
 
 STREAMS: Final = int(os.environ.get("CHAOS_STREAMS", "200"))
 WHOLE: Final = STREAMS // 5
-RICH: Final = "1000"
-POOR: Final = ("0.02", "0.05", "0.1", "0.3")
-"""Credits for some ten to some hundred tokens: their streams are paid as they flow, and cut off."""
+GREEDY: Final = STREAMS // 5
+"""So many of the streams share credits that do not last."""
+RICH: Final = ("1000", "1000", "1000")
+POOR: Final = ("0.3", "1")
+"""Credits for some hundred tokens: their streams are paid as they flow, and cut off."""
 
 CONFIG: Final = """
 shutdown_drain_s = 10
@@ -68,7 +70,7 @@ REGISTERED: Final = re.compile(r'"instance":"([0-9a-f-]{36})","event":"ledger.in
 Left: TypeAlias = Mapping[UUID, OpenRow]
 Happened = TypeVar("Happened")
 NEVER_SAID: Final = re.compile(
-    r"request\.failed|ledger\.(conflict|ending_odd|ending_stuck|ending_quarantined|unknown_reservation|violation)"
+    r"request\.failed|ledger\.(fenced|conflict|ending_odd|ending_stuck|ending_quarantined|unknown_reservation|violation)"
     r"|never (awaited|retrieved)|^Traceback"
 )
 
@@ -91,7 +93,6 @@ async def test_one_gateway_is_killed_in_the_middle_and_started_again_on_its_data
 ) -> None:
     gateway = await start(dsn=None, data_dir=data_dir, config=config)
     crowd = Crowd([gateway])
-    customers = await customers_of(gateway)
     async with open_books(EmbeddedPostgres(data_dir / "postgres").dsn) as books:
 
         async def accident() -> tuple[Left, RunningGateway]:
@@ -100,7 +101,7 @@ async def test_one_gateway_is_killed_in_the_middle_and_started_again_on_its_data
             await crowd.welcome(again)
             return left, again
 
-        left, again = await rush(crowd, customers, seed, accident())
+        left, again = await rush(crowd, gateway, seed, accident())
         await judge(crowd, books, left, again)
     assert await again.stop() == 0
     assert await audit(data_dir=data_dir) == []
@@ -111,7 +112,7 @@ async def test_one_of_two_gateways_is_killed_in_the_middle_and_the_other_ends_it
 ) -> None:
     killed, survivor = await asyncio.gather(start(config=config), start(config=config))
     crowd = Crowd([killed, survivor])
-    left = await rush(crowd, await customers_of(survivor), seed, kill(crowd, killed, books))
+    left = await rush(crowd, survivor, seed, kill(crowd, killed, books))
     await judge(crowd, books, left, survivor)
     assert await survivor.stop() == 0
     assert await audit(dsn) == []
@@ -120,19 +121,19 @@ async def test_one_of_two_gateways_is_killed_in_the_middle_and_the_other_ends_it
 # --- what happens -----------------------------------------------------------------------------------------------------
 
 
-async def customers_of(gateway: RunningGateway) -> list[Customer]:
-    return [await gateway.customer(credits=credits) for credits in (RICH, POOR[0], RICH, *POOR[1:], RICH)]
+async def customers_of(gateway: RunningGateway, credits: Iterable[str]) -> list[Customer]:
+    return [await gateway.customer(credits=each) for each in credits]
 
 
-async def rush(
-    crowd: Crowd, customers: Sequence[Customer], seed: int, accident: Coroutine[Any, Any, Happened]
-) -> Happened:
+async def rush(crowd: Crowd, at: RunningGateway, seed: int, accident: Coroutine[Any, Any, Happened]) -> Happened:
     """All callers begin at once, and each calls a second time when his first call is over."""
+    rich, poor = await customers_of(at, RICH), await customers_of(at, POOR)
 
     async def caller(number: int) -> None:
         lots = random.Random(f"{seed}/{number}")
         for _ in range(2):
-            await crowd.call(lots, draw(lots, customers, stream=number < STREAMS))
+            greedy = number < GREEDY
+            await crowd.call(lots, draw_greedy(lots, poor) if greedy else draw(lots, rich, stream=number < STREAMS))
 
     async with asyncio.TaskGroup() as group:
         for number in range(STREAMS + WHOLE):
@@ -143,7 +144,7 @@ async def rush(
 
 async def kill(crowd: Crowd, gateway: RunningGateway, books: Books) -> Left:
     """When a part of the calls is over. Returns what the killed process had open."""
-    await crowd.ended(STREAMS // 3)
+    await crowd.served(STREAMS // 3)
     await crowd.without(gateway)
     await gateway.kill()
     instance = UUID((await gateway.said.error(REGISTERED))[1])
@@ -163,11 +164,11 @@ async def judge(crowd: Crowd, books: Books, left: Left, living: RunningGateway) 
     rows = await books.endings()
     by_id = {row.id: row for row in rows}
     ends = Counter(row.ended for row in rows)
-    print(f"{len(crowd.seen)} calls; ended: {dict(ends)}; left by the killed process: {len(left)}")
+    statuses = Counter(seen.status for seen in crowd.seen)
+    print(f"{len(crowd.seen)} calls: {dict(statuses)}; ended: {dict(ends)}; left by the killed process: {len(left)}")
     assert len(crowd.seen) == 2 * (STREAMS + WHOLE)
     assert ended_more_than_once(rows) == []
     assert [row for row in rows if row.ref_id is not None] == []
-    print(*(fault for seen in crowd.seen for fault in faults_of(seen, by_id, left)), sep="\n")
     assert [fault for seen in crowd.seen for fault in faults_of(seen, by_id, left)] == []
     assert {id: by_id[id].charged_ucr for id in left} == {id: row.swept_ucr for id, row in left.items()}
     assert {row.id for row in rows if row.ended == "recovered"} == set(left)

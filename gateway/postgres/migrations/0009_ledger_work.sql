@@ -1,11 +1,12 @@
 -- One statement for whatever an organisation has waiting, and the ledger's own housekeeping.
 
 -- Settlements first: they free credits. Then extensions, because those calls are under way. Then new reservations.
--- Lock order, here and everywhere: fence, idempotency key, accounts by id, reservations, grants.
+-- Lock order, here and everywhere: fence, idempotency key, accounts by id, reservations, grants. Whoever finds a lock
+-- taken for a second goes back into line, so that one organisation's trouble does not keep a lane from the others.
 CREATE FUNCTION post_batch(p_org uuid, p_instance uuid, p_receivable_max bigint, p_settlements settlement_item[],
                            p_extensions extension_item[], p_wishes wish_item[],
                            OUT settlements settlement_answer[], OUT extensions hold_answer[], OUT wishes hold_answer[])
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET lock_timeout = '1s' AS $$
 DECLARE
     v_holds integer := cardinality(p_extensions) + cardinality(p_wishes);
 BEGIN

@@ -33,20 +33,34 @@ SELECT coalesce(sum(balance_ucr), 0)::bigint            AS balance_ucr,
 -- name: count_transactions
 SELECT count(*) FROM ledger WHERE org_id = $1 AND ($2 OR kind <> 'RELEASE');
 
+-- Each account's history comes from its index as far as the page needs it, so that a page costs alike however long it is.
+
 -- name: transactions_oldest_first
-SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, balance_after_ucr, ref_id, created_at, ended,
-       key_id, user_id, model, cost_ucr, overage_ucr, waived_ucr
-  FROM ledger
- WHERE org_id = $1 AND ($4 OR kind <> 'RELEASE')
- ORDER BY created_at, version, id
+SELECT h.id, h.account_id, h.kind, h.transaction_type, h.reason, h.note, h.actor, h.amount_ucr, h.balance_after_ucr, h.ref_id,
+       h.created_at, h.ended, h.key_id, h.user_id, h.model, h.cost_ucr, h.overage_ucr, h.waived_ucr
+  FROM account a
+ CROSS JOIN LATERAL (
+        SELECT l.*
+          FROM ledger l
+         WHERE l.account_id = a.account_id AND l.org_id = a.org_id AND ($4 OR l.kind <> 'RELEASE')
+         ORDER BY l.version
+         LIMIT $2::bigint + $3::bigint) AS h
+ WHERE a.org_id = $1
+ ORDER BY h.created_at, h.version, h.id
  LIMIT $2 OFFSET $3;
 
 -- name: transactions_newest_first
-SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, balance_after_ucr, ref_id, created_at, ended,
-       key_id, user_id, model, cost_ucr, overage_ucr, waived_ucr
-  FROM ledger
- WHERE org_id = $1 AND ($4 OR kind <> 'RELEASE')
- ORDER BY created_at DESC, version DESC, id DESC
+SELECT h.id, h.account_id, h.kind, h.transaction_type, h.reason, h.note, h.actor, h.amount_ucr, h.balance_after_ucr, h.ref_id,
+       h.created_at, h.ended, h.key_id, h.user_id, h.model, h.cost_ucr, h.overage_ucr, h.waived_ucr
+  FROM account a
+ CROSS JOIN LATERAL (
+        SELECT l.*
+          FROM ledger l
+         WHERE l.account_id = a.account_id AND l.org_id = a.org_id AND ($4 OR l.kind <> 'RELEASE')
+         ORDER BY l.version DESC
+         LIMIT $2::bigint + $3::bigint) AS h
+ WHERE a.org_id = $1
+ ORDER BY h.created_at DESC, h.version DESC, h.id DESC
  LIMIT $2 OFFSET $3;
 
 -- name: transactions_smallest_first
