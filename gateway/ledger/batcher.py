@@ -262,6 +262,9 @@ class Lane:
         for holds, rows in ((batch.extensions, answers["extensions"]), (batch.wishes, answers["wishes"])):
             if not holds:
                 continue
+            held_ucr = sum(row[1] for row in rows if row[0] == "ok") if holds is batch.wishes else 0
+            if held_ucr:
+                self._metrics.credits_moved("reserved", org=str(batch.org_id), ucr=held_ucr)
             for hold, row in zip(holds, rows, strict=True):
                 if not hold.answer.done():
                     hold.answer.set_result(HoldAnswer(*row))

@@ -173,7 +173,7 @@ class Ledger:
     def settle(self, ending: Ending) -> None:
         """Hand a call's end over. Never waits, never raises; it is posted as soon as the database answers."""
         self._settler.settle(ending)
-        self._reservations.ended(ending.id, cost_ucr=ending.cost_ucr)
+        self._reservations.ended(ending.id)
 
     def report_spent(self, id: UUID, spent_ucr: int) -> None:
         """What an open call has cost so far: charged at least, if this process should die. Written with the others."""

@@ -82,7 +82,6 @@ class Reservations:
             )
         if answer.status in _HELD:
             self.open[wish.id] = OpenCall(wish.org_id, account_id, answer.held_ucr)
-            self._metrics.credits_moved("reserved", org=str(wish.org_id), ucr=answer.held_ucr)
             return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
         if answer.status == "insufficient":
             self._refusals.remember(account_id, wish.amount_ucr, answer)
@@ -105,11 +104,8 @@ class Reservations:
             return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
         return self._refusal(org_id, account_id, answer)
 
-    def ended(self, id: UUID, *, cost_ucr: int) -> None:
-        """The call's ending was handed over; what it held beyond its cost is free again."""
-        call = self.open.pop(id, None)
-        if call is not None and call.held_ucr > cost_ucr:
-            self._metrics.credits_moved("released", org=str(call.org_id), ucr=call.held_ucr - cost_ucr)
+    def ended(self, id: UUID) -> None:
+        self.open.pop(id, None)
 
     async def _hold(self, id: UUID, org_id: UUID, account_id: UUID, *, extends: bool, row: Row) -> HoldAnswer:
         loop = asyncio.get_running_loop()

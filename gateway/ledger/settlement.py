@@ -78,13 +78,14 @@ class Settler:
         self, org_id: UUID, items: list[Unsettled], answers: list[asyncpg.Record]
     ) -> list[tuple[Unsettled, str]]:
         """One batch's answers, in the items' order. Returns those that went nowhere, each with its reason."""
-        charged = overage = waived = 0
+        charged = overage = waived = released = 0
         odd: list[tuple[Unsettled, str]] = []
-        for item, (status, charged_ucr, overage_ucr, waived_ucr) in zip(items, answers, strict=True):
+        for item, (status, charged_ucr, overage_ucr, waived_ucr, held_ucr) in zip(items, answers, strict=True):
             ending = item.ending
             charged += charged_ucr
             overage += overage_ucr
             waived += waived_ucr
+            released += max(0, held_ucr - charged_ucr)
             if status in _WENT_NOWHERE:
                 odd.append((item, status))
                 continue
@@ -93,7 +94,7 @@ class Settler:
             self._unsettled.pop(ending.id, None)
         self._done(org_id, len(items) - len(odd))
         org = str(org_id)
-        for event, ucr in (("settled", charged), ("overage", overage), ("waived", waived)):
+        for event, ucr in (("settled", charged), ("released", released), ("overage", overage), ("waived", waived)):
             if ucr:
                 self._metrics.credits_moved(event, org=org, ucr=ucr)
         for account_id in {item.ending.account_id for item in items}:

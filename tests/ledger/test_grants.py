@@ -1,5 +1,6 @@
 """Credits coming in, the order in which they burn, and what time does to them."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -7,7 +8,7 @@ import pytest
 
 from gateway.core.errors import IdempotencyMismatch, InvalidRequest, NotFound
 from gateway.core.units import UCR_MAX
-from gateway.ledger.calls import RefusalReason
+from gateway.ledger.calls import Refusal, RefusalReason
 from gateway.ledger.grants import Grant, Idempotency, TransactionType
 from tests.ledger.conftest import Bench
 
@@ -74,6 +75,23 @@ async def test_an_expired_grant_is_gone_before_anything_is_admitted(
     assert [(row.kind, row.amount_ucr) for row in rows] == [("EXPIRY", -100), ("GRANT", 100)]
 
 
+async def test_the_clock_is_read_after_waiting_for_the_account(
+    bench: Bench, owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    """What expired while a reservation waited for its lock is gone, although the statement had begun before."""
+    await bench.grant(100, expires_at=in_hours(1), reason="a")
+    async with owner.transaction():
+        await owner.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", bench.org_id)
+        reserving = asyncio.create_task(bench.ledger.reserve(bench.wish(10)))
+        async with asyncio.timeout(10):
+            while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0)
+        await let_expire(owner, bench, "a")
+    answer = await reserving
+    assert isinstance(answer, Refusal)
+    assert answer.reason is RefusalReason.INSUFFICIENT
+
+
 async def test_open_calls_protect_what_they_hold_and_alone_may_burn_it(
     bench: Bench, owner: asyncpg.Connection, pool: asyncpg.Pool
 ) -> None:
@@ -92,6 +110,19 @@ async def test_open_calls_protect_what_they_hold_and_alone_may_burn_it(
     await bench.settle(bench.ending(second, 20))
     assert await remaining(pool, bench) == {"old": 0, "new": 0}
     assert await bench.numbers() == (0, 0, 0)
+
+
+async def test_a_younger_call_protects_nothing_that_had_expired(
+    bench: Bench, owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    await bench.grant(50, expires_at=in_hours(1), reason="old")
+    older = await bench.held(50)
+    await let_expire(owner, bench, "old")
+    await bench.grant(100, reason="new")
+    younger = await bench.held(100)
+    await bench.settle(bench.release(older))
+    assert await remaining(pool, bench) == {"old": 0, "new": 100}
+    await bench.settle(bench.ending(younger, 100))
 
 
 async def test_a_new_credit_is_not_eaten_by_an_expiry_that_was_posted(

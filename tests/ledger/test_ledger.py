@@ -82,10 +82,11 @@ async def test_an_extension_is_absolute(bench: Bench) -> None:
     assert await extend(50) == Held(amount_ucr=50, available_ucr=50)
     assert await extend(50) == Held(amount_ucr=50, available_ucr=50)
     assert await extend(20) == Held(amount_ucr=50, available_ucr=50)
+    assert await extend(100) == Held(amount_ucr=100, available_ucr=0)
     refusal = await extend(101)
     assert isinstance(refusal, Refusal)
     assert refusal.reason is RefusalReason.INSUFFICIENT
-    assert await bench.numbers() == (100, 50, 0)
+    assert await bench.numbers() == (100, 100, 0)
     await bench.settle(bench.ending(wish, 50))
     ended = await extend(60)
     assert isinstance(ended, Refusal)

@@ -34,7 +34,8 @@ CREATE TYPE settlement_answer AS (
     status      text,
     charged_ucr bigint,
     overage_ucr bigint,
-    waived_ucr  bigint
+    waived_ucr  bigint,
+    held_ucr    bigint
 );
 
 -- The ledger row that an item becomes; version NULL: none.
@@ -212,7 +213,7 @@ LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_pl
 DECLARE
     v_ids       uuid[] := ARRAY(SELECT id FROM unnest(p_items));
     v_accounts  uuid[] := ARRAY(SELECT DISTINCT account_id FROM unnest(p_items));
-    v_answers   settlement_answer[] := array_fill(ROW('no_account', 0, 0, 0)::settlement_answer, ARRAY[cardinality(p_items)]);
+    v_answers   settlement_answer[] := array_fill(ROW('no_account', 0, 0, 0, 0)::settlement_answer, ARRAY[cardinality(p_items)]);
     v_rows      settlement_row[] := array_fill(NULL::settlement_row, ARRAY[cardinality(p_items)]);
     v_now       timestamptz;
     v_singly    boolean;
@@ -313,7 +314,7 @@ BEGIN
             END IF;
             v_rows[s.n] := v_row;
             v_answers[s.n] := ROW(v_status, coalesce(v_row.charged_ucr, 0), coalesce(v_row.overage_ucr, 0),
-                                  coalesce(v_row.waived_ucr, 0))::settlement_answer;
+                                  coalesce(v_row.waived_ucr, 0), coalesce(v_row.held_ucr, 0))::settlement_answer;
         END LOOP;
         PERFORM save_grant(g, v_left);
         PERFORM save_account(a);
