@@ -112,6 +112,19 @@ async def test_open_calls_protect_what_they_hold_and_alone_may_burn_it(
     assert await bench.numbers() == (0, 0, 0)
 
 
+async def test_a_younger_call_protects_nothing_that_had_expired(
+    bench: Bench, owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    await bench.grant(50, expires_at=in_hours(1), reason="old")
+    older = await bench.held(50)
+    await let_expire(owner, bench, "old")
+    await bench.grant(100, reason="new")
+    younger = await bench.held(100)
+    await bench.settle(bench.release(older))
+    assert await remaining(pool, bench) == {"old": 0, "new": 100}
+    await bench.settle(bench.ending(younger, 100))
+
+
 async def test_a_new_credit_is_not_eaten_by_an_expiry_that_was_posted(
     bench: Bench, owner: asyncpg.Connection, pool: asyncpg.Pool
 ) -> None:
