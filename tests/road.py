@@ -8,9 +8,10 @@ When the test is over, nothing is held, every call has ended once and the books 
 """
 
 import asyncio
+import io
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -105,10 +106,10 @@ def upstream_at(base_url: str, name: str = "main", **habits: Any) -> Served:
     return Served(Upstream(name=name, base_url=base_url, **habits), MODELS)
 
 
-async def until(condition: Callable[[], bool], what: str = "") -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], what: str = "") -> None:
     """Looks again and again until it holds."""
     give_up_at = time.monotonic() + WITHIN_S
-    while not condition():
+    while not (await holds if isinstance(holds := condition(), Awaitable) else holds):
         if time.monotonic() > give_up_at:
             raise AssertionError(f"did not come true: {what or condition}")
         await asyncio.sleep(0.002)
@@ -182,7 +183,8 @@ class Road:
         key = self.key if key is None else key
         if key:
             sent["authorization"] = f"Bearer {key}"
-        async with self.session.post(self.gateway.url + CHAT, data=body, headers=sent) as response:
+        data = io.BytesIO(body)  # aiohttp warns of large bodies that are plain bytes
+        async with self.session.post(self.gateway.url + CHAT, data=data, headers=sent) as response:
             yield Caller(response)
 
     async def get(self, path: str, *, method: str = "GET") -> Answer:

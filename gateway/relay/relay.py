@@ -34,6 +34,8 @@ from gateway.upstream.failover import Attempt, Opening
 CHAT_PATH = "/chat/completions"
 CUT_S = 5.0
 """How long calls that were cut may take to say so."""
+STANDARD_TIERS = frozenset({"auto", "default", "standard", "on_demand", "flex"})
+"""Service tiers that cost no more than the standard price where they have none of their own."""
 SMALLER_TRIES_MAX = 3
 """How often a smaller reservation is tried when other calls take the credits in between."""
 
@@ -132,11 +134,11 @@ class Relay:
             message_count=request.message_count,
             images=request.images,
             tools=request.tools,
-            by_reference=request.by_reference or request.hosted_tools,
+            by_reference=request.by_reference,
         )
         terms = tuple(self._terms(request, target, bound) for target in entry.targets)
         unknown_max = any(target.output_tokens_max is None for target in entry.targets)
-        visible = not request.hosted_tools and not any(target.hides_reasoning for target in entry.targets)
+        visible = not any(target.hides_reasoning for target in entry.targets)
         return Quote(
             terms=terms,
             choices=request.n,
@@ -146,18 +148,13 @@ class Relay:
         )
 
     def _terms(self, request: ChatRequest, target: Target, bound: int | None) -> Terms:
-        if request.audio:
-            raise InvalidRequest(
-                "Audio is not metered yet, so it cannot be charged for; nothing was reserved or sent.",
-                param="modalities",
-                code="audio_not_priced",
-            )
+        _refuse_unpriced(request, target)
         window = target.context_tokens
         if bound is None or target.upstream.hidden_context:
             if window is None or self._settings.by_reference == "refuse":
                 raise InvalidRequest(
-                    "This request refers to content that is not in its body (an image address, a file id, a hosted "
-                    "tool), so the most it can cost is not known; nothing was reserved or sent.",
+                    "This request refers to content that is not in its body (an image address, a file), "
+                    "so the most it can cost is not known; nothing was reserved or sent.",
                     param="messages",
                     code="content_by_reference",
                 )
@@ -325,6 +322,26 @@ class Relay:
                     await self._idle.wait()
             return cut
         return 0
+
+
+def _refuse_unpriced(request: ChatRequest, target: Target) -> None:
+    """What a provider bills by another measure than the tokens that we charge would be had for less than it costs."""
+    so = "so it cannot be charged for; nothing was reserved or sent."
+    if request.audio:
+        raise InvalidRequest(f"Audio is not metered yet, {so}", param="modalities", code="audio_not_priced")
+    if request.other_output:
+        raise InvalidRequest(
+            f"Output other than text is not metered yet, {so}", param="modalities", code="output_not_priced"
+        )
+    if request.hosted_tools:
+        raise InvalidRequest(
+            f"A tool that the provider runs is billed by the call, {so}", param="tools", code="hosted_tool_not_priced"
+        )
+    tier = request.service_tier
+    if tier and tier not in target.service_tiers and tier not in STANDARD_TIERS:
+        raise InvalidRequest(
+            f"This service tier has no price here, {so}", param="service_tier", code="service_tier_not_priced"
+        )
 
 
 def _in_credits(required_ucr: int, available_ucr: int) -> str:

@@ -104,8 +104,10 @@ def test_tools_of_the_client_are_not_hosted() -> None:
         {"tools": [{"type": "openrouter:advisor", "parameters": {"model": "dear"}}]},
         {"web_search_options": {}},
         {"plugins": [{"id": "web"}]},
+        {"search_parameters": {"mode": "auto"}},
+        {"enable_search": True},
     ],
-    ids=["tool", "advisor", "option", "plugin"],
+    ids=["tool", "advisor", "option", "plugin", "parameters", "switch"],
 )
 def test_tools_that_the_provider_runs_are_hosted(fields: dict[str, Any]) -> None:
     assert read(**fields).hosted_tools
@@ -153,6 +155,16 @@ def test_text_that_looks_like_a_content_array_is_text() -> None:
 def test_audio_in_and_out_is_noticed() -> None:
     assert read(messages=content({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}})).audio
     assert read(modalities=["text", "audio"], audio={"voice": "alloy", "format": "mp3"}).audio
+
+
+@pytest.mark.parametrize("wanted", [["image"], ["text", "image"], ["Text"]])
+def test_output_other_than_text_is_noticed(wanted: list[str]) -> None:
+    assert read(modalities=wanted).other_output
+    assert not any(read(**fields).other_output for fields in ({}, {"modalities": ["text"]}, {"modalities": None}))
+
+
+def test_a_search_that_is_switched_off_is_no_hosted_tool() -> None:
+    assert not read(enable_search=False, web_search_options=None).hosted_tools
 
 
 def test_service_tier_is_passed_on() -> None:

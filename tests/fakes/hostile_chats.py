@@ -5,7 +5,7 @@ import contextlib
 from typing import Final
 
 from tests.fakes.hostile_behaviours import Behaviour
-from tests.fakes.hostile_bytes import LAST_CHUNK, STREAM_HEAD, USAGE, answer, event, piece, stream
+from tests.fakes.hostile_bytes import LAST_CHUNK, STREAM, STREAM_HEAD, USAGE, answer, chat, event, piece, stream
 from tests.fakes.hostile_call import Call
 
 
@@ -49,6 +49,20 @@ async def usage_without_an_empty_line(call: Call) -> bool:
     """A stream that ends by its finish reason, with its usage as the last event and no empty line after it."""
     await call.send(stream(event("Hello"), event("", finish="stop"), event("", usage=USAGE).rstrip()))
     return True
+
+
+async def says_whose_account_it_is(call: Call) -> bool:
+    """A correct answer, with all that the operator's account is told beside it."""
+    private = (
+        "set-cookie: account=of-the-operator\r\nopenai-organization: org-of-the-operator\r\nopenai-project: p\r\n"
+        "x-ratelimit-limit-requests: 5000\r\nx-request-id: req_of_the_provider\r\nserver: provider\r\n"
+        "openai-processing-ms: 12\r\nx-tollgate-credits-charged: 0\r\nconnection: x-secret\r\nx-secret: s\r\n"
+    )
+    if b'"stream":true' in call.request.body:
+        await call.send(STREAM.replace(b"\r\n", b"\r\n" + private.encode(), 1))
+    else:
+        await call.send(answer(chat("yours"), headers=private))
+    return False
 
 
 async def empty(call: Call) -> bool:

@@ -52,8 +52,7 @@ async def test_a_caller_who_leaves_while_his_credits_are_being_held_costs_nothin
     async with owner.transaction():
         await owner.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", road.org.org_id)
         asking = asyncio.ensure_future(road.ask(chat()))
-        while not await owner.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0.002)
+        await until(lambda: owner.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"))
         asking.cancel()
         await until(lambda: road.gateway.relay.open_calls == 0)
     end = await road.ended()
