@@ -302,6 +302,13 @@ class Relay:
     def open_calls(self) -> int:
         return len(self._open)
 
+    def cut_reserved(self) -> None:
+        """Cancels the calls that hold credits. Those that wait for theirs go on: one of them may be the very task that
+        found this process fenced and is registering it anew."""
+        for call, task in self._open.items():
+            if call.reserved:
+                task.cancel()
+
     def cut_all(self) -> int:
         """Cancels every open call, so that each is settled with what it delivered. Returns how many there were."""
         tasks = list(self._open.values())
