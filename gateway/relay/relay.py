@@ -253,7 +253,10 @@ class Relay:
 
     def _attempt(self, request: ChatRequest, target: Target, size: Size) -> Attempt:
         ask_usage = request.stream and target.upstream.include_usage and not request.include_usage
-        limit = None if size.send_limit is None else (target.upstream.output_limit_field, size.send_limit)
+        field, tokens = target.upstream.output_limit_field, size.send_limit
+        if tokens is None and field == "max_tokens" and request.limit_fields == ("max_completion_tokens",):
+            tokens = request.output_limit  # such a provider may not know the newer field, and would not be bound by it
+        limit = None if tokens is None else (field, tokens)
         body = splice(
             request,
             model=None if target.model == request.model else target.model,
