@@ -95,6 +95,7 @@ def test_tools_of_the_client_are_not_hosted() -> None:
     request = read(tools=[function, {"function": {"name": "mistral"}}, {"type": "custom", "custom": {"name": "c"}}])
     assert request.tools
     assert not request.hosted_tools
+    assert not read(enable_search=False, web_search_options=None).hosted_tools
 
 
 @pytest.mark.parametrize(
@@ -163,10 +164,6 @@ def test_audio_in_and_out_is_noticed() -> None:
 def test_output_other_than_text_is_noticed(wanted: list[str]) -> None:
     assert read(modalities=wanted).other_output
     assert not any(read(**fields).other_output for fields in ({}, {"modalities": ["text"]}, {"modalities": None}))
-
-
-def test_a_search_that_is_switched_off_is_no_hosted_tool() -> None:
-    assert not read(enable_search=False, web_search_options=None).hosted_tools
 
 
 def test_service_tier_is_passed_on() -> None:
