@@ -14,7 +14,7 @@ from gateway.core.errors import (
     UpstreamFailed,
     UpstreamUnavailable,
 )
-from gateway.core.estimate import PromptRatios, prompt_hard_bound
+from gateway.core.estimate import IMAGE_TOKENS_EXPECTED, IMAGE_TOKENS_MAX, PromptRatios, prompt_hard_bound
 from gateway.core.pricing import most
 from gateway.core.reservation import Quote, Size, Terms, first_size, smaller_size
 from gateway.core.splicing import splice
@@ -161,7 +161,9 @@ class Relay:
             bound = learned = window
         else:
             bound = min(bound, window) if window is not None else bound
-            learned = min(bound, self._ratios.estimate(target.model, request.prompt_bytes))
+            ratio_tokens = self._ratios.estimate(target.model, request.prompt_bytes)
+            learned = min(bound, ratio_tokens + request.images * IMAGE_TOKENS_MAX)
+        expected = self._ratios.expected(target.model, request.prompt_bytes) + request.images * IMAGE_TOKENS_EXPECTED
         want = request.output_limit
         if want is None:
             want = target.output_tokens_max or self._settings.default_output_limit_tokens
@@ -171,7 +173,7 @@ class Relay:
             prices=max(standard, asked, key=lambda prices: most(prices, bound, want)),
             prompt_bound=bound,
             prompt_learned=learned,
-            prompt_expected=min(bound, self._ratios.expected(target.model, request.prompt_bytes)),
+            prompt_expected=min(bound, expected),
             want_tokens=want,
         )
 
@@ -253,7 +255,10 @@ class Relay:
 
     def _attempt(self, request: ChatRequest, target: Target, size: Size) -> Attempt:
         ask_usage = request.stream and target.upstream.include_usage and not request.include_usage
-        limit = None if size.send_limit is None else (target.upstream.output_limit_field, size.send_limit)
+        field, tokens = target.upstream.output_limit_field, size.send_limit
+        if tokens is None and field == "max_tokens" and request.limit_fields == ("max_completion_tokens",):
+            tokens = request.output_limit  # such a provider may not know the newer field, and would not be bound by it
+        limit = None if tokens is None else (field, tokens)
         body = splice(
             request,
             model=None if target.model == request.model else target.model,
@@ -293,7 +298,8 @@ class Relay:
     def learn(self, turn: StreamTurn | WholeTurn) -> None:
         """What the prompt really cost in tokens makes the next estimate for that model better."""
         usage, request = turn.call.usage, turn.call.request
-        if usage.prompt_tokens and not usage.estimated and not request.by_reference:
+        by_bytes = not (request.images or request.by_reference)  # else the ratio says nothing of a text's
+        if usage.prompt_tokens and not usage.estimated and by_bytes:
             self._ratios.observe(turn.target.model, request.prompt_bytes, usage.prompt_tokens)
 
     # --- stopping ---------------------------------------------------------------------------------------------------
