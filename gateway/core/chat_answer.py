@@ -64,7 +64,7 @@ def read_chat_answer(body: bytes) -> ChatAnswer:
     for fields in usage_objects(answer.usage, answer.x_groq):
         reported.add(fields)
     return ChatAnswer(
-        usage=reported.usage(prompt_tokens=0, output_tokens=0) if reported.complete else None,
+        usage=reported.usage(prompt_tokens=0, output_tokens=0) if reported.covers(said.tokens) else None,
         output_tokens=said.tokens,
         provider_id=text_or_empty(answer.id),
         model=text_or_empty(answer.model),

@@ -80,7 +80,7 @@ _MUST_BE: Final = {
     "service_tier": "must be a short string",
 }
 _SCALARS: Final = _Scalars.__struct_fields__
-_MODEL_LIST_KEYS: Final = ("models", "fallbacks", "route", "preset")
+_MODEL_LIST_KEYS: Final = ("models", "fallbacks", "route")
 """Some servers pick another model by these: one that was not priced."""
 _HOSTED_TOOL_KEYS: Final = frozenset(
     {"web_search_options", "plugins", "search_settings", "search_parameters", "enable_search"}

@@ -141,7 +141,10 @@ class ChatMeter:
     def final_usage(self, prompt_tokens: int) -> Usage:
         """What to charge: the report and what came after it, `prompt_tokens` and our count where nothing was
         reported."""
-        return self._reported.usage(
+        reported = self._reported
+        if reported.complete and not reported.covers(self._said.tokens):
+            reported = ReportedUsage()  # zeros beside an answer that said something
+        return reported.usage(
             prompt_tokens=prompt_tokens,
             output_tokens=self._said.tokens,
             unreported_output_tokens=self._said.tokens - self._said_when_reported,

@@ -47,6 +47,10 @@ class ReportedUsage:
         """Both the prompt and the output were reported: nothing that has a price is left to estimate."""
         return self._prompt is not None and self._output is not None
 
+    def covers(self, said_tokens: int) -> bool:
+        """Complete, and not a report of nothing for an answer that said something: some providers send zeros."""
+        return self.complete and not (said_tokens and not self._prompt and not self._output)
+
     @property
     def output_tokens(self) -> int | None:
         """Billed output. xAI alone counts reasoning beside completion_tokens; its total then shows it."""

@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 
 from gateway.core.caller import Caller
 from gateway.core.errors import Unauthenticated
+from gateway.edge.connection import Connection
 from gateway.edge.rooms import KEY_RING, OPERATOR_KEY
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -14,7 +15,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 async def authenticate(request: web.Request) -> Caller:
     """The caller that the bearer token proves. Raises Unauthenticated, OrgSuspended or LedgerUnavailable."""
-    return await request.app[KEY_RING].caller(bearer_token(request, whose="API"))
+    caller = await request.app[KEY_RING].caller(bearer_token(request, whose="API"))
+    _mark_authenticated(request)
+    return caller
 
 
 def operators_only(handler: Handler) -> Handler:
@@ -24,9 +27,17 @@ def operators_only(handler: Handler) -> Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
         key = request.app[OPERATOR_KEY]
         key.admit(bearer_token(request, whose=key.whose))
+        _mark_authenticated(request)
         return await handler(request)
 
     return guarded
+
+
+def _mark_authenticated(request: web.Request) -> None:
+    """The connection no longer counts against its address."""
+    connection = request.protocol
+    if isinstance(connection, Connection):
+        connection.authenticated()
 
 
 def bearer_token(request: web.BaseRequest, *, whose: str) -> str:

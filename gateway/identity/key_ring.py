@@ -121,13 +121,16 @@ class KeyRing:
 
     def _hear(self, announcement: str) -> None:
         kind, _, id = announcement.partition(" ")
-        match kind:
-            case "key":
-                self.forget(bytes.fromhex(id))
-            case "org":
-                self.forget_org(UUID(id))
-            case _:
-                self.flush()
+        try:
+            match kind:
+                case "key":
+                    self.forget(bytes.fromhex(id))
+                case "org":
+                    self.forget_org(UUID(id))
+                case _:
+                    self.flush()
+        except ValueError:
+            self.flush()  # somebody else's words on our channel
 
     def _remembered(self, hash: bytes) -> _Entry | None:
         for cache in (self._known, self._unknown):

@@ -134,11 +134,11 @@ class Relay:
             message_count=request.message_count,
             images=request.images,
             tools=request.tools,
-            by_reference=request.by_reference,
+            by_reference=request.by_reference or _more_than_text(request),
         )
         terms = tuple(self._terms(request, target, bound) for target in entry.targets)
         unknown_max = any(target.output_tokens_max is None for target in entry.targets)
-        visible = not any(target.hides_reasoning for target in entry.targets)
+        visible = not _more_than_text(request) and not any(target.hides_reasoning for target in entry.targets)
         return Quote(
             terms=terms,
             choices=request.n,
@@ -148,7 +148,8 @@ class Relay:
         )
 
     def _terms(self, request: ChatRequest, target: Target, bound: int | None) -> Terms:
-        _refuse_unpriced(request, target)
+        if self._settings.unpriced == "refuse":
+            _refuse_unpriced(request, target)
         window = target.context_tokens
         if bound is None or target.upstream.hidden_context:
             if window is None or self._settings.by_reference == "refuse":
@@ -340,8 +341,13 @@ class Relay:
         return 0
 
 
+def _more_than_text(request: ChatRequest) -> bool:
+    """Something is billed that is neither in the body nor visible in the stream."""
+    return request.audio or request.other_output or request.hosted_tools
+
+
 def _refuse_unpriced(request: ChatRequest, target: Target) -> None:
-    """What a provider bills by another measure than the tokens that we charge would be had for less than it costs."""
+    """By policy: what a provider bills by another measure than the tokens that we charge."""
     so = "so it cannot be charged for; nothing was reserved or sent."
     if request.audio:
         raise InvalidRequest(f"Audio is not metered yet, {so}", param="modalities", code="audio_not_priced")

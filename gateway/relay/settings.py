@@ -12,6 +12,8 @@ class ReserveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Lower an output limit that the caller asked for, rather than refuse, when only less fits."""
     by_reference: Literal["window", "refuse"] = "window"
     """Content that is not in the body: hold the model's whole context window for it, or refuse."""
+    unpriced: Literal["tokens", "refuse"] = "tokens"
+    """What is billed beside text tokens (searches, audio, images, unknown tiers): charge its tokens, or refuse."""
     default_output_limit_tokens: int = 4096
     """Sent and held where neither the caller nor the price map knows the model's maximum."""
     drain_s: float = 60.0

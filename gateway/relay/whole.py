@@ -44,6 +44,7 @@ class WholeTurn:
         call.status = opened.answer.status
         call.on_gone = None
         if self.complete and not self._settle(opened.whole):
+            reservation.release(End.ERROR, target)
             raise UpstreamBroken(
                 "The provider's answer is not the JSON object it should be; nothing was charged.",
                 upstream=target.upstream.name,
@@ -60,7 +61,8 @@ class WholeTurn:
         if not chunk:
             self.complete = True
             self._answer.release()
-            self._settle(b"".join(self._kept) if self._kept_bytes <= METERED_BYTES_MAX else None)
+            if not self._settle(b"".join(self._kept) if self._kept_bytes <= METERED_BYTES_MAX else None):
+                self._settle(None)  # it makes no sense, but it was delivered
             raise StopAsyncIteration
         self._kept_bytes += len(chunk)
         if self._kept_bytes <= METERED_BYTES_MAX:
@@ -87,7 +89,6 @@ class WholeTurn:
             return True
         answer = read_chat_answer(body)
         if not answer.readable:
-            self.reservation.release(End.ERROR, self.target)
             return False
         self.call.finish_reason = answer.finish_reason
         if answer.usage is not None:

@@ -90,3 +90,10 @@ def test_no_json_makes_it_raise(anything: Any) -> None:
     read(choices=anything)
     read(usage=anything, id=anything, model=anything, service_tier=anything)
     read(choices=[{"message": anything, "finish_reason": anything}])
+
+
+def test_zeros_beside_an_answer_that_says_something_are_no_report() -> None:
+    body = b'{"choices":[{"message":{"content":"hello there"}}],"usage":{"prompt_tokens":0,"completion_tokens":0}}'
+    answer = read_chat_answer(body)
+    assert answer.usage is None
+    assert answer.output_tokens > 0

@@ -89,11 +89,11 @@ async def test_the_dearer_tier_is_held(roads: Roads, provider: str) -> None:
         ({"service_tier": "ultrafast"}, "service_tier_not_priced"),
     ],
 )
-async def test_what_is_billed_by_another_measure_is_refused_until_it_has_a_price(
+async def test_what_is_billed_by_another_measure_is_refused_where_policy_says_so(
     roads: Roads, provider: str, asked: dict[str, Any], code: str
 ) -> None:
     upstream = Upstream(name="main", provider="openai", base_url=provider, api_key="sk", timeouts=PATIENT)
-    road = await roads.open(Served(upstream, (MODEL,)), credits="100")
+    road = await roads.open(Served(upstream, (MODEL,)), credits="100", reserve={"unpriced": "refuse"})
     request = {
         "model": MODEL,
         "messages": [{"role": "user", "content": "hi"}],
@@ -103,3 +103,17 @@ async def test_what_is_billed_by_another_measure_is_refused_until_it_has_a_price
     answer = await road.ask(request)
     assert (answer.status, answer.error["code"]) == (400, code)
     assert await road.books() == []
+
+
+async def test_otherwise_its_tokens_are_charged_and_the_context_window_is_held_for_it(
+    roads: Roads, provider: str
+) -> None:
+    upstream = Upstream(name="main", provider="openai", base_url=provider, api_key="sk", timeouts=PATIENT)
+    road = await roads.open(Served(upstream, (MODEL,)), credits="1000")
+    request = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 50, "user": "default"}
+    plain = await road.ask(request)
+    search = await road.ask(request | {"web_search_options": {}})
+    assert search.status == 200
+    reserved = [float(answer.headers["x-tollgate-credits-reserved"]) for answer in (plain, search)]
+    assert reserved[1] > 100 * reserved[0]
+    assert await road.spent_ucr() == 2 * charge(prices_of("default"), USED).cost_ucr

@@ -35,13 +35,13 @@ async def test_a_large_answer_that_breaks_off_does_not_look_whole(roads: Roads, 
     assert 0 < end.output_tokens <= length / 4
 
 
-async def test_a_large_answer_without_sense_is_relayed_and_costs_nothing(
+async def test_a_large_answer_without_sense_is_relayed_and_charged_by_its_bytes(
     roads: Roads, hostile: HostileUpstream
 ) -> None:
     road = await roads.open(upstream_at(hostile.url("big_body")))
     for _ in range(2):
         assert (await road.ask(chat())).body == b"x" * 2**23
-    assert {end.kind for end in await road.books()} == {"RELEASE"}
+    assert {(end.kind, end.ended) for end in await road.books()} == {("CHARGE", "estimated")}
 
 
 async def test_an_answer_without_usage_is_estimated(roads: Roads, provider: Provider) -> None:

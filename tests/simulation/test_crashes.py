@@ -24,7 +24,7 @@ async def test_a_call_of_a_killed_process_is_ended_once_by_the_others_at_its_wat
         await books.watermark(reader.id, at_least_ucr=output_ucr(60))
         await killed.kill()
         left = (await books.open_rows())[reader.id]
-        assert await reader.read() == "error"
+        assert await reader.read() == "broken"
 
     [ending] = await books.ended(reader.id)
 
