@@ -115,7 +115,7 @@ class Gateway:
             clock=clock,
             ids=self.ids,
             metrics=self.metrics,
-            on_fenced=self._cut_all,
+            on_fenced=self._cut_reserved,
         )
         stack.push_async_callback(self._stop_ledger)
         key_ring = KeyRing(pool, dsn=dsn, clock=clock)
@@ -224,9 +224,9 @@ class Gateway:
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    def _cut_all(self) -> None:
+    def _cut_reserved(self) -> None:
         """Others had declared this process dead: what is open here belongs to their sweeper now."""
-        self.relay.cut_all()
+        self.relay.cut_reserved()
 
     async def _drain(self, readiness: Readiness) -> None:
         """The first step of a stop: no new connections, no new calls, and time for the open ones."""

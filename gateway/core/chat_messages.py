@@ -100,14 +100,15 @@ def _read_part(part: RawObject, param: str, facts: MessageFacts) -> None:
     if others == {"image_url"} and (url := _inline_image(part["image_url"], inner["image_url"])):
         facts.images += 1
         facts.image_bytes += len(url)
-    elif others == {"input_audio"}:
+    elif "input_audio" in others:  # whatever stands beside it
         facts.audio = True
     else:
         facts.by_reference = True
 
 
 def _inline_image(value: msgspec.Raw, fields: RawObject) -> str:
-    """The data: URI of `"image_url": "…"` or `"image_url": {"url": "…"}`; "" for anything else."""
+    """The data: URI of `"image_url": "…"` or `"image_url": {"url": "…"}`; "" for anything else, such as a document of
+    many pages under that name."""
     if fields:
         if not fields.keys() <= {"url", "detail"}:
             return ""
@@ -115,7 +116,7 @@ def _inline_image(value: msgspec.Raw, fields: RawObject) -> str:
     if memoryview(value)[0] != _QUOTE:
         return ""
     url = _STRING.decode(value)
-    return url if url.startswith("data:") else ""
+    return url if url.startswith("data:image/") else ""
 
 
 def _fields(value: msgspec.Raw, param: str) -> RawObject:

@@ -47,6 +47,8 @@ class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     """Inline images (data: URIs); their tokens go by pixels, not by bytes."""
     audio: bool
     """Audio goes in or comes out: priced apart from text."""
+    other_output: bool
+    """More than text is asked for (`modalities`): sound or images, priced apart from text."""
     by_reference: bool
     """Something is read that the body only names or packs (a URL, a document): its bytes bound nothing."""
     tools: bool
@@ -78,9 +80,11 @@ _MUST_BE: Final = {
     "service_tier": "must be a short string",
 }
 _SCALARS: Final = _Scalars.__struct_fields__
-_MODEL_LIST_KEYS: Final = ("models", "fallbacks", "route")
+_MODEL_LIST_KEYS: Final = ("models", "fallbacks", "route", "preset")
 """Some servers pick another model by these: one that was not priced."""
-_HOSTED_TOOL_KEYS: Final = frozenset({"web_search_options", "plugins", "search_settings"})
+_HOSTED_TOOL_KEYS: Final = frozenset(
+    {"web_search_options", "plugins", "search_settings", "search_parameters", "enable_search"}
+)
 _TOOL_KEYS: Final = frozenset({"tools", "functions"})
 _DECIDING_KEYS: Final = (
     _TOOL_KEYS | _HOSTED_TOOL_KEYS | {*_SCALARS, *_MODEL_LIST_KEYS, "messages", "stream_options", "modalities", "audio"}
@@ -116,6 +120,8 @@ _PLAIN_KEYS: Final = frozenset(
 _NULL: Final = msgspec.Raw(b"null")
 _TRUE: Final = msgspec.Raw(b"true")
 _USUAL_STREAM_OPTIONS: Final = msgspec.Raw(b'{"include_usage":true}')
+_NOT_ASKED: Final = (_NULL, msgspec.Raw(b"false"))
+_STRINGS: Final = msgspec.json.Decoder(list[str])
 _STREAM_OPTIONS: Final = msgspec.json.Decoder(dict[str, bool | None])
 _SCALAR_ARRAY: Final = msgspec.json.Decoder(_Scalars)
 _CLIENT_TOOLS: Final = (msgspec.Raw(b'"function"'), msgspec.Raw(b'"custom"'), _NULL)
@@ -150,6 +156,7 @@ def _read(body: bytes) -> ChatRequest:
         prompt_bytes=len(text) - messages.image_bytes,
         images=messages.images,
         audio=messages.audio or (not plain and _is_set(values, "audio")),
+        other_output=not plain and _asks_for_more_than_text(values),
         by_reference=messages.by_reference,
         tools=not plain and any(_is_set(values, key) for key in _TOOL_KEYS),
         hosted_tools=not plain and _has_hosted_tools(values),
@@ -214,8 +221,17 @@ def _is_set(values: RawObject, name: str) -> bool:
     return name in values and values[name] != _NULL
 
 
+def _asks_for_more_than_text(values: RawObject) -> bool:
+    if not _is_set(values, "modalities"):
+        return False
+    try:
+        return any(modality != "text" for modality in _STRINGS.decode(values["modalities"]))
+    except msgspec.DecodeError:
+        raise InvalidRequest("`modalities` must be an array of strings.", param="modalities") from None
+
+
 def _has_hosted_tools(values: RawObject) -> bool:
-    if any(_is_set(values, name) for name in _HOSTED_TOOL_KEYS):
+    if any(values.get(name, _NULL) not in _NOT_ASKED for name in _HOSTED_TOOL_KEYS):
         return True
     if not _is_set(values, "tools"):
         return False

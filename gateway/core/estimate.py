@@ -8,6 +8,8 @@ from gateway.core.usage import TOKENS_MAX
 
 IMAGE_TOKENS_MAX: Final = 50_000
 """Of one inline image, whatever its bytes: the dearest known tiling (gpt-4o-mini, 8 tiles of 5,667 on 2,833)."""
+IMAGE_TOKENS_EXPECTED: Final = 1_000
+"""Of one inline image: between what the common models make of a photograph (765 to 1,600)."""
 REQUEST_TOKENS: Final = 64
 """What a chat template adds to a request."""
 MESSAGE_TOKENS: Final = 8

@@ -1,5 +1,7 @@
 """Changing a chat request where it must change, and leaving every other byte as the client sent it."""
 
+from typing import Final
+
 import msgspec
 
 from gateway.core.chat_request import ChatRequest
@@ -7,6 +9,8 @@ from gateway.core.json_object import Spans, spans_of
 
 Edit = tuple[int, int, bytes]
 """Replace [start, end) by these bytes."""
+_NEWER_ONLY: Final = ("max_tokens", "max_completion_tokens")
+"""The field to limit by, and the only one that the body sets."""
 
 
 def splice(
@@ -19,7 +23,8 @@ def splice(
     """The body with another model, with the usage chunk asked for, with its output limited; else byte for byte.
 
     `output_limit` is a field and a number of tokens: every limit that the body sets is lowered to the number; where it
-    sets none, the field is added. A limit is never raised.
+    sets none, the field is added. A limit is never raised. `max_tokens` is also added beside `max_completion_tokens`,
+    which not every provider knows; never the newer beside the older, because those who know both refuse both.
     """
     new_model = model is not None and model != request.model
     new_usage = include_usage and not request.include_usage
@@ -35,7 +40,7 @@ def splice(
     if output_limit is not None:
         for name in request.limit_fields:
             edits += _lowered(request.body, spans[name], output_limit[1])
-        if not request.limit_fields:
+        if not request.limit_fields or (output_limit[0], *request.limit_fields) == _NEWER_ONLY:
             _limit_output(spans, output_limit, edits, added)
     if added:
         start = request.body.index(b"{") + 1

@@ -116,7 +116,7 @@ class Ledger:
     ) -> Self:
         """Register this process and begin to work. Raises what connecting raises.
 
-        `on_fenced` is called when others had declared this process dead: cut the calls that are open.
+        `on_fenced` is called when others had declared this process dead: cut the calls that hold credits.
         """
         pool = await open_pool(
             dsn,

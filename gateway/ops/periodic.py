@@ -39,6 +39,8 @@ class Periodic:
         self._metrics = metrics
         self._nudge = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._failing = False
+        """The last run failed."""
 
     def start(self) -> None:
         assert self._task is None, f"{self._name} was started twice"
@@ -65,7 +67,11 @@ class Periodic:
                 await self._action()
             except Exception as error:  # noqa: BLE001 — here a loop ends.
                 self._metrics.periodic_failed(self._name)
-                _log.warning("periodic.failed", task=self._name, error=repr(error), exc_info=True)
+                # During an outage every run fails alike: the first says where.
+                _log.warning("periodic.failed", task=self._name, error=repr(error), exc_info=not self._failing)
+                self._failing = True
+            else:
+                self._failing = False
             every_s = self._every_s * (1 - self._jitter * random.random())  # noqa: S311
             wait_s = every_s - (asyncio.get_running_loop().time() - began)
 

@@ -19,8 +19,8 @@ from gateway.core.units import UCR_PER_CREDIT, UNITS_PER_PRICE
 
 MAP_FILE: Final = "model_prices_and_context_window_backup.json"
 TEXT_MODES: Final = frozenset({"chat", "responses", "completion"})
-SERVICE_TIERS: Final = ("priority", "flex")
-"""Service tiers with prices of their own that a request may ask for."""
+SERVICE_TIERS: Final = ("priority", "flex", "ultrafast", "balanced")
+"""Service tiers with prices of their own that a request may ask for; `batches` and `decisions` are other endpoints."""
 
 _INPUT: Final = "input_cost_per_token"
 _CACHED: Final = "cache_read_input_token_cost"
@@ -29,6 +29,10 @@ _OUTPUT: Final = "output_cost_per_token"
 _REASONING: Final = "output_cost_per_reasoning_token"
 _KINDS: Final = (_INPUT, _CACHED, _CACHE_WRITE, _OUTPUT, _REASONING)
 _ABOVE: Final = re.compile(rf"{_INPUT}_above_(\d+)k_tokens(.*)")
+_BY_THE_CALL: Final = ("input_cost_per_request", "citation_cost_per_token")
+_SEARCH_PRICE: Final = "search_context_cost_per_query"
+_ALWAYS_SEARCHES: Final = re.compile(r"search-(preview|api)|sonar")
+"""Models that search at each call, asked or not. Others with a search price search only where a request says so."""
 _NO_TIERS: Final[Mapping[str, Prices]] = {}
 
 _MAP: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -116,6 +120,8 @@ def _read_entry(name: str, entry: Entry, ucr: Callable[[Decimal], int]) -> Model
     mode, provider = entry.get("mode"), entry.get("litellm_provider")
     if not isinstance(mode, str) or mode not in TEXT_MODES or not isinstance(provider, str):
         return None
+    if any(kind in entry for kind in _BY_THE_CALL) or (_SEARCH_PRICE in entry and _ALWAYS_SEARCHES.search(name)):
+        return None  # each call costs something beside its tokens, for which a charge has no line
     prices = _read_prices(entry, "", ucr)
     if prices is None:
         return None

@@ -29,6 +29,7 @@ class Call:
         "on_gone",
         "provider_id",
         "request",
+        "reserved",
         "send_limit",
         "started_at",
         "started_unix_ms",
@@ -67,6 +68,8 @@ class Call:
         self.upstream = ""
         self.upstream_model = ""
         self.provider_id = ""
+        self.reserved = False
+        """Credits are set aside for it, be it none for a free model."""
         self.held_ucr = 0
         self.send_limit: int | None = None
         self.first_event_at: float | None = None

@@ -14,7 +14,7 @@ from gateway.core.errors import (
     UpstreamFailed,
     UpstreamUnavailable,
 )
-from gateway.core.estimate import PromptRatios, prompt_hard_bound
+from gateway.core.estimate import IMAGE_TOKENS_EXPECTED, IMAGE_TOKENS_MAX, PromptRatios, prompt_hard_bound
 from gateway.core.pricing import most
 from gateway.core.reservation import Quote, Size, Terms, first_size, smaller_size
 from gateway.core.splicing import splice
@@ -34,6 +34,8 @@ from gateway.upstream.failover import Attempt, Opening
 CHAT_PATH = "/chat/completions"
 CUT_S = 5.0
 """How long calls that were cut may take to say so."""
+STANDARD_TIERS = frozenset({"auto", "default", "standard", "on_demand", "flex"})
+"""Service tiers that cost no more than the standard price where they have none of their own."""
 SMALLER_TRIES_MAX = 3
 """How often a smaller reservation is tried when other calls take the credits in between."""
 
@@ -132,11 +134,11 @@ class Relay:
             message_count=request.message_count,
             images=request.images,
             tools=request.tools,
-            by_reference=request.by_reference or request.hosted_tools,
+            by_reference=request.by_reference,
         )
         terms = tuple(self._terms(request, target, bound) for target in entry.targets)
         unknown_max = any(target.output_tokens_max is None for target in entry.targets)
-        visible = not request.hosted_tools and not any(target.hides_reasoning for target in entry.targets)
+        visible = not any(target.hides_reasoning for target in entry.targets)
         return Quote(
             terms=terms,
             choices=request.n,
@@ -146,25 +148,22 @@ class Relay:
         )
 
     def _terms(self, request: ChatRequest, target: Target, bound: int | None) -> Terms:
-        if request.audio:
-            raise InvalidRequest(
-                "Audio is not metered yet, so it cannot be charged for; nothing was reserved or sent.",
-                param="modalities",
-                code="audio_not_priced",
-            )
+        _refuse_unpriced(request, target)
         window = target.context_tokens
         if bound is None or target.upstream.hidden_context:
             if window is None or self._settings.by_reference == "refuse":
                 raise InvalidRequest(
-                    "This request refers to content that is not in its body (an image address, a file id, a hosted "
-                    "tool), so the most it can cost is not known; nothing was reserved or sent.",
+                    "This request refers to content that is not in its body (an image address, a file), "
+                    "so the most it can cost is not known; nothing was reserved or sent.",
                     param="messages",
                     code="content_by_reference",
                 )
             bound = learned = window
         else:
             bound = min(bound, window) if window is not None else bound
-            learned = min(bound, self._ratios.estimate(target.model, request.prompt_bytes))
+            ratio_tokens = self._ratios.estimate(target.model, request.prompt_bytes)
+            learned = min(bound, ratio_tokens + request.images * IMAGE_TOKENS_MAX)
+        expected = self._ratios.expected(target.model, request.prompt_bytes) + request.images * IMAGE_TOKENS_EXPECTED
         want = request.output_limit
         if want is None:
             want = target.output_tokens_max or self._settings.default_output_limit_tokens
@@ -174,7 +173,7 @@ class Relay:
             prices=max(standard, asked, key=lambda prices: most(prices, bound, want)),
             prompt_bound=bound,
             prompt_learned=learned,
-            prompt_expected=min(bound, self._ratios.expected(target.model, request.prompt_bytes)),
+            prompt_expected=min(bound, expected),
             want_tokens=want,
         )
 
@@ -256,7 +255,10 @@ class Relay:
 
     def _attempt(self, request: ChatRequest, target: Target, size: Size) -> Attempt:
         ask_usage = request.stream and target.upstream.include_usage and not request.include_usage
-        limit = None if size.send_limit is None else (target.upstream.output_limit_field, size.send_limit)
+        field, tokens = target.upstream.output_limit_field, size.send_limit
+        if tokens is None and field == "max_tokens" and request.limit_fields == ("max_completion_tokens",):
+            tokens = request.output_limit  # such a provider may not know the newer field, and would not be bound by it
+        limit = None if tokens is None else (field, tokens)
         body = splice(
             request,
             model=None if target.model == request.model else target.model,
@@ -296,7 +298,8 @@ class Relay:
     def learn(self, turn: StreamTurn | WholeTurn) -> None:
         """What the prompt really cost in tokens makes the next estimate for that model better."""
         usage, request = turn.call.usage, turn.call.request
-        if usage.prompt_tokens and not usage.estimated and not request.by_reference:
+        by_bytes = not (request.images or request.by_reference)  # else the ratio says nothing of a text's
+        if usage.prompt_tokens and not usage.estimated and by_bytes:
             self._ratios.observe(turn.target.model, request.prompt_bytes, usage.prompt_tokens)
 
     # --- stopping ---------------------------------------------------------------------------------------------------
@@ -304,6 +307,13 @@ class Relay:
     @property
     def open_calls(self) -> int:
         return len(self._open)
+
+    def cut_reserved(self) -> None:
+        """Cancels the calls that hold credits. Those that wait for theirs go on: one of them may be the very task that
+        found this process fenced and is registering it anew."""
+        for call, task in self._open.items():
+            if call.reserved:
+                task.cancel()
 
     def cut_all(self) -> int:
         """Cancels every open call, so that each is settled with what it delivered. Returns how many there were."""
@@ -325,6 +335,26 @@ class Relay:
                     await self._idle.wait()
             return cut
         return 0
+
+
+def _refuse_unpriced(request: ChatRequest, target: Target) -> None:
+    """What a provider bills by another measure than the tokens that we charge would be had for less than it costs."""
+    so = "so it cannot be charged for; nothing was reserved or sent."
+    if request.audio:
+        raise InvalidRequest(f"Audio is not metered yet, {so}", param="modalities", code="audio_not_priced")
+    if request.other_output:
+        raise InvalidRequest(
+            f"Output other than text is not metered yet, {so}", param="modalities", code="output_not_priced"
+        )
+    if request.hosted_tools:
+        raise InvalidRequest(
+            f"A tool that the provider runs is billed by the call, {so}", param="tools", code="hosted_tool_not_priced"
+        )
+    tier = request.service_tier
+    if tier and tier not in target.service_tiers and tier not in STANDARD_TIERS:
+        raise InvalidRequest(
+            f"This service tier has no price here, {so}", param="service_tier", code="service_tier_not_priced"
+        )
 
 
 def _in_credits(required_ucr: int, available_ucr: int) -> str:

@@ -39,6 +39,7 @@ class Reservation:
         self._call = call
         self.size = size
         self.ended = False
+        call.reserved = True
         self.available_ucr = held.available_ucr
         self.held_ucr = call.held_ucr = held.amount_ucr
         self.learned = held.amount_ucr < size.amount_ucr

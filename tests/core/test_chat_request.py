@@ -95,6 +95,7 @@ def test_tools_of_the_client_are_not_hosted() -> None:
     request = read(tools=[function, {"function": {"name": "mistral"}}, {"type": "custom", "custom": {"name": "c"}}])
     assert request.tools
     assert not request.hosted_tools
+    assert not read(enable_search=False, web_search_options=None).hosted_tools
 
 
 @pytest.mark.parametrize(
@@ -104,8 +105,10 @@ def test_tools_of_the_client_are_not_hosted() -> None:
         {"tools": [{"type": "openrouter:advisor", "parameters": {"model": "dear"}}]},
         {"web_search_options": {}},
         {"plugins": [{"id": "web"}]},
+        {"search_parameters": {"mode": "auto"}},
+        {"enable_search": True},
     ],
-    ids=["tool", "advisor", "option", "plugin"],
+    ids=["tool", "advisor", "option", "plugin", "parameters", "switch"],
 )
 def test_tools_that_the_provider_runs_are_hosted(fields: dict[str, Any]) -> None:
     assert read(**fields).hosted_tools
@@ -125,12 +128,13 @@ def test_inline_images_are_counted_and_their_bytes_are_not_text() -> None:
         {"type": "image_url", "image_url": "http://example.com/a.png"},
         {"type": "image_url", "image_url": {"url": PNG, "uri": "https://example.com/a.png"}},
         {"type": "image_url", "image_url": None},
+        {"type": "image_url", "image_url": {"url": "data:application/pdf;base64,JVBERi0="}},
         {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0=", "filename": "a.pdf"}},
         {"type": "document_url", "document_url": "data:application/pdf;base64,JVBERi0="},
         {"type": "text", "text": "see", "image_url": {"url": "https://example.com/a.png"}},
         {"type": "something_new", "something_new": 1},
     ],
-    ids=["url", "plain url", "two urls", "no url", "pdf", "document", "disguised", "unknown"],
+    ids=["url", "plain url", "two urls", "no url", "pdf as image", "pdf", "document", "disguised", "unknown"],
 )
 def test_what_the_body_only_names_or_packs_is_by_reference(part: dict[str, Any]) -> None:
     assert read(messages=[*HELLO, *content(part)]).by_reference
@@ -152,7 +156,14 @@ def test_text_that_looks_like_a_content_array_is_text() -> None:
 
 def test_audio_in_and_out_is_noticed() -> None:
     assert read(messages=content({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}})).audio
+    assert read(messages=content({"type": "input_audio", "input_audio": {"data": "UklGRg=="}, "note": None})).audio
     assert read(modalities=["text", "audio"], audio={"voice": "alloy", "format": "mp3"}).audio
+
+
+@pytest.mark.parametrize("wanted", [["image"], ["text", "image"], ["Text"]])
+def test_output_other_than_text_is_noticed(wanted: list[str]) -> None:
+    assert read(modalities=wanted).other_output
+    assert not any(read(**fields).other_output for fields in ({}, {"modalities": ["text"]}, {"modalities": None}))
 
 
 def test_service_tier_is_passed_on() -> None:

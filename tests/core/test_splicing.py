@@ -54,7 +54,7 @@ def expected(
         present = [name for name in ("max_tokens", "max_completion_tokens") if after.get(name) is not None]
         for name in present:
             after[name] = min(after[name], tokens)
-        if not present:
+        if not present or (field, present) == ("max_tokens", ["max_completion_tokens"]):
             after[field] = tokens
     return after
 
@@ -109,6 +109,14 @@ def test_taking_the_edits_out_again_gives_the_body_back(
             (member,) = (each for each in members(spliced) if each.key == key)
             spliced = spliced.replace(b'"%b":%b,' % (key.encode(), spliced[member.start : member.end]), b"", 1)
     assert spliced == body
+
+
+def test_the_older_limit_is_put_beside_the_newer_and_never_the_newer_beside_the_older() -> None:
+    newer = read_chat_request(b'{"model":"m","messages":[{}],"max_completion_tokens":5,"max_tokens":null}')
+    spliced = splice(newer, output_limit=("max_tokens", 5))
+    assert spliced == b'{"model":"m","messages":[{}],"max_completion_tokens":5,"max_tokens":5}'
+    older = read_chat_request(b'{"model":"m","messages":[{}],"max_tokens":5}')
+    assert splice(older, output_limit=("max_completion_tokens", 5)) == older.body
 
 
 def test_a_limit_is_lowered_and_never_raised() -> None:

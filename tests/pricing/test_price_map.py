@@ -25,6 +25,7 @@ from gateway.pricing.price_map import (
 )
 
 THOUSAND = Decimal(1_000)
+_SEARCH = "search_context_cost_per_query"
 PLAIN: dict[str, Any] = {
     "litellm_provider": "openai",
     "mode": "chat",
@@ -97,7 +98,7 @@ def test_every_price_of_the_map_is_its_decimal_rounded_up(real: dict[str, ModelP
     assert compared > 1_000
 
 
-def test_every_text_model_with_both_prices_is_in(real: dict[str, ModelPrice]) -> None:
+def test_every_text_model_with_both_prices_and_no_other_is_in(real: dict[str, ModelPrice]) -> None:
     entries = json.loads(find_price_map().read_text())
     priced = {
         name
@@ -107,7 +108,9 @@ def test_every_text_model_with_both_prices_is_in(real: dict[str, ModelPrice]) ->
         and isinstance(entry.get("output_cost_per_token"), int | float)
     }
     too_dear = {name for name in priced if entries[name]["output_cost_per_token"] * 1000 * 10**12 > PRICE_UCR_MAX}
-    assert priced - too_dear <= real.keys()
+    searching = {name for name in priced if re.search(r"search-preview|search-api|sonar", name)}
+    by_the_call = {name for name in priced if "input_cost_per_request" in entries[name]}
+    assert priced - too_dear - searching - by_the_call <= real.keys()
 
 
 def test_the_map_is_read_without_importing_litellm() -> None:
@@ -205,6 +208,19 @@ def test_service_tiers_have_prices_of_their_own(tmp_path: Path) -> None:
     assert len(price.prices.tiers) == 1
     assert [tier.input_ucr for tier in price.prices_at("priority").tiers] == [5_000_000_000, 9_000_000_000]
     assert price.prices_at("flex") == price.prices_at("default") == price.prices_at(None) == price.prices
+
+
+def test_the_dearest_service_tier_is_priced(real: dict[str, ModelPrice]) -> None:
+    price = real["gpt-6-astra"]
+    assert price.prices_at("ultrafast").tiers[0].output_ucr == 6 * price.prices.tiers[0].output_ucr
+
+
+def test_a_model_that_bills_each_call_too_is_left_out(real: dict[str, ModelPrice], tmp_path: Path) -> None:
+    assert "gpt-4o" in real
+    for name in ("gpt-4o-search-preview", "gpt-5-search-api", "perplexity/sonar", "perplexity/sonar-deep-research"):
+        assert name not in real
+    prices = read(tmp_path, each=PLAIN | {"input_cost_per_request": "0.005"}, asked=PLAIN | {_SEARCH: {"low": "0.01"}})
+    assert list(prices) == ["asked"]
 
 
 def test_odd_limits_are_unknown_limits(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 import asyncio
 from typing import Any
 
+import aiohttp
+import asyncpg
+import pytest
+
 from gateway.core.units import credits_text
 from tests.fakes.hostile_upstream import HostileUpstream
 from tests.postgres.outage import Outage
@@ -80,3 +84,27 @@ async def test_a_stream_that_must_hold_more_ends_when_the_database_stays_away(
     end = await road.ended()
     assert (end.kind, end.ended, end.overage_ucr) == ("CHARGE", "cut_off", 0)
     assert answer.last_error["code"] == "ledger_unavailable"
+
+
+async def test_a_call_that_finds_its_process_declared_dead_registers_it_anew_and_is_served(
+    roads: Roads, hostile: HostileUpstream, owner: asyncpg.Connection
+) -> None:
+    road = await roads.open(upstream_at(hostile.url("well_behaved")))
+    name = road.gateway.ledger.instances.id
+    await owner.execute("UPDATE fence SET fenced_at = clock_timestamp()")
+    answer = await road.ask(chat())
+    assert answer.status == 200
+    assert road.gateway.ledger.instances.id != name
+    assert (await road.ended()).ended == "ok"
+
+
+async def test_a_process_that_was_declared_dead_cuts_the_calls_that_hold_credits(
+    roads: Roads, hostile: HostileUpstream, owner: asyncpg.Connection
+) -> None:
+    road = await roads.open(upstream_at(hostile.url("goes_on_when_told")))
+    async with road.begin(chat(stream=True)) as caller:
+        await owner.execute("UPDATE fence SET fenced_at = clock_timestamp()")
+        await road.gateway.ledger.instances.beat()
+        with pytest.raises(aiohttp.ClientError):
+            await caller.rest()
+    assert (await road.ended()).kind == "CHARGE"

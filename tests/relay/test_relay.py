@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from gateway.core.units import credits_text
+from gateway.core.estimate import IMAGE_TOKENS_MAX
+from gateway.core.units import credits_text, ucr_from_text
 from gateway.relay.catalogue import Alias
 from tests.fakes.hostile_upstream import HostileUpstream
 from tests.provider import Provider
@@ -186,6 +187,18 @@ async def test_the_estimate_is_learned_from_what_providers_report(roads: Roads, 
         await road.ask(request, x_replay_output_tokens=1, x_replay_prompt_tokens=20)
     answer = await road.ask(request, x_replay_output_tokens=1, x_replay_prompt_tokens=20)
     assert answer.headers["x-tollgate-credits-reserved"] == credits_text(price_ucr(20, 10))
+
+
+async def test_images_teach_nothing_of_texts_and_are_held_beside_the_estimate(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(upstream_at(provider.base_url), credits="100000")
+    text = chat("unmapped", max_tokens=10)
+    parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}]
+    image = text | {"messages": [{"role": "user", "content": parts}]}
+    for _ in range(32):
+        seen = await road.ask(image, x_replay_output_tokens=1, x_replay_prompt_tokens=40_000)
+    assert ucr_from_text(seen.headers["x-tollgate-credits-reserved"]) > price_ucr(IMAGE_TOKENS_MAX, 10)
+    after = await road.ask(text, x_replay_output_tokens=1, x_replay_prompt_tokens=20)  # its size is of the same class
+    assert after.headers["x-tollgate-credits-reserved"] == credits_text(price_ucr(len(msgspec.json.encode(text)), 10))
 
 
 async def test_the_dearest_target_is_held_and_the_one_that_serves_is_charged(roads: Roads, provider: Provider) -> None:

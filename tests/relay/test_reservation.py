@@ -235,6 +235,16 @@ async def test_where_the_limit_was_left_open_what_fits_is_held_and_sent_as_the_l
     assert msgspec.json.decode(hostile.requests[0].body) == {field: 300, **request}
 
 
+async def test_a_limit_under_the_newer_name_also_goes_to_a_provider_that_knows_the_older(
+    roads: Roads, hostile: HostileUpstream
+) -> None:
+    request = chat(max_completion_tokens=16)
+    road = await roads.open(upstream_at(hostile.url("well_behaved"), output_limit_field="max_tokens"))
+    answer = await road.ask(request)
+    assert "x-tollgate-output-limit" not in answer.headers
+    assert msgspec.json.decode(hostile.requests[0].body) == {"max_tokens": 16, **request}
+
+
 async def test_too_little_for_an_answer_worth_having_is_refused(roads: Roads, provider: Provider) -> None:
     request = chat()
     road = await roads.open(upstream_at(provider.base_url), credits=credits_text(worst_ucr(request, 255)))

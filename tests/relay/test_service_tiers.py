@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -77,13 +78,28 @@ async def test_the_dearer_tier_is_held(roads: Roads, provider: str) -> None:
     )
 
 
-async def test_audio_is_refused_until_it_has_a_price(roads: Roads, provider: str) -> None:
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"audio": {"voice": "alloy", "format": "wav"}, "modalities": ["text", "audio"]}, "audio_not_priced"),
+        ({"modalities": ["text", "image"]}, "output_not_priced"),
+        ({"web_search_options": {}}, "hosted_tool_not_priced"),
+        ({"search_parameters": {"mode": "on"}}, "hosted_tool_not_priced"),
+        ({"tools": [{"type": "web_search"}], "stream": True}, "hosted_tool_not_priced"),
+        ({"service_tier": "ultrafast"}, "service_tier_not_priced"),
+    ],
+)
+async def test_what_is_billed_by_another_measure_is_refused_until_it_has_a_price(
+    roads: Roads, provider: str, asked: dict[str, Any], code: str
+) -> None:
     upstream = Upstream(name="main", provider="openai", base_url=provider, api_key="sk", timeouts=PATIENT)
     road = await roads.open(Served(upstream, (MODEL,)), credits="100")
     request = {
         "model": MODEL,
         "messages": [{"role": "user", "content": "hi"}],
-        "audio": {"voice": "alloy", "format": "wav"},
+        "user": "default",
+        **asked,
     }
     answer = await road.ask(request)
-    assert (answer.status, answer.error["code"]) == (400, "audio_not_priced")
+    assert (answer.status, answer.error["code"]) == (400, code)
+    assert await road.books() == []

@@ -21,7 +21,7 @@ shutdown_drain_s = 2
 
 [ledger]
 beat_s = 0.3
-dead_after_s = 2
+dead_after_s = 3
 sweep_s = 0.3
 reconcile_s = 1
 queue_wait_s = 0.2

@@ -16,8 +16,8 @@ from tests.simulation.books import Books
 from tests.simulation.conftest import StartGateway
 from tests.simulation.reader import chat_works, output_ucr, reading
 
-OUTAGE_S: Final = 5.0
-"""More than twice the silence after which a process counts as dead."""
+OUTAGE_S: Final = 6.0
+"""Twice the silence after which a process counts as dead."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_an_outage_longer_than_the_dead_time_fences_nobody_and_loses_nothi
     alive = await books.alive()
     async with (
         reading(first, customer, output_tokens=200, interval_ms=2) as ends_meanwhile,
-        reading(second, customer, output_tokens=1200, interval_ms=5) as goes_on,
+        reading(second, customer, output_tokens=1400, interval_ms=5) as goes_on,
     ):
         await ends_meanwhile.read(tokens=1)
         await goes_on.read(tokens=1)
