@@ -5,6 +5,7 @@ from uuid import UUID
 
 from gateway.core.caller import Caller
 from gateway.core.chat_request import ChatRequest
+from gateway.core.errors import TollgateError
 from gateway.core.usage import Usage
 from gateway.ledger.calls import End
 from gateway.relay.catalogue import Target
@@ -17,6 +18,7 @@ class Call:
         "caller",
         "charged_ucr",
         "client_request_id",
+        "cut_by",
         "end",
         "error_code",
         "finish_reason",
@@ -73,6 +75,8 @@ class Call:
         self.held_ucr = 0
         self.send_limit: int | None = None
         self.first_event_at: float | None = None
+        self.cut_by: TollgateError | None = None
+        """Why this process cancelled the call, which the caller did not."""
         self.gone = False
         """The caller's connection is lost; nothing more reaches him."""
         self.on_gone: Callable[[], object] | None = None

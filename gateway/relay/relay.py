@@ -311,16 +311,19 @@ class Relay:
     def cut_reserved(self) -> None:
         """Cancels the calls that hold credits. Those that wait for theirs go on: one of them may be the very task that
         found this process fenced and is registering it anew."""
-        for call, task in self._open.items():
-            if call.reserved:
-                task.cancel()
+        self._cut([call for call in self._open if call.reserved])
 
     def cut_all(self) -> int:
         """Cancels every open call, so that each is settled with what it delivered. Returns how many there were."""
-        tasks = list(self._open.values())
-        for task in tasks:
-            task.cancel()
-        return len(tasks)
+        return self._cut(list(self._open))
+
+    def _cut(self, calls: list[Call]) -> int:
+        for call in calls:
+            call.cut_by = UpstreamUnavailable(
+                "The gateway had to end this call; what was delivered is charged, nothing more.", upstream=call.upstream
+            )
+            self._open[call].cancel()
+        return len(calls)
 
     async def drain(self, limit_s: float) -> int:
         """Refuses new calls, lets open ones end for `limit_s`, then cuts the rest. Returns how many were cut."""

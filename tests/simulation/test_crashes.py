@@ -24,7 +24,7 @@ async def test_a_call_of_a_killed_process_is_ended_once_by_the_others_at_its_wat
         await books.watermark(reader.id, at_least_ucr=output_ucr(60))
         await killed.kill()
         left = (await books.open_rows())[reader.id]
-        assert await reader.read() == "broken"
+        assert await reader.read() == "error"
 
     [ending] = await books.ended(reader.id)
 
@@ -50,7 +50,7 @@ async def test_a_process_that_slept_past_its_death_cuts_its_calls_posts_what_is_
         [swept] = await books.ended(reader.id)
         sleeper.resume()
         await sleeper.said.error(FENCED)
-        assert await reader.read() == "broken"
+        assert await reader.read() == "error"
 
     _, late = await books.ended(reader.id, rows=2)
     assert (swept.kind, swept.ended) == ("CHARGE", "recovered")

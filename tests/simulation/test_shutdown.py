@@ -58,7 +58,9 @@ async def test_a_stop_cuts_what_has_not_ended_at_its_limit_charges_it_and_says_s
     async with reading(gateway, customer, output_tokens=100, hang=40) as reader:
         await reader.read(tokens=40)
         assert await gateway.stop() == 0
-        assert await reader.read() == "broken"
+        assert await reader.read() == "error"
+        assert reader.error is not None
+        assert reader.error["code"] == "upstream_unavailable"
 
     [ending] = await books.rows_of(reader.id)
     assert ending.charged_ucr >= output_ucr(40)

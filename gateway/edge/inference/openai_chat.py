@@ -1,5 +1,6 @@
 """`POST /v1/chat/completions`: reads the request, takes it to the relay, writes what the relay gives."""
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -61,7 +62,8 @@ class ChatCompletions:
                 started_unix_ms=rooms.clock.unix_ms(),
             )
             return await self._answer(request, connection, call)
-        except TollgateError as error:
+        except (TollgateError, asyncio.CancelledError) as failure:
+            error = _said_to_the_caller(failure, call)
             refusal = rendered(error, insufficient_status=rooms.insufficient_status)
         except ConnectionError:
             raise
@@ -119,14 +121,28 @@ async def _stream(
     try:
         async for piece in turn:
             await _unless_gone(call, response.write, piece)
-    except TollgateError as error:
+    except (TollgateError, asyncio.CancelledError) as failure:
+        error = _said_to_the_caller(failure, call)
         call.error_code = error.code
-        if isinstance(turn, WholeTurn):
-            connection.force_close()  # a body that lacks its end must not look whole
+        turn.close()  # settled first: the last frame may wait for a caller who takes nothing
+        if isinstance(turn, WholeTurn) or connection.writing_paused:
+            connection.force_close()  # what lacks its end must not look whole
             return response
         await _unless_gone(call, response.write, _last_frames(call, turn, error))
     await _unless_gone(call, response.write_eof)
     return response
+
+
+def _said_to_the_caller(failure: BaseException, call: Call | None) -> TollgateError:
+    """The error itself, or why we cancelled the call. Another's cancellation goes on: raises it."""
+    if isinstance(failure, TollgateError):
+        return failure
+    if call is None or call.cut_by is None or call.gone:
+        raise failure
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    return call.cut_by
 
 
 async def _unless_gone(call: Call, write: Callable[..., Awaitable[object]], *piece: object) -> None:
