@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from gateway.postgres.binaries import wheel_bin
 from gateway.postgres.embedded import EmbeddedPostgres
 from gateway.postgres.migrate import migrate
 from gateway.postgres.pool import open_pool
+from gateway.pricing.price_map import read_price_map
 from gateway.replay.server import ReplayServer
 from tests.fakes.hostile_upstream import HostileUpstream
 from tests.postgres.outage import Outage
@@ -126,8 +128,16 @@ async def provider() -> AsyncIterator[Provider]:
         yield provider
 
 
+@pytest.fixture(scope="session")
+def prices_read_once() -> Iterator[None]:
+    """The price map is the same file for every gateway, and a tenth of a second to read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gateway.pricing.book.read_price_map", lru_cache(read_price_map))
+        yield
+
+
 @pytest.fixture
-async def roads(dsn: str, hostile: HostileUpstream, provider: Provider) -> AsyncIterator[Roads]:
+async def roads(dsn: str, prices_read_once: None, hostile: HostileUpstream, provider: Provider) -> AsyncIterator[Roads]:
     """Whole gateways, which end before the providers do."""
     roads = Roads(dsn)
     yield roads

@@ -39,6 +39,19 @@ async def talks_without_end(call: Call) -> bool:
     return False
 
 
+async def ends_with_half_an_event(call: Call) -> bool:
+    """Correct HTTP around a stream that ends in the middle of an event."""
+    await call.send(stream(event("Hello"), event(" there")[:-40]))
+    return True
+
+
+async def redirects_with_an_answer(call: Call) -> bool:
+    """307 to another place, with a chat completion for a body."""
+    away = "location: http://192.0.2.1/steal\r\n"
+    await call.send(answer(chat("stay"), status="307 Temporary Redirect", headers=away))
+    return True
+
+
 async def done_without_an_empty_line(call: Call) -> bool:
     """A whole stream, whose last event lacks the empty line that would end it."""
     await call.send(stream(event("Hello"), event("", finish="stop"), b"data: [DONE]"))

@@ -45,6 +45,21 @@ async def test_a_caller_who_leaves_the_queue_takes_nothing_with_him(roads: Roads
     assert [end.ended for end in await road.books() if end.kind == "CHARGE"] == ["estimated"]
 
 
+async def test_a_caller_who_leaves_while_his_key_is_looked_up_reserves_nothing(
+    roads: Roads, hostile: HostileUpstream, owner: asyncpg.Connection
+) -> None:
+    road = await roads.open(upstream_at(hostile.url("well_behaved")))
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE")
+        async with await road.connect() as wire:
+            await wire.send(road.wire(chat()))
+            await until(lambda: owner.fetchval("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"))
+        await turns_of_the_loop(road)
+    assert (await road.ask(chat())).status == 200
+    assert len(hostile.requests) == 1
+    assert (await road.ended()).ended == "ok"
+
+
 async def test_a_caller_who_leaves_while_his_credits_are_being_held_costs_nothing(
     roads: Roads, hostile: HostileUpstream, owner: asyncpg.Connection
 ) -> None:
@@ -166,6 +181,16 @@ async def test_a_provider_that_bills_in_full_is_read_on_from_before_the_first_ev
     asking.cancel()
     assert await road.spent_ucr() == price_ucr(3, 40)
     assert (await road.ended()).ended == "cancelled"
+
+
+async def test_reading_on_from_before_the_first_event_has_a_limit_too(roads: Roads, provider: Provider) -> None:
+    served = upstream_at(provider.base_url, on_disconnect="drain")
+    road = await roads.open(served, reserve={"drain_s": 0.1})
+    asking = asyncio.ensure_future(road.ask(STREAM, x_replay_latency_ms=100, x_replay_hang=2))
+    await provider.being_asked()
+    asking.cancel()
+    end = await road.ended()
+    assert (end.kind, end.ended, end.output_tokens) == ("CHARGE", "cancelled", 2)
 
 
 @pytest.mark.parametrize("drain_s", [0.0, 0.05])

@@ -80,7 +80,7 @@ async def test_a_stream_that_must_hold_more_ends_when_the_database_stays_away(
         answer = await caller.rest()
     await outage.end()
     end = await road.ended()
-    assert (end.kind, end.overage_ucr) == ("CHARGE", 0)
+    assert (end.kind, end.ended, end.overage_ucr) == ("CHARGE", "cut_off", 0)
     assert answer.last_error["code"] == "ledger_unavailable"
 
 

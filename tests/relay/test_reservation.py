@@ -1,6 +1,7 @@
 """How much a call may hold, what is done when that is not there, and what a reservation is in the end charged."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -159,17 +160,36 @@ async def test_a_stream_is_cut_off_when_the_credits_run_out(
     assert (await provider.call())["end"] == "client_gone"
 
 
-async def test_what_is_paid_for_is_delivered_before_the_cut(roads: Roads, provider: Provider) -> None:
+@pytest.mark.parametrize("pieces", [{}, {"x_replay_cuts": 7}], ids=["in one piece", "in several"])
+async def test_what_is_paid_for_is_delivered_before_the_cut(
+    roads: Roads, provider: Provider, pieces: dict[str, Any]
+) -> None:
     request = chat(stream=True)
     road = await roads.open(
         upstream_at(provider.base_url),
         credits=credits_text(worst_ucr(request, 20)),
         reserve={"first_slice_tokens": 2},
     )
-    # Three pieces of a token's event each; then all the rest in a single one.
-    answer = await road.ask(request, x_replay_output_tokens=60, x_replay_cuts=7)
+    answer = await road.ask(request, x_replay_output_tokens=60, **pieces)
     assert len(answer.text) == 4 * 20
     assert answer.last_error["code"] == "insufficient_credits"
+
+
+async def test_what_came_in_one_piece_beyond_the_credits_is_waived_and_never_owed(
+    roads: Roads, hostile: HostileUpstream
+) -> None:
+    credits_ucr = worst_ucr(chat(stream=True), 100)
+    road = await roads.open(
+        upstream_at(hostile.url("talks_without_end")),
+        credits=credits_text(credits_ucr),
+        reserve={"first_slice_tokens": SLICE},
+    )
+    answer = await road.ask(chat(stream=True))
+    assert answer.last_error["code"] == "insufficient_credits"
+    end = await road.ended()
+    assert (end.ended, end.charged_ucr, end.overage_ucr) == ("cut_off", worst_ucr(chat(stream=True), SLICE), 0)
+    assert end.waived_ucr == end.cost_ucr - end.charged_ucr > 0
+    assert await road.spent_ucr() == end.charged_ucr
 
 
 async def test_credits_granted_in_the_meantime_keep_a_stream_alive(roads: Roads, hostile: HostileUpstream) -> None:

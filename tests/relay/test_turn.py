@@ -55,6 +55,16 @@ async def test_half_an_event_is_neither_relayed_nor_charged(roads: Roads, hostil
     assert (await road.ended()).output_tokens == 3
 
 
+async def test_half_an_event_is_none_even_where_the_message_ends_properly(
+    roads: Roads, hostile: HostileUpstream
+) -> None:
+    road = await roads.open(upstream_at(hostile.url("ends_with_half_an_event")))
+    answer = await road.ask(STREAM)
+    assert answer.text == "Hello"
+    assert answer.last_error["code"] == "upstream_error"
+    assert (await road.ended()).output_tokens == 2
+
+
 @pytest.mark.parametrize("behaviour", ["resets_mid_stream", "resets_close_delimited", "chunk_size_garbage"])
 async def test_a_stream_that_breaks_its_framing_ends_in_an_error_frame(
     roads: Roads, hostile: HostileUpstream, behaviour: str

@@ -52,13 +52,10 @@ class ChatCompletions:
         try:
             caller = await rooms.key_ring.caller(bearer_token(request, whose="API"))
             connection.authenticated()
-            chat = read_chat_request(await body.read(request))
-            if connection.transport is None:
-                raise ConnectionResetError("the caller left before the call began")
             call = Call(
                 id=id,
                 caller=caller,
-                request=chat,
+                request=read_chat_request(await body.read(request)),
                 forward_headers=[*rooms.headers.for_upstream(request.headers.items()), ("x-request-id", str(id))],
                 client_request_id=_client_request_id(request),
                 started_at=began,
