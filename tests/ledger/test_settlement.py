@@ -153,6 +153,7 @@ async def test_after_a_sweep_the_real_cost_posts_the_difference_once(
     late = await pool.fetch("SELECT id, kind, amount_ucr FROM ledger WHERE ref_id = $1 AND ended IS NOT NULL", wish.id)
     assert [row["kind"] for row in late] == ["LATE_CHARGE" if real_ucr >= swept_ucr else "REFUND"]
     assert all(row["id"].int >> 80 == wish.id.int >> 80 for row in late)  # the same time, so the same partition
+    assert await pool.fetchval("SELECT count(*) FROM quarantine WHERE id = $1", wish.id) == 0
     # Another amount still is a conflict.
     await bench.settle(bench.ending(wish, 77))
     assert await bench.numbers() == (max(0, 100 - real_ucr), 0, max(0, real_ucr - 100))
