@@ -10,7 +10,6 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from gateway.core.estimate import PromptRatios
 from gateway.core.units import UCR_PER_CREDIT
 from gateway.edge import rooms
 from gateway.edge.bodies import BodyBudget
@@ -37,6 +36,7 @@ from gateway.postgres.pool import open_pool
 from gateway.postgres.readiness import database_trouble
 from gateway.pricing.book import PriceBook
 from gateway.relay.catalogue import build_catalogue
+from gateway.relay.quoter import Quoter
 from gateway.relay.relay import Relay
 from gateway.settings import Settings
 from gateway.upstream.client import UpstreamClient
@@ -153,11 +153,12 @@ class Gateway:
         self._stack.push_async_callback(client.close)
         book = PriceBook.load(credits_per_usd=settings.credits_per_usd, overrides=settings.prices)
         self.catalogue = build_catalogue(settings.upstreams, settings.aliases, book)
+        self._quoter = Quoter(settings.reserve)
         self.relay = Relay(
             ledger=self.ledger,
             client=client,
             catalogue=self.catalogue,
-            ratios=PromptRatios(),
+            quoter=self._quoter,
             clock=clock,
             settings=settings.reserve,
         )
@@ -172,6 +173,7 @@ class Gateway:
         bodies = BodyBudget(settings.bodies)
         self.metrics.body_bytes.set_function(lambda: bodies.taken)
         return Inference(
+            quoter=self._quoter,
             key_ring=key_ring,
             relay=self.relay,
             bodies=bodies,

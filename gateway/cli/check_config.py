@@ -95,5 +95,5 @@ def _print(settings: Settings, models: int, unpriced: list[str]) -> None:
         print_lines("", "No upstream: set OPENAI_API_KEY, or configure one, or no model is served.")
     if unpriced:
         print_lines(
-            "Without a price, so refused when asked for; add [[prices]]:", *(f"  {escape(n)}" for n in unpriced)
+            "Without a price, so refused when asked for; add \\[\\[prices]]:", *(f"  {escape(n)}" for n in unpriced)
         )

@@ -5,6 +5,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from decimal import Decimal
+from pathlib import Path
 
 import click
 
@@ -17,6 +18,7 @@ from gateway.settings import Settings
 ORG_NAME = "demo"
 CREDITS = Decimal(1000)
 MODEL = "gpt-4o-mini"
+COMMAND = ".venv/bin/tollgate" if Path(sys.prefix).name == ".venv" else "tollgate"
 REPLAY_START_S = 15.0
 
 
@@ -59,7 +61,9 @@ class Demo:
             pass
         else:
             click.echo(
-                f"demo organisation {org.name} ({org.org_id}) is there; another key: tollgate key create demo", err=True
+                f"demo organisation {org.name} ({org.org_id}) is there; another key: "
+                f"{COMMAND} key create demo --name mine",
+                err=True,
             )
             return
         org = await gateway.orgs.create(ORG_NAME)

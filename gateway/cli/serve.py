@@ -1,6 +1,7 @@
 """`tollgate serve`: starts what it needs, says what it does, and on Ctrl-C settles before it stops."""
 
 import asyncio
+import errno
 import fcntl
 import gc
 import os
@@ -14,13 +15,15 @@ import click
 import uvloop
 
 from gateway.app import Gateway
-from gateway.cli.database import bring_up_to_date
+from gateway.cli.database import bring_up_to_date, connection
 from gateway.cli.demo import Demo
 from gateway.cli.place import data_dir_option, default_data_dir
 from gateway.ops.log import LineWriter, configure
 from gateway.postgres.binaries import BinariesMissing
 from gateway.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from gateway.postgres.migrate import SchemaError
+from gateway.postgres.outage import DRIVER_ERRORS
+from gateway.postgres.pool import acts_as_application
 from gateway.settings import Settings, SettingsError, load_settings
 
 
@@ -41,8 +44,10 @@ def serve(host: str | None, port: int | None, data_dir: Path | None, config: Pat
     try:
         settings = load_settings(config, os.environ, host=host, port=port)
         uvloop.run(_serve(settings, data_dir or default_data_dir(), Demo() if demo else None))
-    except (SettingsError, EmbeddedPostgresError, BinariesMissing, SchemaError, OSError) as error:
+    except (SettingsError, EmbeddedPostgresError, BinariesMissing, SchemaError) as error:
         raise ServeFailed(str(error)) from error
+    except DRIVER_ERRORS as error:
+        raise ServeFailed(f"the database cannot be used: {str(error) or type(error).__name__}") from error
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
@@ -58,10 +63,13 @@ async def _serve(settings: Settings, data_dir: Path, demo: Demo | None) -> None:
         applied = await bring_up_to_date(dsn)
         if applied:
             _say(f"applied {len(applied)} migrations, up to {applied[-1]}")
+        await _say_how_the_ledger_is_guarded(dsn)
         if demo is not None:
             settings = await demo.with_provider(settings, stack)
         operator_key = settings.operator_key or _random_operator_key()
-        gateway = await Gateway.start(settings, dsn=dsn, operator_key=operator_key, sole_owner=sole_owner)
+        if not settings.upstreams:
+            _say("no upstream is set, so no model is served: set OPENAI_API_KEY or configure [[upstreams]]")
+        gateway = await _started(settings, dsn, operator_key, sole_owner=sole_owner)
         try:
             if demo is not None:
                 await demo.welcome(gateway)
@@ -73,6 +81,24 @@ async def _serve(settings: Settings, data_dir: Path, demo: Demo | None) -> None:
             stopped = await gateway.stop()
             _say(stopped.summary())
     _say("stopped")
+
+
+async def _started(settings: Settings, dsn: str, operator_key: str, *, sole_owner: bool) -> Gateway:
+    try:
+        return await Gateway.start(settings, dsn=dsn, operator_key=operator_key, sole_owner=sole_owner)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise ServeFailed(f"{settings.host}:{settings.port} is taken; choose another port with --port") from error
+
+
+async def _say_how_the_ledger_is_guarded(dsn: str) -> None:
+    """Rows of the ledger can be added and never changed: by the rights of a role, where this user may take it."""
+    async with connection(dsn) as owner:
+        if not await acts_as_application(owner):
+            _say(
+                "the database's user may not act as tollgate_app: a trigger alone keeps ledger rows from being changed"
+            )
 
 
 def _calm_collector() -> None:

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.json_object import Ambiguous, read_object
 from gateway.core.units import AmountInvalid, credits_text, ucr_from_text
 from gateway.edge.bodies import Body, BodyBudget, BodyLimits
 
@@ -42,7 +43,10 @@ async def read_body(request: web.Request, type: type[T]) -> T:
     finally:
         body.close()
     try:
+        read_object(data)
         return msgspec.json.decode(data, type=type)
+    except Ambiguous as error:
+        raise invalid(error.key or "body", "is given more than once, or in two spellings") from None
     except msgspec.ValidationError as error:
         raise _named(str(error)) from None
     except (msgspec.DecodeError, RecursionError):

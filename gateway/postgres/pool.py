@@ -57,6 +57,15 @@ async def connect(
     )
 
 
+async def acts_as_application(connection: asyncpg.Connection) -> bool:
+    """Whether this user may take the application's role."""
+    return bool(
+        await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app' AND pg_has_role(oid, 'MEMBER'))"
+        )
+    )
+
+
 async def act_as_application(connection: asyncpg.Connection) -> None:
     """SET ROLE to the application's role, if the database has it and this user may."""
     await connection.execute(

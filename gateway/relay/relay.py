@@ -14,9 +14,7 @@ from gateway.core.errors import (
     UpstreamFailed,
     UpstreamUnavailable,
 )
-from gateway.core.estimate import IMAGE_TOKENS_EXPECTED, IMAGE_TOKENS_MAX, PromptRatios, prompt_hard_bound
-from gateway.core.pricing import most
-from gateway.core.reservation import Quote, Size, Terms, first_size, smaller_size
+from gateway.core.reservation import Quote, Size, first_size, smaller_size
 from gateway.core.splicing import splice
 from gateway.core.units import credits_text
 from gateway.ledger.calls import End, Held, Refusal, RefusalReason, Wish
@@ -24,6 +22,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Catalogue, CatalogueEntry, Target
+from gateway.relay.quoter import Quoter
 from gateway.relay.reservation import Reservation
 from gateway.relay.settings import ReserveSettings
 from gateway.relay.turn import StreamTurn
@@ -34,8 +33,6 @@ from gateway.upstream.failover import Attempt, Opening
 CHAT_PATH = "/chat/completions"
 CUT_S = 5.0
 """How long calls that were cut may take to say so."""
-STANDARD_TIERS = frozenset({"auto", "default", "standard", "on_demand", "flex"})
-"""Service tiers that cost no more than the standard price where they have none of their own."""
 SMALLER_TRIES_MAX = 3
 """How often a smaller reservation is tried when other calls take the credits in between."""
 
@@ -49,14 +46,14 @@ class Relay:
         ledger: Ledger,
         client: UpstreamClient,
         catalogue: Catalogue,
-        ratios: PromptRatios,
+        quoter: Quoter,
         clock: Clock,
         settings: ReserveSettings,
     ) -> None:
         self._ledger = ledger
         self._client = client
         self._catalogue = catalogue
-        self._ratios = ratios
+        self._quoter = quoter
         self._clock = clock
         self._settings = settings
         self._open: dict[Call, asyncio.Task[object]] = {}
@@ -73,7 +70,7 @@ class Relay:
             raise ModelNotFound(request.model)
         entry = self._catalogue.route(request.model)
         call.model_label = entry.name
-        quote = self._quote(request, entry)
+        quote = self._quoter.quote(request, entry)
         task = asyncio.current_task()
         assert task is not None
         self._open[call] = task
@@ -83,8 +80,8 @@ class Relay:
         opening = Opening(self._client, CHAT_PATH, call.forward_headers, stream=request.stream, choices=request.n)
         try:
             call.on_gone = partial(self._gone_while_opening, task, opening, entry, stream=request.stream)
-            attempts = [self._attempt(request, target, reservation.size) for target in entry.targets]
-            opened = await opening.run(attempts)
+            attempts = (self._attempt(request, target, reservation.size) for target in entry.targets)
+            opened = await opening.run(attempts, count=len(entry.targets))
             call.first_event_at = self._clock.monotonic()
             target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
             call.sent_to(target)
@@ -108,7 +105,7 @@ class Relay:
                 quote=quote,
                 terms=terms,
                 output_max=output_max,
-                strip_usage_chunk=attempts[opened.attempt_index].strip_usage_chunk,
+                strip_usage_chunk=opened.strip_usage_chunk,
                 first_slice_tokens=self._settings.first_slice_tokens,
                 drain_s=self._settings.drain_s,
             )
@@ -125,58 +122,6 @@ class Relay:
         call.on_gone = None
         if self._open.pop(call, None) is not None and not self._open:
             self._idle.set()
-
-    # --- quote ------------------------------------------------------------------------------------------------------
-
-    def _quote(self, request: ChatRequest, entry: CatalogueEntry) -> Quote:
-        bound = prompt_hard_bound(
-            prompt_bytes=request.prompt_bytes,
-            message_count=request.message_count,
-            images=request.images,
-            tools=request.tools,
-            by_reference=request.by_reference or _more_than_text(request),
-        )
-        terms = tuple(self._terms(request, target, bound) for target in entry.targets)
-        unknown_max = any(target.output_tokens_max is None for target in entry.targets)
-        visible = not _more_than_text(request) and not any(target.hides_reasoning for target in entry.targets)
-        return Quote(
-            terms=terms,
-            choices=request.n,
-            limit_asked=request.output_limit is not None,
-            limit_must_be_sent=request.output_limit is None and unknown_max,
-            progressive=request.stream and visible,
-        )
-
-    def _terms(self, request: ChatRequest, target: Target, bound: int | None) -> Terms:
-        if self._settings.unpriced == "refuse":
-            _refuse_unpriced(request, target)
-        window = target.context_tokens
-        if bound is None or target.upstream.hidden_context:
-            if window is None or self._settings.by_reference == "refuse":
-                raise InvalidRequest(
-                    "This request refers to content that is not in its body (an image address, a file), "
-                    "so the most it can cost is not known; nothing was reserved or sent.",
-                    param="messages",
-                    code="content_by_reference",
-                )
-            bound = learned = window
-        else:
-            bound = min(bound, window) if window is not None else bound
-            ratio_tokens = self._ratios.estimate(target.model, request.prompt_bytes)
-            learned = min(bound, ratio_tokens + request.images * IMAGE_TOKENS_MAX)
-        expected = self._ratios.expected(target.model, request.prompt_bytes) + request.images * IMAGE_TOKENS_EXPECTED
-        want = request.output_limit
-        if want is None:
-            want = target.output_tokens_max or self._settings.default_output_limit_tokens
-        standard, asked = target.prices, target.prices_at(request.service_tier)
-        return Terms(
-            # The provider chooses the tier in the end; the dearer of what it may choose is held.
-            prices=max(standard, asked, key=lambda prices: most(prices, bound, want)),
-            prompt_bound=bound,
-            prompt_learned=learned,
-            prompt_expected=min(bound, expected),
-            want_tokens=want,
-        )
 
     # --- reserve ----------------------------------------------------------------------------------------------------
 
@@ -294,15 +239,6 @@ class Relay:
             usage = opened.meter.final_usage(quote.terms[index].prompt_expected)
             reservation.charge(end, usage, entry.targets[index], said=opened.meter)
 
-    # --- learning ---------------------------------------------------------------------------------------------------
-
-    def learn(self, turn: StreamTurn | WholeTurn) -> None:
-        """What the prompt really cost in tokens makes the next estimate for that model better."""
-        usage, request = turn.call.usage, turn.call.request
-        by_bytes = not (request.images or request.by_reference)  # else the ratio says nothing of a text's
-        if usage.prompt_tokens and not usage.estimated and by_bytes:
-            self._ratios.observe(turn.target.model, request.prompt_bytes, usage.prompt_tokens)
-
     # --- stopping ---------------------------------------------------------------------------------------------------
 
     @property
@@ -339,31 +275,6 @@ class Relay:
                     await self._idle.wait()
             return cut
         return 0
-
-
-def _more_than_text(request: ChatRequest) -> bool:
-    """Something is billed that is neither in the body nor visible in the stream."""
-    return request.audio or request.other_output or request.hosted_tools
-
-
-def _refuse_unpriced(request: ChatRequest, target: Target) -> None:
-    """By policy: what a provider bills by another measure than the tokens that we charge."""
-    so = "so it cannot be charged for; nothing was reserved or sent."
-    if request.audio:
-        raise InvalidRequest(f"Audio is not metered yet, {so}", param="modalities", code="audio_not_priced")
-    if request.other_output:
-        raise InvalidRequest(
-            f"Output other than text is not metered yet, {so}", param="modalities", code="output_not_priced"
-        )
-    if request.hosted_tools:
-        raise InvalidRequest(
-            f"A tool that the provider runs is billed by the call, {so}", param="tools", code="hosted_tool_not_priced"
-        )
-    tier = request.service_tier
-    if tier and tier not in target.service_tiers and tier not in STANDARD_TIERS:
-        raise InvalidRequest(
-            f"This service tier has no price here, {so}", param="service_tier", code="service_tier_not_priced"
-        )
 
 
 def _in_credits(required_ucr: int, available_ucr: int) -> str:

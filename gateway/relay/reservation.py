@@ -31,7 +31,7 @@ class Said(Protocol):
 class Reservation:
     """What a call holds. The first `charge` or `release` ends it; later ones are ignored, since an end is final."""
 
-    __slots__ = ("_call", "_clock", "_ledger", "available_ucr", "ended", "held_ucr", "learned", "size")
+    __slots__ = ("_call", "_clock", "_ledger", "available_ucr", "ended", "held_ucr", "size")
 
     def __init__(self, ledger: Ledger, clock: Clock, call: Call, size: Size, held: Held) -> None:
         self._ledger = ledger
@@ -42,8 +42,6 @@ class Reservation:
         call.reserved = True
         self.available_ucr = held.available_ucr
         self.held_ucr = call.held_ucr = held.amount_ucr
-        self.learned = held.amount_ucr < size.amount_ucr
-        """The learned estimate is held rather than the hard bound, because the account has plenty."""
         call.send_limit = size.send_limit
 
     async def hold_at_least(self, *, needed_ucr: int, wanted_ucr: int) -> bool:

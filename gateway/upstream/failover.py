@@ -5,7 +5,7 @@ answer 200, a ping, and then an overloaded error. So events are held back until 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import msgspec
 
@@ -35,11 +35,23 @@ class Attempt(msgspec.Struct, frozen=True):
 class Opened:
     """An answer at its commit point: a stream has `parser` and `meter`, another has `whole` or the first part of it."""
 
-    __slots__ = ("answer", "attempt_index", "began", "ended", "held_back", "meter", "parser", "unmetered", "whole")
+    __slots__ = (
+        "answer",
+        "attempt_index",
+        "began",
+        "ended",
+        "held_back",
+        "meter",
+        "parser",
+        "strip_usage_chunk",
+        "unmetered",
+        "whole",
+    )
 
-    def __init__(self, answer: UpstreamAnswer, attempt_index: int) -> None:
+    def __init__(self, answer: UpstreamAnswer, attempt_index: int, *, strip_usage_chunk: bool) -> None:
         self.answer = answer
         self.attempt_index = attempt_index
+        self.strip_usage_chunk = strip_usage_chunk
         self.whole: bytes | None = None
         self.parser: SseParser | None = None
         self.meter: ChatMeter | None = None
@@ -71,9 +83,10 @@ class Opening:
         self.unwanted = False
         """The caller left: the attempt under way may end, no other is made."""
 
-    async def run(self, attempts: Sequence[Attempt]) -> Opened:
-        """Raises the last target's UpstreamFailed when none answered."""
-        self._last_index = len(attempts) - 1
+    async def run(self, attempts: Iterable[Attempt], *, count: int) -> Opened:
+        """Raises the last target's UpstreamFailed when none answered. Each attempt is drawn when its turn comes, since
+        its body may be large."""
+        self._last_index = count - 1
         for index, attempt in enumerate(attempts):
             self.attempt_index = index
             self.opened = None
@@ -105,7 +118,7 @@ class Opening:
         name = attempt.upstream.name
         first_by = asyncio.get_running_loop().time() + attempt.upstream.timeouts.first_event_s
         answer = await self._client.send(attempt.upstream, self._path, attempt.body, self._headers)
-        opened = self.opened = Opened(answer, index)
+        opened = self.opened = Opened(answer, index, strip_usage_chunk=attempt.strip_usage_chunk)
         status = answer.status
         if status in _OUR_CREDENTIAL:
             raise UpstreamRejectedCredential(

@@ -264,3 +264,14 @@ async def test_a_query_without_an_org_is_refused(house: House) -> None:
 async def test_credits_that_expire_are_named_with_their_end(house: House) -> None:
     answer = await add(house, await house.new_org(), expires_at="2100-01-31T12:00:00.5+02:00")
     assert answer.json["expires_at"] == "2100-01-31T10:00:00.500000Z"
+
+
+async def test_a_key_twice_is_refused_and_nothing_is_granted(house: House) -> None:
+    org_id = await house.new_org()
+    body = (
+        f'{{"organization_id":"{org_id}","amount":1,"amount":0.5,'
+        '"transaction_type":"PURCHASE","reason":"MANUAL_ADJUSTMENT"}'
+    )
+    answer = await house.operate("POST", "/api/credits/add", body.encode())
+    assert (answer.status, answer.field) == (400, "amount")
+    assert (await house.ledger.balance(org_id)).balance_ucr == 0

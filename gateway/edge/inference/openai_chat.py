@@ -91,7 +91,7 @@ class ChatCompletions:
             return await _stream(request, rooms, connection, call, turn)
         finally:
             turn.close()
-            rooms.relay.learn(turn)
+            rooms.quoter.learn(turn.target.model, call.request, call.usage)
 
     def _observe(
         self, id: UUID, began: float, caller: Caller | None, call: Call | None, refusal: Rendered | None

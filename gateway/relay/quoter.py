@@ -1,0 +1,105 @@
+"""What a call can cost before it is made: from its facts, the targets' terms, and what prompts have cost so far."""
+
+from typing import Final
+
+from gateway.core.chat_request import ChatRequest
+from gateway.core.errors import InvalidRequest
+from gateway.core.estimate import IMAGE_TOKENS_EXPECTED, IMAGE_TOKENS_MAX, PromptRatios, prompt_hard_bound
+from gateway.core.pricing import most
+from gateway.core.reservation import Quote, Terms
+from gateway.core.usage import Usage
+from gateway.relay.catalogue import CatalogueEntry, Target
+from gateway.relay.settings import ReserveSettings
+
+STANDARD_TIERS: Final = frozenset({"auto", "default", "standard", "on_demand", "flex"})
+"""Service tiers that cost no more than the standard price where they have none of their own."""
+
+
+class Quoter:
+    """Quotes calls, and learns from their usage how many tokens a prompt's bytes make."""
+
+    def __init__(self, settings: ReserveSettings) -> None:
+        self._settings = settings
+        self._ratios = PromptRatios()
+
+    def quote(self, request: ChatRequest, entry: CatalogueEntry) -> Quote:
+        """The most this call can cost at every target that may serve it. Raises InvalidRequest: it is unknown."""
+        bound = prompt_hard_bound(
+            prompt_bytes=request.prompt_bytes,
+            message_count=request.message_count,
+            images=request.images,
+            tools=request.tools,
+            by_reference=request.by_reference or _more_than_text(request),
+        )
+        terms = tuple(self._terms(request, target, bound) for target in entry.targets)
+        unknown_max = any(target.output_tokens_max is None for target in entry.targets)
+        visible = not _more_than_text(request) and not any(target.hides_reasoning for target in entry.targets)
+        return Quote(
+            terms=terms,
+            choices=request.n,
+            limit_asked=request.output_limit is not None,
+            limit_must_be_sent=request.output_limit is None and unknown_max,
+            progressive=request.stream and visible,
+        )
+
+    def _terms(self, request: ChatRequest, target: Target, bound: int | None) -> Terms:
+        if self._settings.unpriced == "refuse":
+            _refuse_unpriced(request, target)
+        window = target.context_tokens
+        if bound is None or target.upstream.hidden_context:
+            if window is None or self._settings.by_reference == "refuse":
+                raise InvalidRequest(
+                    "This request refers to content that is not in its body (an image address, a file), "
+                    "so the most it can cost is not known; nothing was reserved or sent.",
+                    param="messages",
+                    code="content_by_reference",
+                )
+            bound = learned = window
+        else:
+            bound = min(bound, window) if window is not None else bound
+            ratio_tokens = self._ratios.estimate(target.model, request.prompt_bytes)
+            learned = min(bound, ratio_tokens + request.images * IMAGE_TOKENS_MAX)
+        expected = self._ratios.expected(target.model, request.prompt_bytes) + request.images * IMAGE_TOKENS_EXPECTED
+        want = request.output_limit
+        if want is None:
+            want = target.output_tokens_max or self._settings.default_output_limit_tokens
+        standard, asked = target.prices, target.prices_at(request.service_tier)
+        return Terms(
+            # The provider chooses the tier in the end; the dearer of what it may choose is held.
+            prices=max(standard, asked, key=lambda prices: most(prices, bound, want)),
+            prompt_bound=bound,
+            prompt_learned=learned,
+            prompt_expected=min(bound, expected),
+            want_tokens=want,
+        )
+
+    def learn(self, model: str, request: ChatRequest, usage: Usage) -> None:
+        """What the prompt really cost in tokens makes the next estimate for that model better."""
+        by_bytes = not (request.images or request.by_reference)  # else the ratio says nothing of a text's
+        if usage.prompt_tokens and not usage.estimated and by_bytes:
+            self._ratios.observe(model, request.prompt_bytes, usage.prompt_tokens)
+
+
+def _more_than_text(request: ChatRequest) -> bool:
+    """Something is billed that is neither in the body nor visible in the stream."""
+    return request.audio or request.other_output or request.hosted_tools
+
+
+def _refuse_unpriced(request: ChatRequest, target: Target) -> None:
+    """By policy: what a provider bills by another measure than the tokens that we charge."""
+    so = "so it cannot be charged for; nothing was reserved or sent."
+    if request.audio:
+        raise InvalidRequest(f"Audio is not metered yet, {so}", param="modalities", code="audio_not_priced")
+    if request.other_output:
+        raise InvalidRequest(
+            f"Output other than text is not metered yet, {so}", param="modalities", code="output_not_priced"
+        )
+    if request.hosted_tools:
+        raise InvalidRequest(
+            f"A tool that the provider runs is billed by the call, {so}", param="tools", code="hosted_tool_not_priced"
+        )
+    tier = request.service_tier
+    if tier and tier not in target.service_tiers and tier not in STANDARD_TIERS:
+        raise InvalidRequest(
+            f"This service tier has no price here, {so}", param="service_tier", code="service_tier_not_priced"
+        )
