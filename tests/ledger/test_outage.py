@@ -135,8 +135,9 @@ async def test_a_line_that_stalls_is_given_up_and_opened_anew(far: Bench, proxy:
     proxy.stall()
     far.ledger.settle(far.ending(wish, 4))
     before = proxy.connections
-    while proxy.connections == before:  # It gave the old one up.
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(30):
+        while proxy.connections == before:  # It gave the old one up.
+            await asyncio.sleep(0.01)
     proxy.mend()
     assert await far.ledger.settled(far.org_id)
     assert await books(pool, far) == (996, 0, 0)

@@ -115,10 +115,10 @@ async def _stream(
     length = turn.content_length if isinstance(turn, WholeTurn) else None
     response = RawStream(turn.status, _headers(rooms, call, turn), length=length)
     call.status = turn.status
-    await _unless_gone(call, response.prepare, request)
-    if isinstance(turn, WholeTurn):
-        await _unless_gone(call, response.write, turn.body)
     try:
+        await _unless_gone(call, response.prepare, request)
+        if isinstance(turn, WholeTurn):
+            await _unless_gone(call, response.write, turn.body)
         async for piece in turn:
             await _unless_gone(call, response.write, piece)
     except (TollgateError, asyncio.CancelledError) as failure:
