@@ -216,7 +216,7 @@ def spelled(param: click.Parameter) -> list[str]:
 
 
 def test_the_invariants_have_the_same_numbers_everywhere() -> None:
-    audit = (ROOT / "gateway/postgres/migrations/0011_ledger_audit.sql").read_text("utf-8")
+    audit = (ROOT / "gateway/postgres/functions/audit.sql").read_text("utf-8")
     checked = {int(number) for number in re.findall(r"SELECT (\d+), ", audit)}
     listed = re.findall(r"^(\d+)\. ", (ROOT / "gateway/ledger/README.md").read_text("utf-8"), re.MULTILINE)
     _, _, section = read("ledger.md").partition("## Invariants")

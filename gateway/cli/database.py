@@ -61,7 +61,7 @@ async def require_current_schema(dsn: str) -> None:
 
 async def pending_names(dsn: str) -> list[str]:
     async with connection(dsn) as owner:
-        return [step.name for step in await pending(owner)]
+        return await pending(owner)
 
 
 @contextlib.asynccontextmanager

@@ -68,6 +68,24 @@ async def open_account(connection: Executor, org_id: UUID, account_id: UUID) -> 
     await connection.execute(_SQL.open_account, org_id, account_id)
 
 
+async def open_allocation(connection: Executor, org_id: UUID, account_id: UUID, *, user_id: UUID) -> None:
+    """A user's own account in the organisation; one at a time. Opening it again changes nothing."""
+    await connection.execute(_SQL.open_allocation, org_id, account_id, user_id)
+
+
+async def open_restricted(
+    connection: Executor,
+    org_id: UUID,
+    account_id: UUID,
+    *,
+    name: str,
+    models: tuple[str, ...] | None = None,
+    features: tuple[str, ...] | None = None,
+) -> None:
+    """An account that pays for these models or features alone; at least one of the two is given."""
+    await connection.execute(_SQL.open_restricted, org_id, account_id, name, models, features)
+
+
 async def set_status(connection: Executor, org_id: UUID, status: Literal["active", "suspended"]) -> None:
     """For all of the organisation's accounts that are not closed. Open calls go on and are settled."""
     await connection.execute(_SQL.set_status, org_id, status)

@@ -2,29 +2,43 @@
 
 A step's transaction takes an advisory lock, reads what was applied, applies the next file and records it. Any number of
 processes may migrate at once; and whatever kills one of them, a step is there as a whole or not at all.
+
+Tables and types change by migrations. Functions are source, in `functions/*.sql`: the last step replaces them all where
+they are not this version's. One that gets other arguments or leaves needs a migration that drops the old one.
 """
 
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Final
 
 import asyncpg
 import msgspec
 
+from gateway import __version__
+
 _LOCK_KEY: Final = 0x746F6C6C67617465
 """b"tollgate" as a bigint: what every process that migrates this database waits for."""
 _STEP_TIMEOUT_S: Final = 24 * 3600.0
+FUNCTIONS: Final = "functions"
+"""What the step that replaces the functions is called among the migrations."""
 _FILE_NAME: Final = re.compile(r"(?P<number>\d{4})_(?P<what>[a-z0-9_]+)\.sql")
 
-_CREATE_TABLE: Final = """
+_CREATE_TABLES: Final = """
 CREATE TABLE IF NOT EXISTS schema_migration (
     number     integer     NOT NULL CONSTRAINT schema_migration_pkey PRIMARY KEY,
     name       text        NOT NULL,
     sha256     text        NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
-)
+);
+CREATE TABLE IF NOT EXISTS schema_functions (
+    one        boolean     NOT NULL DEFAULT true CONSTRAINT schema_functions_pkey PRIMARY KEY CHECK (one),
+    version    integer[]   NOT NULL,
+    sha256     text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 """
 
 
@@ -67,41 +81,74 @@ def shipped() -> list[Migration]:
     return [found[number] for number in sorted(found)]
 
 
-async def migrate(connection: asyncpg.Connection, migrations: Sequence[Migration] | None = None) -> list[str]:
+class Functions(msgspec.Struct, frozen=True):
+    """All functions, to be replaced together."""
+
+    sql: str
+    version: tuple[int, ...]
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """What a version of Tollgate wants of its database."""
+
+    migrations: Sequence[Migration]
+    functions: Functions | None = None
+
+
+@cache
+def shipped_schema() -> Schema:
+    """This version's. Read once: a probe asks for it again and again."""
+    folder = files("gateway.postgres").joinpath("functions")
+    texts = [file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda file: file.name)]
+    version = tuple(int(part) for part in __version__.split("."))
+    return Schema(shipped(), Functions("\n\n".join(texts), version))
+
+
+async def migrate(connection: asyncpg.Connection, schema: Schema | None = None) -> list[str]:
     """Apply what is pending and return the names. Raises SchemaNewer or SchemaAltered before changing anything.
 
     The connection must act as the schema's owner and be free of a transaction. A step may take a day.
     """
-    known = shipped() if migrations is None else migrations
+    wanted = schema or shipped_schema()
     applied: list[str] = []
-    while (name := await _apply_next(connection, known)) is not None:
+    while (name := await _apply_next(connection, wanted)) is not None:
         applied.append(name)
     return applied
 
 
-async def pending(connection: asyncpg.Connection, migrations: Sequence[Migration] | None = None) -> list[Migration]:
-    """What `migrate` would apply, changing nothing. Raises SchemaNewer or SchemaAltered like it."""
-    known = shipped() if migrations is None else migrations
-    exists = await connection.fetchval("SELECT to_regclass('schema_migration') IS NOT NULL")
-    return await _pending(connection, known) if exists else list(known)
+async def pending(connection: asyncpg.Connection, schema: Schema | None = None) -> list[str]:
+    """The names of what `migrate` would apply, changing nothing. Raises SchemaNewer or SchemaAltered like it."""
+    wanted = schema or shipped_schema()
+    exists = await connection.fetchval(
+        "SELECT to_regclass('schema_migration') IS NOT NULL AND to_regclass('schema_functions') IS NOT NULL"
+    )
+    if not exists:
+        return [step.name for step in wanted.migrations] + ([FUNCTIONS] if wanted.functions else [])
+    names = [step.name for step in await _pending(connection, wanted.migrations)]
+    return names + ([FUNCTIONS] if await _functions_differ(connection, wanted.functions) else [])
 
 
 async def require_current(connection: asyncpg.Connection) -> None:
     """Raise SchemaBehind, SchemaNewer or SchemaAltered unless the schema is exactly this version's."""
     missing = await pending(connection)
     if missing:
-        raise SchemaBehind(f"the schema lacks {', '.join(step.name for step in missing)}: run `tollgate migrate`")
+        raise SchemaBehind(f"the schema lacks {', '.join(missing)}: run `tollgate migrate`")
 
 
-async def _apply_next(connection: asyncpg.Connection, known: Sequence[Migration]) -> str | None:
+async def _apply_next(connection: asyncpg.Connection, wanted: Schema) -> str | None:
     async with connection.transaction():
         await connection.execute("SET LOCAL statement_timeout = 0")
         await connection.execute("SET LOCAL client_min_messages = warning")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY, timeout=_STEP_TIMEOUT_S)
-        await connection.execute(_CREATE_TABLE)
-        missing = await _pending(connection, known)
+        await connection.execute(_CREATE_TABLES)
+        missing = await _pending(connection, wanted.migrations)
         if not missing:
-            return None
+            return await _apply_functions(connection, wanted.functions)
+        await _functions_differ(connection, wanted.functions)  # a newer version's are a reason to stop
         step = missing[0]
         await connection.execute(step.sql, timeout=_STEP_TIMEOUT_S)
         await connection.execute(
@@ -111,6 +158,30 @@ async def _apply_next(connection: asyncpg.Connection, known: Sequence[Migration]
             step.sha256,
         )
         return step.name
+
+
+async def _apply_functions(connection: asyncpg.Connection, functions: Functions | None) -> str | None:
+    if functions is None or not await _functions_differ(connection, functions):
+        return None
+    await connection.execute("SET LOCAL check_function_bodies = off")  # they call each other, in any order
+    await connection.execute(functions.sql, timeout=_STEP_TIMEOUT_S)
+    await connection.execute(
+        "INSERT INTO schema_functions (version, sha256) VALUES ($1, $2) ON CONFLICT (one)"
+        " DO UPDATE SET version = excluded.version, sha256 = excluded.sha256, applied_at = clock_timestamp()",
+        functions.version,
+        functions.sha256,
+    )
+    return FUNCTIONS
+
+
+async def _functions_differ(connection: asyncpg.Connection, functions: Functions | None) -> bool:
+    row = await connection.fetchrow("SELECT version, sha256 FROM schema_functions")
+    if row is None or functions is None:
+        return functions is not None
+    if tuple(row["version"]) > functions.version:
+        version = ".".join(map(str, row["version"]))
+        raise SchemaNewer(f"the database has the functions of {version}: upgrade Tollgate")
+    return bool(row["sha256"] != functions.sha256)
 
 
 async def _pending(connection: asyncpg.Connection, known: Sequence[Migration]) -> list[Migration]:

@@ -5,9 +5,9 @@ import json
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
-from gateway.postgres.migrate import shipped
+from gateway.postgres.migrate import FUNCTIONS, shipped
 
-NAMES = [step.name for step in shipped()]
+NAMES = [*(step.name for step in shipped()), FUNCTIONS]
 
 
 def on(dsn: str, *arguments: str) -> Result:

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.errors import InvalidRequest, LedgerUnavailable, NotFound
 from gateway.core.units import UCR_MAX
-from gateway.ledger.accounts import open_account
+from gateway.ledger.accounts import open_allocation
 from gateway.ledger.calls import End, Held
 from gateway.ops.metrics import Metrics
 from tests.ledger.conftest import Bench, StartLedger, open_bench
@@ -124,7 +124,7 @@ async def test_crossing_batches_over_many_accounts_do_not_deadlock(
     chance = random.Random(7)
     accounts = [bench.ids.next() for _ in range(5)]
     for account_id in accounts:
-        await open_account(pool, bench.org_id, account_id)
+        await open_allocation(pool, bench.org_id, account_id, user_id=account_id)
         await bench.grant(10_000, account_id=account_id)
     other = Bench(await start_ledger(), bench.ids, bench.org_id)
     before = await deadlocks(pool)

@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from gateway.ledger.accounts import open_account, set_status
+from gateway.ledger.accounts import open_allocation, set_status
 from gateway.ledger.calls import End, Held, Refusal, RefusalReason
 from tests.ledger.conftest import Bench, StartLedger, open_bench
 
@@ -115,7 +115,7 @@ async def test_settling_under_another_orgs_account_leaves_the_call_open(
 
 async def test_settling_on_another_account_of_the_org_is_a_conflict(bench: Bench, pool: asyncpg.Pool) -> None:
     second = bench.ids.next()
-    await open_account(pool, bench.org_id, second)
+    await open_allocation(pool, bench.org_id, second, user_id=second)
     await bench.grant(100)
     wish = await bench.held(50)
     await bench.settle(bench.ending(wish, 50, account_id=second))

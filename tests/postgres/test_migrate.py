@@ -6,7 +6,9 @@ import asyncpg
 import pytest
 
 from gateway.postgres.migrate import (
+    Functions,
     Migration,
+    Schema,
     SchemaAltered,
     SchemaBehind,
     SchemaNewer,
@@ -14,6 +16,7 @@ from gateway.postgres.migrate import (
     pending,
     require_current,
     shipped,
+    shipped_schema,
 )
 
 ONE = Migration(1, "0001_one", "CREATE TABLE one (a integer); INSERT INTO one VALUES (1);")
@@ -37,65 +40,98 @@ async def tables(connection: asyncpg.Connection) -> set[str]:
 
 
 async def test_an_empty_database_gets_every_migration_once(connection: asyncpg.Connection) -> None:
-    assert await migrate(connection, [ONE, TWO]) == ["0001_one", "0002_two"]
-    assert await migrate(connection, [ONE, TWO]) == []
+    assert await migrate(connection, Schema([ONE, TWO])) == ["0001_one", "0002_two"]
+    assert await migrate(connection, Schema([ONE, TWO])) == []
     assert await connection.fetchval("SELECT count(*) FROM one") == 1
 
 
 async def test_what_came_later_is_added(connection: asyncpg.Connection) -> None:
-    await migrate(connection, [ONE])
-    assert [step.name for step in await pending(connection, [ONE, TWO])] == ["0002_two"]
-    assert await migrate(connection, [ONE, TWO]) == ["0002_two"]
+    await migrate(connection, Schema([ONE]))
+    assert await pending(connection, Schema([ONE, TWO])) == ["0002_two"]
+    assert await migrate(connection, Schema([ONE, TWO])) == ["0002_two"]
 
 
 async def test_a_failing_migration_leaves_no_trace_of_itself(connection: asyncpg.Connection) -> None:
     with pytest.raises(asyncpg.DivisionByZeroError):
-        await migrate(connection, [ONE, BROKEN])
-    assert await tables(connection) == {"one", "schema_migration"}
-    assert await migrate(connection, [ONE, TWO]) == ["0002_two"]
+        await migrate(connection, Schema([ONE, BROKEN]))
+    assert await tables(connection) == {"one", "schema_migration", "schema_functions"}
+    assert await migrate(connection, Schema([ONE, TWO])) == ["0002_two"]
 
 
 async def test_a_database_of_a_newer_version_is_refused(connection: asyncpg.Connection) -> None:
-    await migrate(connection, [ONE, TWO])
+    await migrate(connection, Schema([ONE, TWO]))
     with pytest.raises(SchemaNewer, match="0002_two"):
-        await migrate(connection, [ONE])
+        await migrate(connection, Schema([ONE]))
     with pytest.raises(SchemaNewer):
-        await pending(connection, [])
+        await pending(connection, Schema([]))
 
 
 async def test_a_migration_whose_text_changed_is_refused(connection: asyncpg.Connection) -> None:
-    await migrate(connection, [ONE])
+    await migrate(connection, Schema([ONE]))
     altered = Migration(1, "0001_one", ONE.sql + " ")
     with pytest.raises(SchemaAltered, match="0001_one"):
-        await migrate(connection, [altered, TWO])
-    assert await tables(connection) == {"one", "schema_migration"}
+        await migrate(connection, Schema([altered, TWO]))
+    assert await tables(connection) == {"one", "schema_migration", "schema_functions"}
 
 
 async def test_a_schema_with_a_migration_missing_in_the_middle_is_refused(connection: asyncpg.Connection) -> None:
-    await migrate(connection, [ONE, THREE])
+    await migrate(connection, Schema([ONE, THREE]))
     with pytest.raises(SchemaAltered, match="0002_two"):
-        await migrate(connection, [ONE, TWO, THREE])
-    assert await tables(connection) == {"one", "three", "schema_migration"}
+        await migrate(connection, Schema([ONE, TWO, THREE]))
+    assert await tables(connection) == {"one", "three", "schema_migration", "schema_functions"}
 
 
 async def test_processes_that_migrate_at_once_apply_each_step_once(empty_dsn: str) -> None:
     slow = Migration(1, "0001_slow", "CREATE TABLE slow (a integer); SELECT pg_sleep(0.05);")
     connections = [await asyncpg.connect(empty_dsn) for _ in range(4)]
-    applied = await asyncio.gather(*(migrate(connection, [slow, TWO]) for connection in connections))
+    applied = await asyncio.gather(*(migrate(connection, Schema([slow, TWO])) for connection in connections))
     assert sorted(name for names in applied for name in names) == ["0001_slow", "0002_two"]
     for connection in connections:
         await connection.close(timeout=10)
 
 
 async def test_asking_what_is_pending_changes_nothing(connection: asyncpg.Connection) -> None:
-    assert await pending(connection, [ONE]) == [ONE]
+    assert await pending(connection, Schema([ONE])) == ["0001_one"]
     assert await tables(connection) == set()
 
 
 async def test_a_statement_time_limit_does_not_end_a_long_migration(connection: asyncpg.Connection) -> None:
     await connection.execute("SET statement_timeout = '10ms'")
-    assert await migrate(connection, [Migration(1, "0001_slow", "SELECT pg_sleep(0.1)")]) == ["0001_slow"]
+    assert await migrate(connection, Schema([Migration(1, "0001_slow", "SELECT pg_sleep(0.1)")])) == ["0001_slow"]
     assert await connection.fetchval("SHOW statement_timeout") == "10ms"
+
+
+def answering(value: int, version: tuple[int, ...]) -> Schema:
+    """Two functions of which the first needs the second."""
+    return Schema(
+        [ONE],
+        Functions(
+            "CREATE OR REPLACE FUNCTION answer() RETURNS integer LANGUAGE sql AS 'SELECT later()';"
+            f"CREATE OR REPLACE FUNCTION later() RETURNS integer LANGUAGE sql AS 'SELECT {value}'",
+            version,
+        ),
+    )
+
+
+async def test_functions_are_replaced_where_they_differ(connection: asyncpg.Connection) -> None:
+    assert await migrate(connection, answering(1, (0, 1, 0))) == ["0001_one", "functions"]
+    assert await migrate(connection, answering(1, (0, 1, 0))) == []
+    assert await pending(connection, answering(2, (0, 1, 0))) == ["functions"]
+    assert await connection.fetchval("SELECT answer()") == 1
+    assert await migrate(connection, answering(2, (0, 1, 0))) == ["functions"]
+    assert await connection.fetchval("SELECT answer()") == 2
+
+
+async def test_functions_of_a_newer_version_stay(connection: asyncpg.Connection) -> None:
+    await migrate(connection, answering(2, (0, 10, 0)))
+    older = answering(1, (0, 9, 1))
+    for step in (pending, migrate):
+        with pytest.raises(SchemaNewer, match=r"0\.10\.0"):
+            await step(connection, older)
+    with pytest.raises(SchemaNewer):
+        await migrate(connection, Schema([ONE, TWO], older.functions))
+    assert "two" not in await tables(connection)
+    assert await connection.fetchval("SELECT answer()") == 2
 
 
 async def test_the_shipped_migrations_bring_an_empty_database_up_to_date(connection: asyncpg.Connection) -> None:
@@ -108,7 +144,7 @@ async def test_the_shipped_migrations_bring_an_empty_database_up_to_date(connect
 
 def test_no_shipped_migration_ends_its_own_transaction() -> None:
     # It would commit half of the step; and CONCURRENTLY cannot run inside one.
-    for step in shipped():
-        assert not re.search(r"^\s*(COMMIT|ROLLBACK|END\s+TRANSACTION)\b|CONCURRENTLY", step.sql, re.M | re.I), (
-            step.name
-        )
+    functions = shipped_schema().functions
+    assert functions is not None
+    for name, sql in [*((step.name, step.sql) for step in shipped()), ("functions", functions.sql)]:
+        assert not re.search(r"^\s*(COMMIT|ROLLBACK|END\s+TRANSACTION)\b|CONCURRENTLY", sql, re.M | re.I), name

@@ -84,7 +84,7 @@ async def test_a_call_that_still_runs_is_said_to(pool: asyncpg.Pool, books: Book
     id = UUID(int=9)
     await owner.execute(
         "INSERT INTO reservation (org_id, id, account_id, owner_kind, owner_id, amount_ucr, prompt_ucr, forwarded,"
-        " model, pins, created_at) VALUES ($1, $2, $1, 'instance', $2, 1, 1, true, 'm', '{}', now())",
+        " model, created_at) VALUES ($1, $2, $1, 'instance', $2, 1, 1, true, 'm', now())",
         ORG,
         id,
     )

@@ -1,5 +1,5 @@
--- The tables of the ledger. What moves money is in 0003_ledger_batches.sql and after; invariants are numbered in
--- gateway/ledger/README.md. org_id leads every key, so that the schema shards by organisation.
+-- The tables of the ledger. What moves money is in ../functions; invariants are numbered in gateway/ledger/README.md.
+-- org_id leads every key, so that the schema shards by organisation.
 
 -- Money: whole microcredits below 2^53, so that every JSON reader holds them exactly. Signs exist only in the ledger.
 CREATE DOMAIN ucr AS bigint CONSTRAINT ucr_within_bounds CHECK (VALUE >= 0 AND VALUE < 9007199254740992);
@@ -43,14 +43,21 @@ $$;
 CREATE TABLE account (
     org_id               uuid        NOT NULL,
     account_id           uuid        NOT NULL,
+    -- pool: the organisation's own; user: a user's allocation; restricted: for some models or features alone.
     kind                 text        NOT NULL DEFAULT 'pool'
         CONSTRAINT account_kind_known CHECK (kind IN ('pool', 'user', 'restricted')),
-    restriction          jsonb,
+    user_id              uuid,
+    name                 text        CONSTRAINT account_name_is_bounded CHECK (char_length(name) BETWEEN 1 AND 200),
+    -- What a restricted account pays for; NULL: no model, or no feature.
+    models               text[]      CONSTRAINT account_models_are_bounded CHECK (cardinality(models) BETWEEN 1 AND 1000),
+    features             text[]      CONSTRAINT account_features_are_bounded CHECK (cardinality(features) BETWEEN 1 AND 1000),
     status               text        NOT NULL DEFAULT 'active'
         CONSTRAINT account_status_known CHECK (status IN ('active', 'suspended', 'closed')),
     -- Set by the audit, beside the status: resuming an organisation must not declare its books sound.
     parked_at            timestamptz,
     blocks_on_receivable boolean     NOT NULL DEFAULT true,
+    -- Below this balance the outbox says so, once for each time that it is passed; NULL: never.
+    low_balance_ucr      ucr,
     balance_ucr          ucr         NOT NULL DEFAULT 0,
     held_ucr             ucr         NOT NULL DEFAULT 0,
     open_count           integer     NOT NULL DEFAULT 0 CONSTRAINT account_open_count_not_negative CHECK (open_count >= 0),
@@ -65,12 +72,17 @@ CREATE TABLE account (
     created_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (org_id, account_id),
     CONSTRAINT account_never_overspent CHECK (held_ucr <= balance_ucr),
-    CONSTRAINT account_expired_within_held CHECK (expired_ucr <= held_ucr)
+    CONSTRAINT account_expired_within_held CHECK (expired_ucr <= held_ucr),
+    CONSTRAINT account_user_has_a_user CHECK ((kind = 'user') = (user_id IS NOT NULL)),
+    CONSTRAINT account_restricted_says_to_what CHECK ((kind = 'restricted') = (models IS NOT NULL OR features IS NOT NULL)),
+    CONSTRAINT account_closed_is_empty CHECK (status <> 'closed' OR balance_ucr = 0 AND receivable_ucr = 0)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
 
 -- The indexed column changes with grants only, never in a batch of calls: those updates stay HOT.
 CREATE INDEX account_next_change ON account (next_change_at) WHERE next_change_at IS NOT NULL;
+CREATE UNIQUE INDEX account_of_user ON account (org_id, user_id) WHERE kind = 'user' AND status <> 'closed';
+CREATE UNIQUE INDEX account_pool ON account (org_id) WHERE kind = 'pool';
 
 
 CREATE TABLE credit_grant (
@@ -90,6 +102,17 @@ CREATE TABLE credit_grant (
     activated_at     timestamptz,
     -- Set when its expiry was posted; what remains then is protected by reservations older than expires_at.
     expired_at       timestamptz,
+    -- Set when it was taken back; what remains then is protected by reservations, like that of an expired one.
+    voided_at        timestamptz,
+    -- A grant that recurs: the period it is for, and how much of what remains goes over into the next one.
+    period_start     timestamptz,
+    rollover_min_ucr ucr         NOT NULL DEFAULT 0,
+    rollover_max_ucr ucr         NOT NULL DEFAULT 0,
+    -- What it was made from: a subscription, another grant (transfer), a charge (refund).
+    source_id        uuid,
+    -- What was paid for it, in the currency's smallest unit; for finance, never for a decision here.
+    paid_minor       bigint      CONSTRAINT grant_paid_not_negative CHECK (paid_minor >= 0),
+    paid_currency    text        CONSTRAINT grant_currency_is_iso_4217 CHECK (paid_currency ~ '^[A-Z]{3}$'),
     transaction_type text,
     reason           text,
     description      text,
@@ -101,11 +124,72 @@ CREATE TABLE credit_grant (
     FOREIGN KEY (org_id, account_id) REFERENCES account (org_id, account_id),
     CONSTRAINT grant_remaining_within_amount CHECK (remaining_ucr <= amount_ucr),
     CONSTRAINT grant_future_has_nothing_to_burn CHECK (activated_at IS NOT NULL OR remaining_ucr = 0),
-    CONSTRAINT grant_expires_after_it_begins CHECK (expires_at > effective_at)
+    CONSTRAINT grant_expires_after_it_begins CHECK (expires_at > effective_at),
+    CONSTRAINT grant_rollover_is_a_range CHECK (rollover_min_ucr <= rollover_max_ucr),
+    CONSTRAINT grant_paid_has_a_currency CHECK ((paid_minor IS NULL) = (paid_currency IS NULL))
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
 
 CREATE INDEX credit_grant_live ON credit_grant (org_id, account_id) WHERE live;
+-- A period's grant is made once, whoever makes it, however often.
+CREATE UNIQUE INDEX credit_grant_of_period ON credit_grant (org_id, account_id, kind, source_id, period_start)
+    WHERE period_start IS NOT NULL;
+
+
+-- --- budgets ------------------------------------------------------------------------------------------------------
+
+-- A cap on what an organisation, user, key, model or feature may cost in a calendar period, or have open at a time.
+CREATE TABLE budget (
+    org_id         uuid        NOT NULL,
+    budget_id      uuid        NOT NULL,
+    scope          text        NOT NULL
+        CONSTRAINT budget_scope_known CHECK (scope IN ('org', 'user', 'key', 'model', 'feature')),
+    -- The user's or key's id, the model's or feature's name; empty for the organisation.
+    scope_id       text        NOT NULL DEFAULT '' CONSTRAINT budget_scope_id_is_bounded CHECK (char_length(scope_id) <= 256),
+    period         text        NOT NULL
+        CONSTRAINT budget_period_known CHECK (period IN ('day', 'week', 'month', 'lifetime')),
+    max_ucr        ucr,
+    -- Calls open at one time.
+    open_max       integer     CONSTRAINT budget_open_max_not_negative CHECK (open_max >= 0),
+    -- The shares of max_ucr at which the outbox speaks.
+    alert_percents smallint[]  NOT NULL DEFAULT '{80,100}'
+        CONSTRAINT budget_alerts_are_bounded CHECK (cardinality(alert_percents) <= 10),
+    created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org_id, budget_id),
+    CONSTRAINT budget_once UNIQUE (org_id, scope, scope_id, period),
+    CONSTRAINT budget_limits_something CHECK (max_ucr IS NOT NULL OR open_max IS NOT NULL),
+    CONSTRAINT budget_org_needs_no_id CHECK ((scope = 'org') = (scope_id = '')),
+    CONSTRAINT budget_concurrency_has_no_period CHECK (open_max IS NULL OR period = 'lifetime')
+);
+
+-- What a budget has seen in one period. Calls book to the period in which they were reserved, however late they end.
+CREATE TABLE budget_period (
+    org_id       uuid        NOT NULL,
+    id           uuid        NOT NULL,
+    budget_id    uuid        NOT NULL,
+    period_start timestamptz NOT NULL,
+    -- infinity for a lifetime.
+    period_end   timestamptz NOT NULL,
+    used_ucr     bigint      NOT NULL DEFAULT 0 CONSTRAINT budget_period_used_not_negative CHECK (used_ucr >= 0),
+    held_ucr     bigint      NOT NULL DEFAULT 0 CONSTRAINT budget_period_held_not_negative CHECK (held_ucr >= 0),
+    open_count   integer     NOT NULL DEFAULT 0 CONSTRAINT budget_period_open_not_negative CHECK (open_count >= 0),
+    PRIMARY KEY (org_id, id),
+    CONSTRAINT budget_period_once UNIQUE (org_id, budget_id, period_start),
+    CONSTRAINT budget_period_ends_after_it_begins CHECK (period_end > period_start),
+    FOREIGN KEY (org_id, budget_id) REFERENCES budget (org_id, budget_id) ON DELETE CASCADE
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
+
+
+-- What an organisation chose about its credits.
+CREATE TABLE credit_policy (
+    org_id        uuid PRIMARY KEY,
+    -- Which account pays: a user's allocation before the pool, after it, or alone. Restricted accounts come before both.
+    payment_order text NOT NULL DEFAULT 'allocation_first'
+        CONSTRAINT credit_policy_order_known CHECK (payment_order IN ('allocation_first', 'pool_first', 'allocation_only')),
+    -- In which budget periods begin; an IANA name.
+    time_zone     text NOT NULL DEFAULT 'UTC' CONSTRAINT credit_policy_zone_is_bounded CHECK (char_length(time_zone) <= 64)
+);
 
 
 -- --- instances and open reservations ------------------------------------------------------------------------------
@@ -124,12 +208,33 @@ CREATE TABLE fence (
 ) WITH (fillfactor = 50);
 
 
+-- The prices of a call's targets as they were quoted, once for all calls that had the same; id is made from the prices.
+CREATE TABLE price_pin (
+    id         uuid        PRIMARY KEY,
+    prices     jsonb       NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Work that outlives the request that ordered it: it owns reservations, and the gateway settles them.
+CREATE TABLE job (
+    org_id     uuid        NOT NULL,
+    id         uuid        NOT NULL,
+    kind       text        NOT NULL CONSTRAINT job_kind_is_bounded CHECK (char_length(kind) BETWEEN 1 AND 64),
+    detail     jsonb       NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended_at   timestamptz,
+    PRIMARY KEY (org_id, id)
+);
+
+-- owner_id: the process that a call runs in, the job, or for outside callers the organisation.
 CREATE TABLE reservation (
     org_id     uuid        NOT NULL,
     id         uuid        NOT NULL,
     account_id uuid        NOT NULL,
     owner_kind text        NOT NULL CONSTRAINT reservation_owner_known CHECK (owner_kind IN ('instance', 'api', 'job')),
     owner_id   uuid        NOT NULL,
+    -- When it ends by itself; a process that calls run in is asked for its life instead.
+    expires_at timestamptz,
     amount_ucr ucr         NOT NULL,
     prompt_ucr ucr         NOT NULL,
     spent_ucr  ucr         NOT NULL DEFAULT 0,
@@ -137,11 +242,18 @@ CREATE TABLE reservation (
     key_id     uuid,
     user_id    uuid,
     model      text        NOT NULL,
-    pins       json        NOT NULL,
+    feature    text        NOT NULL DEFAULT '',
+    pin_id     uuid,
+    -- The budget_period rows that it is held in.
+    budgets    uuid[],
     created_at timestamptz NOT NULL,
-    PRIMARY KEY (org_id, id)
+    PRIMARY KEY (org_id, id),
+    CONSTRAINT reservation_life_is_known CHECK ((owner_kind = 'instance') = (expires_at IS NULL))
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
+
+
+CREATE INDEX reservation_expires ON reservation (expires_at) WHERE expires_at IS NOT NULL;
 
 
 -- --- the ledger ---------------------------------------------------------------------------------------------------
@@ -166,6 +278,7 @@ CREATE TABLE ledger (
     user_id             uuid,
     key_id              uuid,
     model               text,
+    feature             text,
     upstream            text,
     upstream_model      text,
     provider_request_id text,
@@ -207,7 +320,7 @@ CREATE TABLE ledger (
             ELSE false
         END),
     CONSTRAINT ledger_ending_known CHECK (
-        ended IN ('ok', 'error', 'cancelled', 'cut_off', 'estimated', 'recovered')),
+        ended IN ('ok', 'error', 'cancelled', 'cut_off', 'estimated', 'recovered', 'expired')),
     CONSTRAINT ledger_cost_is_all_accounted_for CHECK (charged_ucr + overage_ucr + waived_ucr = cost_ucr),
     -- A late row carries the whole call's usage and only the difference in cost.
     CONSTRAINT ledger_cost_is_the_sum_rounded_up CHECK (
@@ -245,6 +358,17 @@ CREATE TABLE ledger_month (
 );
 
 
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app') THEN
+        REVOKE ALL ON ledger, ledger_rest, ledger_month FROM tollgate_app;
+        GRANT SELECT, INSERT ON ledger, ledger_rest TO tollgate_app;
+        GRANT SELECT ON ledger_month TO tollgate_app;
+    END IF;
+END
+$$;
+
+
 -- --- beside the ledger --------------------------------------------------------------------------------------------
 
 -- The answer to a change, stored with its effect: the same key gives the same answer for 24 hours.
@@ -277,3 +401,29 @@ CREATE TABLE audit_checkpoint (
     checked_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (org_id, account_id)
 );
+
+-- What others should hear of, written with its cause and taken out by whoever tells them, in one transaction with what
+-- they do about it. Never a NOTIFY here: it takes a lock at commit that all share.
+CREATE TABLE outbox (
+    org_id     uuid        NOT NULL,
+    id         uuid        NOT NULL,
+    topic      text        NOT NULL
+        CONSTRAINT outbox_topic_known CHECK (topic IN ('low_balance', 'exhausted', 'overage', 'parked', 'budget_crossed',
+                                                       'plan_reset', 'expiry')),
+    account_id uuid,
+    payload    jsonb       NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (org_id, id)
+);
+CREATE INDEX outbox_order ON outbox (id);
+
+
+-- The application looks at the schema's version to say whether it is ready; it is the owner who changes it.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tollgate_app') THEN
+        REVOKE ALL ON schema_migration, schema_functions FROM tollgate_app;
+        GRANT SELECT ON schema_migration, schema_functions TO tollgate_app;
+    END IF;
+END
+$$;

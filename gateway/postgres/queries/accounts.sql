@@ -1,5 +1,13 @@
 -- name: open_account
-INSERT INTO account (org_id, account_id) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+INSERT INTO account (org_id, account_id) VALUES ($1, $2) ON CONFLICT (org_id, account_id) DO NOTHING;
+
+-- name: open_allocation
+INSERT INTO account (org_id, account_id, kind, user_id) VALUES ($1, $2, 'user', $3) ON CONFLICT (org_id, account_id) DO NOTHING;
+
+-- name: open_restricted
+INSERT INTO account (org_id, account_id, kind, name, models, features)
+VALUES ($1, $2, 'restricted', $3, $4, $5)
+ON CONFLICT (org_id, account_id) DO NOTHING;
 
 -- name: set_status
 UPDATE account

@@ -1,46 +1,9 @@
 -- Setting credits aside: reserve and extend. Both answer per item, in the order given:
 -- ok · exists · ended · insufficient · busy · receivable · suspended · parked · fenced · off_clock · no_account
 
-CREATE TYPE wish_item AS (
-    id         uuid,
-    account_id uuid,
-    amount_ucr bigint,
-    learned_ucr bigint,
-    prompt_ucr bigint,
-    key_id     uuid,
-    user_id    uuid,
-    model      text,
-    pins       text
-);
-
-CREATE TYPE extension_item AS (
-    id           uuid,
-    account_id   uuid,
-    at_least_ucr bigint
-);
-
-CREATE TYPE hold_answer AS (
-    status        text,
-    held_ucr      bigint,
-    available_ucr bigint,
-    balance_ucr   bigint
-);
-
-
--- Why an account admits nothing at all, whatever the amount; NULL when it does.
-CREATE FUNCTION blocked_because(a account) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE
-        WHEN a.account_id IS NULL THEN 'no_account'
-        WHEN a.status <> 'active' THEN 'suspended'
-        WHEN a.parked_at IS NOT NULL THEN 'parked'
-        WHEN a.receivable_ucr > 0 AND a.blocks_on_receivable THEN 'receivable'
-    END
-$$;
-
-
 -- A wish is held whole or not at all; the smaller, learned amount is enough while the account has plenty.
 -- The open row is all that a reservation is: with it goes its amount onto held_ucr of one account.
-CREATE FUNCTION reserve_batch(p_org uuid, p_instance uuid, p_wishes wish_item[]) RETURNS hold_answer[]
+CREATE OR REPLACE FUNCTION reserve_batch(p_org uuid, p_instance uuid, p_wishes wish_item[]) RETURNS hold_answer[]
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_accounts uuid[] := ARRAY(SELECT DISTINCT account_id FROM unnest(p_wishes));
@@ -105,10 +68,11 @@ BEGIN
         END IF;
     END LOOP;
     IF v_held THEN
+        INSERT INTO price_pin (id, prices) SELECT DISTINCT md5(pins)::uuid, pins::jsonb FROM unnest(p_wishes) ON CONFLICT DO NOTHING;
         INSERT INTO reservation (org_id, id, account_id, owner_kind, owner_id, amount_ucr, prompt_ucr, forwarded, key_id, user_id,
-                                 model, pins, created_at)
+                                 model, pin_id, created_at)
         SELECT p_org, u.id, u.account_id, 'instance', p_instance, u.held_ucr, u.prompt_ucr, true, u.key_id, u.user_id, u.model,
-               u.pins::json, v_now
+               md5(u.pins)::uuid, v_now
           FROM ROWS FROM (unnest(p_wishes), unnest(v_answers))
             AS u (id, account_id, amount_ucr, learned_ucr, prompt_ucr, key_id, user_id, model, pins, status, held_ucr,
                   available_ucr, balance_ucr)
@@ -120,7 +84,7 @@ $$;
 
 
 -- "Hold at least": absolute, so that asking twice is asking once. Oldest call first where credits are short.
-CREATE FUNCTION extend_batch(p_org uuid, p_extensions extension_item[]) RETURNS hold_answer[]
+CREATE OR REPLACE FUNCTION extend_batch(p_org uuid, p_extensions extension_item[]) RETURNS hold_answer[]
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_accounts uuid[] := ARRAY(SELECT DISTINCT account_id FROM unnest(p_extensions));

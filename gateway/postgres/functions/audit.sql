@@ -1,7 +1,7 @@
 -- The invariants of gateway/ledger/README.md as a query. STABLE, so that everything is seen at one instant.
 
 -- Each row is a breach. p_after and what follows are the account's last sound state; zeros check from the beginning.
-CREATE FUNCTION violations(p_org uuid, p_account uuid, p_after bigint, p_balance bigint, p_receivable bigint)
+CREATE OR REPLACE FUNCTION violations(p_org uuid, p_account uuid, p_after bigint, p_balance bigint, p_receivable bigint)
 RETURNS TABLE (invariant integer, id uuid, detail text)
 LANGUAGE plpgsql STABLE SET enable_seqscan = off AS $$
 DECLARE
@@ -109,7 +109,7 @@ $$;
 
 -- Checks the next p_most accounts after (p_org, p_account) and marks the sound ones, all at one instant. Returns one row
 -- per account and breach; an account without any has invariant NULL.
-CREATE FUNCTION audit_accounts(p_org uuid, p_account uuid, p_most integer, p_full boolean)
+CREATE OR REPLACE FUNCTION audit_accounts(p_org uuid, p_account uuid, p_most integer, p_full boolean)
 RETURNS TABLE (org_id uuid, account_id uuid, invariant integer, id uuid, detail text)
 LANGUAGE sql AS $$
     WITH page AS MATERIALIZED (

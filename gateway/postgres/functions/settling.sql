@@ -1,93 +1,8 @@
 -- Ending what was set aside. Settlement never refuses: it looks at neither fence nor parking nor suspension.
 
-CREATE TYPE settlement_item AS (
-    id                  uuid,
-    account_id          uuid,
-    ended               text,
-    delivered           boolean,
-    cost_ucr            bigint,
-    numerator           text,
-    lines               text,
-    waive_above_held    boolean,
-    key_id              uuid,
-    user_id             uuid,
-    model               text,
-    upstream            text,
-    upstream_model      text,
-    provider_request_id text,
-    streamed            boolean,
-    status              integer,
-    finish_reason       text,
-    prompt_tokens       bigint,
-    cached_tokens       bigint,
-    cache_write_tokens  bigint,
-    output_tokens       bigint,
-    reasoning_tokens    bigint,
-    started_at_ms       bigint,
-    first_event_ms      bigint,
-    duration_ms         bigint
-);
-
--- settled · late (the difference after a sweep) · same (a repetition) · tombstone (nothing was open under the id)
--- · conflict (ended before with another amount, or open on another account) · too_old · no_account
-CREATE TYPE settlement_answer AS (
-    status      text,
-    charged_ucr bigint,
-    overage_ucr bigint,
-    waived_ucr  bigint,
-    held_ucr    bigint
-);
-
--- The ledger row that an item becomes; version NULL: none.
-CREATE TYPE settlement_row AS (
-    id                uuid,
-    account_id        uuid,
-    kind              text,
-    version           bigint,
-    amount_ucr        bigint,
-    balance_after_ucr bigint,
-    ref_id            uuid,
-    cost_ucr          bigint,
-    charged_ucr       bigint,
-    overage_ucr       bigint,
-    waived_ucr        bigint,
-    held_ucr          bigint,
-    burned_grants     uuid[],
-    burned_ucr        bigint[]
-);
-
-
--- What a refund returns goes back to where it was burned, last burned first. A grant that expired since lets it pass
--- through: it returns and leaves as an expiry at once.
-CREATE FUNCTION unburn(INOUT a account, p_grants uuid[], p_burned_ucr bigint[], p_ucr bigint, p_now timestamptz,
-                       OUT grants uuid[], OUT returned_ucr bigint[])
-LANGUAGE plpgsql AS $$
-DECLARE
-    g      credit_grant;
-    v_left bigint := p_ucr;
-    v_back bigint;
-BEGIN
-    FOR i IN REVERSE coalesce(cardinality(p_grants), 0) .. 1 LOOP
-        EXIT WHEN v_left = 0;
-        v_back := least(v_left, p_burned_ucr[i]);
-        v_left := v_left - v_back;
-        grants := grants || p_grants[i];
-        returned_ucr := returned_ucr || v_back;
-        SELECT * INTO STRICT g FROM credit_grant WHERE org_id = a.org_id AND id = p_grants[i];
-        IF g.expires_at <= p_now THEN
-            a := take_expired(a, g, v_back, p_now);
-        ELSE
-            UPDATE credit_grant SET remaining_ucr = remaining_ucr + v_back WHERE org_id = a.org_id AND id = g.id;
-            a.next_change_at := least(a.next_change_at, g.expires_at);
-        END IF;
-    END LOOP;
-END
-$$;
-
-
 -- A real cost that arrives after the sweeper had ended the call: the difference is posted once, either way.
 -- Its own id is derived, so that a repetition meets it; so the row is written where the difference is zero, too.
-CREATE FUNCTION settle_late(INOUT a account, s settlement_item, p_before ledger, p_receivable_max bigint, p_now timestamptz,
+CREATE OR REPLACE FUNCTION settle_late(INOUT a account, s settlement_item, p_before ledger, p_receivable_max bigint, p_now timestamptz,
                             OUT late settlement_row, OUT status text)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -146,7 +61,7 @@ $$;
 
 
 -- An ending whose reservation is not open: a repetition, a call that was swept, a release that overtook its reserve.
-CREATE FUNCTION settle_unheld(INOUT a account, s settlement_item, p_receivable_max bigint, p_now timestamptz,
+CREATE OR REPLACE FUNCTION settle_unheld(INOUT a account, s settlement_item, p_receivable_max bigint, p_now timestamptz,
                               OUT ending settlement_row, OUT status text)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -181,7 +96,7 @@ END
 $$;
 
 
-CREATE FUNCTION write_endings(p_org uuid, p_items settlement_item[], p_rows settlement_row[], p_now timestamptz) RETURNS void
+CREATE OR REPLACE FUNCTION write_endings(p_org uuid, p_items settlement_item[], p_rows settlement_row[], p_now timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO ledger (
@@ -208,7 +123,7 @@ $$;
 -- Every item gets its one ending row here, and the account what follows from it, as if the items came one by one.
 -- p_receivable_max bounds what an account may owe; beyond it the operator waives. The planner's settings are for plans
 -- made while tables are empty and kept when they are not.
-CREATE FUNCTION settle_batch(p_org uuid, p_receivable_max bigint, p_items settlement_item[]) RETURNS settlement_answer[]
+CREATE OR REPLACE FUNCTION settle_batch(p_org uuid, p_receivable_max bigint, p_items settlement_item[]) RETURNS settlement_answer[]
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET enable_nestloop = off AS $$
 DECLARE
     v_ids       uuid[] := ARRAY(SELECT id FROM unnest(p_items));

@@ -1,0 +1,82 @@
+-- What happens to one account, already locked and held in a variable: the functions here take the account's row, do
+-- their part in grants and ledger, and give the changed row back; the caller writes it once, with save_account.
+
+CREATE OR REPLACE FUNCTION save_account(a account) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE account
+       SET balance_ucr = a.balance_ucr, held_ucr = a.held_ucr, open_count = a.open_count,
+           receivable_ucr = a.receivable_ucr, expired_ucr = a.expired_ucr, version = a.version,
+           granted_ucr = a.granted_ucr, used_ucr = a.used_ucr, next_change_at = a.next_change_at
+     WHERE org_id = a.org_id AND account_id = a.account_id;
+END
+$$;
+
+
+-- Why an account admits nothing at all, whatever the amount; NULL when it does.
+CREATE OR REPLACE FUNCTION blocked_because(a account) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN a.account_id IS NULL THEN 'no_account'
+        WHEN a.status <> 'active' THEN 'suspended'
+        WHEN a.parked_at IS NOT NULL THEN 'parked'
+        WHEN a.receivable_ucr > 0 AND a.blocks_on_receivable THEN 'receivable'
+    END
+$$;
+
+
+-- Brings the account up to p_now: grants that became effective enter the balance, grants that expired leave it but for
+-- what open reservations hold. Called by everything that looks at what is available, when next_change_at has come.
+CREATE OR REPLACE FUNCTION bring_up_to(a account, p_now timestamptz) RETURNS account LANGUAGE plpgsql AS $$
+DECLARE
+    g       credit_grant;
+    v_leave bigint;
+BEGIN
+    FOR g IN
+        SELECT * FROM credit_grant
+         WHERE org_id = a.org_id AND account_id = a.account_id AND live AND activated_at IS NULL AND effective_at <= p_now
+         ORDER BY effective_at, id
+    LOOP
+        UPDATE credit_grant SET activated_at = p_now, remaining_ucr = amount_ucr WHERE org_id = g.org_id AND id = g.id;
+        a.balance_ucr := a.balance_ucr + g.amount_ucr;
+        a.granted_ucr := a.granted_ucr + g.amount_ucr;
+        a.version := a.version + 1;
+        INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, transaction_type,
+                            reason, ref_id, actor, note, created_at)
+        VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'GRANT', 'grant_source', g.amount_ucr, a.balance_ucr,
+                g.transaction_type, g.reason, g.id, g.actor, g.description, p_now);
+    END LOOP;
+    FOR g IN
+        SELECT * FROM credit_grant
+         WHERE org_id = a.org_id AND account_id = a.account_id AND live AND activated_at IS NOT NULL
+           AND expired_at IS NULL AND expires_at <= p_now
+         ORDER BY expires_at, id
+    LOOP
+        v_leave := least(g.remaining_ucr, a.balance_ucr - a.held_ucr);
+        UPDATE credit_grant SET remaining_ucr = remaining_ucr - v_leave, expired_at = p_now WHERE org_id = g.org_id AND id = g.id;
+        a.expired_ucr := a.expired_ucr + g.remaining_ucr - v_leave;
+        IF v_leave > 0 THEN
+            a := take_expired(a, g, v_leave, p_now);
+        END IF;
+    END LOOP;
+    SELECT min(CASE WHEN activated_at IS NULL THEN effective_at ELSE expires_at END) INTO a.next_change_at
+      FROM credit_grant
+     WHERE org_id = a.org_id AND account_id = a.account_id AND live AND expired_at IS NULL;
+    RETURN repay(a, p_now, NULL);
+END
+$$;
+
+
+-- Posts what is due on one account; for readers and for the periodic round. Calls do it for themselves.
+CREATE OR REPLACE FUNCTION bring_account_up_to_date(p_org uuid, p_account uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    a     account;
+    v_now timestamptz;
+BEGIN
+    SELECT * INTO a FROM account WHERE org_id = p_org AND account_id = p_account FOR NO KEY UPDATE;
+    v_now := clock_timestamp();
+    IF a.next_change_at <= v_now THEN
+        PERFORM save_account(bring_up_to(a, v_now));
+        RETURN true;
+    END IF;
+    RETURN false;
+END
+$$;

@@ -1,0 +1,17 @@
+-- Ids of ledger rows: version 7 uuids, whose first bits are the time, so that an id says its partition.
+
+CREATE OR REPLACE FUNCTION first_id_at(p_at timestamptz) RETURNS uuid
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    RETURN (lpad(to_hex((extract(epoch FROM p_at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
+
+
+-- A uuid of version 7 for rows that the ledger itself decides on (expiry, repayment, activation).
+CREATE OR REPLACE FUNCTION new_ledger_id(p_at timestamptz) RETURNS uuid
+    LANGUAGE sql VOLATILE STRICT
+    RETURN overlay(overlay(gen_random_uuid()::text PLACING left(first_id_at(p_at)::text, 13) FROM 1) PLACING '7' FROM 15)::uuid;
+
+
+-- The one id that a late correction of this call can have: same time bits, so the same partition, and only once.
+CREATE OR REPLACE FUNCTION late_id(p_id uuid) RETURNS uuid
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN overlay(md5(p_id::text || 'late')::uuid::text PLACING left(p_id::text, 15) FROM 1)::uuid;
