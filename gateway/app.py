@@ -1,7 +1,6 @@
 """The composition root: settings → every room → a server that listens. The only place that constructs."""
 
 import sys
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final, Self
@@ -13,7 +12,7 @@ from aiohttp import web
 from gateway.core.units import UCR_PER_CREDIT
 from gateway.edge import rooms
 from gateway.edge.bodies import BodyBudget
-from gateway.edge.connection import Handler, Runner
+from gateway.edge.connection import Routes, Runner
 from gateway.edge.errors import answer_errors
 from gateway.edge.headers import HeaderPolicy
 from gateway.edge.inference.rooms import Inference
@@ -199,9 +198,7 @@ class Gateway:
         add_metrics_route(app)
         return app
 
-    async def _listen(
-        self, app: web.Application, metrics_app: web.Application, straight: Mapping[tuple[str, str], Handler]
-    ) -> None:
+    async def _listen(self, app: web.Application, metrics_app: web.Application, straight: Routes) -> None:
         settings, stack = self.settings, self._stack
         self._runner = Runner(app, settings.connections, straight=straight)
         await self._runner.setup()

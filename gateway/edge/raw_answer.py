@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final
+from typing import Final, cast
 
-from aiohttp import ClientConnectionResetError, HttpVersion11, web
+from aiohttp import HttpVersion11
+
+from gateway.edge.connection import Connection, Request
 
 Headers = Iterable[tuple[str, str]]
 
@@ -29,7 +31,7 @@ class RawAnswer:
         self.prepared = False
         self.keep_alive = True
 
-    async def prepare(self, request: web.BaseRequest) -> None:
+    async def prepare(self, request: Request) -> None:
         """Writes all of it. Raises ClientConnectionResetError if the caller is gone."""
         self.prepared = True
         self.keep_alive = request.keep_alive
@@ -52,11 +54,11 @@ class RawStream:
         self._length = length
         self._chunked = False
         self._ended = False
-        self._request: web.BaseRequest | None = None
+        self._request: Request | None = None
         self.prepared = False
         self.keep_alive = True
 
-    async def prepare(self, request: web.BaseRequest) -> None:
+    async def prepare(self, request: Request) -> None:
         """Writes the head, once. Raises ClientConnectionResetError if the caller is gone."""
         if self.prepared:
             return
@@ -84,17 +86,14 @@ class RawStream:
                 await _write(self._request, b"0\r\n\r\n")
 
 
-async def _write(request: web.BaseRequest, data: bytes) -> None:
-    transport = request.transport
-    if transport is None or transport.is_closing():
-        raise ClientConnectionResetError("the caller is gone")
-    transport.write(data)
-    protocol = request.protocol
-    if protocol.writing_paused:
-        await protocol._drain_helper()
+async def _write(request: Request, data: bytes) -> None:
+    connection = cast(Connection, request.protocol)
+    connection.send(data)
+    if connection.writing_paused:
+        await connection._drain_helper()
 
 
-def _head(request: web.BaseRequest, status: int, headers: Headers, framing: str | None, *, keep_alive: bool) -> bytes:
+def _head(request: Request, status: int, headers: Headers, framing: str | None, *, keep_alive: bool) -> bytes:
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
     lines += [f"{name}: {value}" for name, value in headers]
     lines.append(f"date: {_DATE.now()}\r\nserver: tollgate")

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from aiohttp import web
 
 from gateway.core.caller import Caller
 from gateway.core.chat_request import read_chat_request
@@ -17,7 +16,7 @@ from gateway.core.errors import InsufficientCredits, TollgateError
 from gateway.core.usage import Usage
 from gateway.edge.auth import bearer_token
 from gateway.edge.bodies import Body
-from gateway.edge.connection import Connection
+from gateway.edge.connection import Connection, Request
 from gateway.edge.errors import INTERNAL, Rendered, openai_body, openai_error_frame, rendered
 from gateway.edge.headers import tollgate_headers
 from gateway.edge.inference.rooms import Inference
@@ -40,7 +39,7 @@ class ChatCompletions:
     def __init__(self, rooms: Inference) -> None:
         self._rooms = rooms
 
-    async def __call__(self, request: web.BaseRequest) -> Answer:
+    async def __call__(self, request: Request) -> Answer:
         rooms = self._rooms
         id = rooms.ids.next()
         began = rooms.clock.monotonic()
@@ -81,8 +80,10 @@ class ChatCompletions:
         headers = [("content-type", "application/json"), ("x-request-id", str(id)), *refusal.headers]
         return RawAnswer(refusal.status, headers, openai_body(refusal))
 
-    async def _answer(self, request: web.BaseRequest, connection: Connection, call: Call) -> Answer:
+    async def _answer(self, request: Request, connection: Connection, call: Call) -> Answer:
         rooms = self._rooms
+        if connection.transport is None:
+            raise ConnectionResetError("the caller left before anything was reserved")
         connection.on_lost = call.client_gone
         turn = await rooms.relay.open(call)
         try:
@@ -109,7 +110,7 @@ class ChatCompletions:
 
 
 async def _stream(
-    request: web.BaseRequest, rooms: Inference, connection: Connection, call: Call, turn: StreamTurn | WholeTurn
+    request: Request, rooms: Inference, connection: Connection, call: Call, turn: StreamTurn | WholeTurn
 ) -> RawStream:
     """Writes piece by piece. An error from here on is the stream's last frame: the status has been sent."""
     length = turn.content_length if isinstance(turn, WholeTurn) else None
@@ -195,7 +196,7 @@ def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> list
     return headers
 
 
-def _client_request_id(request: web.BaseRequest) -> str:
+def _client_request_id(request: Request) -> str:
     """The caller's own x-request-id, kept beside ours; anything but printable ASCII is ignored."""
     value = request.headers.get("x-request-id")
     return value if value is not None and _CLIENT_REQUEST_ID.fullmatch(value) else ""
