@@ -140,6 +140,7 @@ class Gateway:
             partial(database_trouble, pool, timeout_s=settings.ledger.connect_timeout_s), clock=clock
         )
         observer = Observer(log=self._request_log(), metrics=self.metrics, clock=clock)
+        stack.callback(observer.flush)
         app[rooms.OBSERVER] = observer
         add_routes(app)
         await self._listen(app, self._metrics_app(app), inference_routes(self._inference(clock, key_ring, observer)))

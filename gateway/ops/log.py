@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, BinaryIO, Final
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -73,12 +74,12 @@ class LineWriter:
                 self._on_drop()
 
 
-class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="request"):
+class RequestLine(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event", tag="request"):
     """What the log keeps of one request. Fields left at their default are left out of the line."""
 
     at: str
     """When it ended: RFC 3339, UTC."""
-    id: str
+    id: UUID | str
     """x-request-id, and for inference also the reservation's and the generation's id."""
     method: str
     route: str
@@ -88,8 +89,8 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     duration_ms: float
     error: str = ""
     """The error's code."""
-    org: str = ""
-    key: str = ""
+    org: UUID | str = ""
+    key: UUID | str = ""
     """The key's id, never the key."""
     model: str = ""
     upstream: str = ""
