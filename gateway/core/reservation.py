@@ -50,14 +50,14 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """Streamed, and every billed token is visible as it passes."""
 
     def worst_ucr(self) -> int:
-        return max(most(t.prices, t.prompt_bound, t.want_tokens * self.choices) for t in self.terms)
+        return max([most(t.prices, t.prompt_bound, t.want_tokens * self.choices) for t in self.terms])
 
     def learned_ucr(self) -> int:
-        return max(most(t.prices, t.prompt_learned, t.want_tokens * self.choices) for t in self.terms)
+        return max([most(t.prices, t.prompt_learned, t.want_tokens * self.choices) for t in self.terms])
 
     def prompt_ucr(self) -> int:
         """What the prompt alone is expected to cost."""
-        return max(most(t.prices, t.prompt_expected, 0) for t in self.terms)
+        return max([most(t.prices, t.prompt_expected, 0) for t in self.terms])
 
     def with_output_ucr(self, tokens: int) -> int:
         """The most it can cost if each choice ends after `tokens` output tokens."""

@@ -78,16 +78,17 @@ class Stage(IntEnum):
 class Unsettled:
     """An ending on its way into the ledger."""
 
-    __slots__ = ("ending", "row", "stage")
+    __slots__ = ("ending", "id", "stage")
 
     def __init__(self, ending: Ending) -> None:
         self.ending = ending
-        self.row = ending_row(ending)
+        self.id = ending.id
         self.stage = Stage.WHOLE
 
     @property
-    def id(self) -> UUID:
-        return self.ending.id
+    def row(self) -> Row:
+        """Made when its batch is sent: many at once cost each less than one alone."""
+        return ending_row(self.ending) if self.stage is Stage.WHOLE else stripped_row(self.ending)
 
 
 def ending_row(ending: Ending) -> Row:
