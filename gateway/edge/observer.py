@@ -10,10 +10,7 @@ from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
-import msgspec
-
 from gateway.core.caller import Caller
-from gateway.core.usage import Usage
 from gateway.ops.clock import Clock
 from gateway.ops.log import RequestLine, RequestLog
 from gateway.ops.metrics import Metrics
@@ -26,16 +23,6 @@ GATHER_S: Final = 0.1
 """Ended calls are told of when so many have gathered, or after so long."""
 
 
-class _Ended(msgspec.Struct, frozen=True, gc=False):
-    line: RequestLine
-    """But for its time."""
-    ended_unix_ms: int
-    model_label: str
-    duration_s: float
-    first_event_s: float | None
-    usage: Usage
-
-
 class Observer:
     """Inference calls have metrics of their own; every other request is counted by its route.
 
@@ -46,7 +33,8 @@ class Observer:
         self._log = log
         self._metrics = metrics
         self._clock = clock
-        self._ended: list[_Ended] = []
+        self._ended: list[tuple[Call, float]] = []
+        """Calls, and how many seconds they took."""
         self._timer: asyncio.TimerHandle | None = None
 
     def request_ended(
@@ -70,39 +58,10 @@ class Observer:
             )
         )
 
-    def call_ended(self, call: Call, *, method: str, route: str) -> None:
-        """Keeps what is to be said of the call, and nothing of its request."""
-        duration_s = self._clock.monotonic() - call.started_at
-        first_s = None if call.first_event_at is None else call.first_event_at - call.started_at
-        usage = call.usage
-        line = RequestLine(
-            at="",
-            id=call.id,
-            method=method,
-            route=route,
-            status=call.status or CLIENT_GONE_STATUS,
-            duration_ms=round(duration_s * 1000, 3),
-            error=call.error_code,
-            org=call.caller.org_id,
-            key=call.caller.key_id,
-            model=call.request.model,
-            upstream=call.upstream,
-            upstream_model=call.upstream_model,
-            provider_id=call.provider_id,
-            streamed=call.request.stream,
-            end=call.end or "refused",
-            finish_reason=call.finish_reason,
-            first_event_ms=None if first_s is None else round(first_s * 1000, 3),
-            prompt_tokens=usage.prompt_tokens,
-            cached_tokens=usage.cached_tokens,
-            cache_write_tokens=usage.cache_write_tokens,
-            output_tokens=usage.output_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            reserved_ucr=call.held_ucr,
-            cost_ucr=call.charged_ucr or 0,
-        )
-        ended_unix_ms = call.started_unix_ms + int(duration_s * 1000)
-        self._ended.append(_Ended(line, ended_unix_ms, call.model_label, duration_s, first_s, usage))
+    def call_ended(self, call: Call) -> None:
+        """Lets go of the request's body, and keeps the rest until it is told of."""
+        call.request.body = b""
+        self._ended.append((call, self._clock.monotonic() - call.started_at))
         if len(self._ended) >= GATHERED_MAX:
             self.flush()
         elif self._timer is None:
@@ -114,20 +73,52 @@ class Observer:
             self._timer.cancel()
             self._timer = None
         ended, self._ended = self._ended, []
-        for one in ended:
-            line = one.line
-            self._metrics.call_ended(
-                org=str(line.org),
-                model=one.model_label,
-                upstream=line.upstream or "none",
-                status=line.status,
-                end=str(line.end),
-                duration_s=one.duration_s,
-                first_event_s=one.first_event_s,
-                usage=one.usage,
+        for call, duration_s in ended:
+            self._tell(call, duration_s)
+
+    def _tell(self, call: Call, duration_s: float) -> None:
+        first_s = None if call.first_event_at is None else call.first_event_at - call.started_at
+        status = call.status or CLIENT_GONE_STATUS
+        end = call.end.value if call.end is not None else "refused"
+        usage = call.usage
+        self._metrics.call_ended(
+            org=str(call.caller.org_id),
+            model=call.model_label,
+            upstream=call.upstream or "none",
+            status=status,
+            end=end,
+            duration_s=duration_s,
+            first_event_s=first_s,
+            usage=usage,
+        )
+        self._log.write(
+            RequestLine(
+                at=_rfc3339(call.started_unix_ms + int(duration_s * 1000)),
+                id=call.id,
+                method="POST",
+                route=call.route,
+                status=status,
+                duration_ms=round(duration_s * 1000, 3),
+                error=call.error_code,
+                org=call.caller.org_id,
+                key=call.caller.key_id,
+                model=call.request.model,
+                upstream=call.upstream,
+                upstream_model=call.upstream_model,
+                provider_id=call.provider_id,
+                streamed=call.request.stream,
+                end=end,
+                finish_reason=call.finish_reason,
+                first_event_ms=None if first_s is None else round(first_s * 1000, 3),
+                prompt_tokens=usage.prompt_tokens,
+                cached_tokens=usage.cached_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+                output_tokens=usage.output_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                reserved_ucr=call.held_ucr,
+                cost_ucr=call.charged_ucr or 0,
             )
-            line.at = _rfc3339(one.ended_unix_ms)
-            self._log.write(line)
+        )
 
 
 def _rfc3339(unix_ms: int) -> str:

@@ -1,11 +1,11 @@
 """Answers written straight to the socket: the hot path past a response object's machinery.
 
 Both give aiohttp's server what it asks of a response, and no more: `prepare`, `write_eof`, `prepared` and `keep_alive`.
-Header names and values come from our own tables or from a parser that refused line ends in them.
+Headers are given as the lines that they are on the wire, each with its end. Their names and values come from our own
+tables or from a parser that refused line ends in them.
 """
 
 import time
-from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, cast
@@ -14,9 +14,7 @@ from aiohttp import HttpVersion11
 
 from gateway.edge.connection import Connection, Request
 
-Headers = Iterable[tuple[str, str]]
-
-_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+_STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
 class RawAnswer:
@@ -24,7 +22,7 @@ class RawAnswer:
 
     __slots__ = ("_body", "_headers", "keep_alive", "prepared", "status")
 
-    def __init__(self, status: int, headers: Headers, body: bytes) -> None:
+    def __init__(self, status: int, headers: str, body: bytes) -> None:
         self.status = status
         self._headers = headers
         self._body = body
@@ -35,7 +33,7 @@ class RawAnswer:
         """Writes all of it. Raises ClientConnectionResetError if the caller is gone."""
         self.prepared = True
         self.keep_alive = request.keep_alive
-        framing = f"content-length: {len(self._body)}"
+        framing = f"content-length: {len(self._body)}\r\n"
         head = _head(request, self.status, self._headers, framing, keep_alive=self.keep_alive)
         await _write(request, head + self._body)
 
@@ -48,7 +46,7 @@ class RawStream:
 
     __slots__ = ("_chunked", "_ended", "_headers", "_length", "_request", "keep_alive", "prepared", "status")
 
-    def __init__(self, status: int, headers: Headers, *, length: int | None) -> None:
+    def __init__(self, status: int, headers: str, *, length: int | None) -> None:
         self.status = status
         self._headers = headers
         self._length = length
@@ -65,12 +63,12 @@ class RawStream:
         self.prepared = True
         self._request = request
         if self._length is not None:
-            framing: str | None = f"content-length: {self._length}"
+            framing = f"content-length: {self._length}\r\n"
         elif request.version >= HttpVersion11:
-            self._chunked, framing = True, "transfer-encoding: chunked"
+            self._chunked, framing = True, "transfer-encoding: chunked\r\n"
         else:
-            framing = None
-        self.keep_alive = request.keep_alive and framing is not None
+            framing = ""
+        self.keep_alive = request.keep_alive and framing != ""
         await _write(request, _head(request, self.status, self._headers, framing, keep_alive=self.keep_alive))
 
     async def write(self, piece: bytes) -> None:
@@ -93,18 +91,13 @@ async def _write(request: Request, data: bytes) -> None:
         await connection._drain_helper()
 
 
-def _head(request: Request, status: int, headers: Headers, framing: str | None, *, keep_alive: bool) -> bytes:
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    lines.append(f"date: {_DATE.now()}\r\nserver: tollgate")
-    if framing is not None:
-        lines.append(framing)
+def _head(request: Request, status: int, headers: str, framing: str, *, keep_alive: bool) -> bytes:
     if not keep_alive:
-        lines.append("connection: close")
+        framing += "connection: close\r\n"
     elif request.version < HttpVersion11:
-        lines.append("connection: keep-alive")
-    lines.append("\r\n")
-    return "\r\n".join(lines).encode("latin-1", "replace")
+        framing += "connection: keep-alive\r\n"
+    status_line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+    return f"{status_line}{headers}{_DATE.line()}server: tollgate\r\n{framing}\r\n".encode("latin-1", "replace")
 
 
 class _Date:
@@ -112,13 +105,13 @@ class _Date:
 
     def __init__(self) -> None:
         self._second = 0
-        self._text = ""
+        self._line = ""
 
-    def now(self) -> str:
+    def line(self) -> str:
         second = int(time.time())
         if second != self._second:
-            self._second, self._text = second, formatdate(second, usegmt=True)
-        return self._text
+            self._second, self._line = second, f"date: {formatdate(second, usegmt=True)}\r\n"
+        return self._line
 
 
 _DATE: Final = _Date()

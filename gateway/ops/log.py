@@ -74,7 +74,7 @@ class LineWriter:
                 self._on_drop()
 
 
-class RequestLine(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="event", tag="request"):
+class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="request"):
     """What the log keeps of one request. Fields left at their default are left out of the line."""
 
     at: str

@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.core.pricing import Charge, charge
 from gateway.core.reservation import Size
-from gateway.core.usage import Usage
+from gateway.core.usage import NOTHING_USED, Usage
 from gateway.ledger.calls import End, Ending, Held
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
@@ -15,7 +15,6 @@ from gateway.relay.catalogue import Target
 
 EXTEND_TRIES_MAX: Final = 3
 """How often what is left is asked for when other calls take some of it in between."""
-_NOTHING_USED: Final = Usage()
 
 
 class Said(Protocol):
@@ -84,7 +83,7 @@ class Reservation:
 
     def release(self, end: End, target: Target | None = None) -> None:
         """Ends with nothing charged, because nothing that is billed was delivered."""
-        self._end(end, _NOTHING_USED, None, target, provider_id="", waive_above_held=False)
+        self._end(end, NOTHING_USED, None, target, provider_id="", waive_above_held=False)
 
     def _end(
         self,

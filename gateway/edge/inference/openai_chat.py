@@ -53,6 +53,7 @@ class ChatCompletions:
             connection.authenticated()
             call = Call(
                 id=id,
+                route=ROUTE,
                 caller=caller,
                 request=read_chat_request(await body.read(request)),
                 forward_headers=[*rooms.headers.for_upstream(request.headers.items()), ("x-request-id", str(id))],
@@ -77,7 +78,9 @@ class ChatCompletions:
             if call is not None:
                 rooms.relay.close(call)
             self._observe(id, began, caller, call, refusal)
-        headers = [("content-type", "application/json"), ("x-request-id", str(id)), *refusal.headers]
+        headers = f"content-type: application/json\r\nx-request-id: {id}\r\n"
+        for name, value in refusal.headers:
+            headers += f"{name}: {value}\r\n"
         return RawAnswer(refusal.status, headers, openai_body(refusal))
 
     async def _answer(self, request: Request, connection: Connection, call: Call) -> Answer:
@@ -106,7 +109,7 @@ class ChatCompletions:
             return
         if refusal is not None:
             call.status, call.error_code = refusal.status, refusal.code
-        observer.call_ended(call, method="POST", route=ROUTE)
+        observer.call_ended(call)
 
 
 async def _stream(
@@ -182,7 +185,7 @@ def _usage_frame(usage: Usage, *, id: str, model: str) -> bytes:
     return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
 
-def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> list[tuple[str, str]]:
+def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> str:
     whole = isinstance(turn, WholeTurn) and turn.complete
     available = turn.reservation.available_ucr
     if whole and call.charged_ucr is not None:
@@ -192,7 +195,7 @@ def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> list
         call, available_ucr=max(0, available), low_balance_ucr=rooms.low_balance_ucr, whole=whole
     )
     if not whole:
-        headers += (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+        headers += "cache-control: no-cache\r\nx-accel-buffering: no\r\n"
     return headers
 
 
