@@ -13,11 +13,13 @@ from uuid import UUID
 from gateway.core.caller import Caller
 from gateway.ops.clock import Clock
 from gateway.ops.log import RequestLine, RequestLog
-from gateway.ops.metrics import Metrics
+from gateway.ops.metrics import EndedCall, Metrics
 from gateway.relay.call import Call
 
 CLIENT_GONE_STATUS: Final = 499
 """nginx's status for a caller that left before it was answered; only ever logged."""
+REFUSED: Final = "refused"
+"""The end of a call that never reserved."""
 GATHERED_MAX: Final = 64
 GATHER_S: Final = 0.1
 """Ended calls are told of when so many have gathered, or after so long."""
@@ -73,52 +75,57 @@ class Observer:
             self._timer.cancel()
             self._timer = None
         ended, self._ended = self._ended, []
+        self._metrics.calls_ended([_counted(call, duration_s) for call, duration_s in ended])
         for call, duration_s in ended:
-            self._tell(call, duration_s)
+            self._log.write(_line(call, duration_s))
 
-    def _tell(self, call: Call, duration_s: float) -> None:
-        first_s = None if call.first_event_at is None else call.first_event_at - call.started_at
-        status = call.status or CLIENT_GONE_STATUS
-        end = call.end.value if call.end is not None else "refused"
-        usage = call.usage
-        self._metrics.call_ended(
-            org=str(call.caller.org_id),
-            model=call.model_label,
-            upstream=call.upstream or "none",
-            status=status,
-            end=end,
-            duration_s=duration_s,
-            first_event_s=first_s,
-            usage=usage,
-        )
-        self._log.write(
-            RequestLine(
-                at=_rfc3339(call.started_unix_ms + int(duration_s * 1000)),
-                id=call.id,
-                method="POST",
-                route=call.route,
-                status=status,
-                duration_ms=round(duration_s * 1000, 3),
-                error=call.error_code,
-                org=call.caller.org_id,
-                key=call.caller.key_id,
-                model=call.request.model,
-                upstream=call.upstream,
-                upstream_model=call.upstream_model,
-                provider_id=call.provider_id,
-                streamed=call.request.stream,
-                end=end,
-                finish_reason=call.finish_reason,
-                first_event_ms=None if first_s is None else round(first_s * 1000, 3),
-                prompt_tokens=usage.prompt_tokens,
-                cached_tokens=usage.cached_tokens,
-                cache_write_tokens=usage.cache_write_tokens,
-                output_tokens=usage.output_tokens,
-                reasoning_tokens=usage.reasoning_tokens,
-                reserved_ucr=call.held_ucr,
-                cost_ucr=call.charged_ucr or 0,
-            )
-        )
+
+def _counted(call: Call, duration_s: float) -> EndedCall:
+    return EndedCall(
+        org=str(call.caller.org_id),
+        model=call.model_label,
+        upstream=call.upstream or "none",
+        status=call.status or CLIENT_GONE_STATUS,
+        end=call.end.value if call.end is not None else REFUSED,
+        duration_s=duration_s,
+        first_event_s=_first_event_s(call),
+        usage=call.usage,
+    )
+
+
+def _line(call: Call, duration_s: float) -> RequestLine:
+    first_s = _first_event_s(call)
+    usage = call.usage
+    return RequestLine(
+        at=_rfc3339(call.started_unix_ms + int(duration_s * 1000)),
+        id=call.id,
+        method="POST",
+        route=call.route,
+        status=call.status or CLIENT_GONE_STATUS,
+        duration_ms=round(duration_s * 1000, 3),
+        error=call.error_code,
+        org=call.caller.org_id,
+        key=call.caller.key_id,
+        model=call.request.model,
+        upstream=call.upstream,
+        upstream_model=call.upstream_model,
+        provider_id=call.provider_id,
+        streamed=call.request.stream,
+        end=call.end or REFUSED,
+        finish_reason=call.finish_reason,
+        first_event_ms=None if first_s is None else round(first_s * 1000, 3),
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        reserved_ucr=call.held_ucr,
+        cost_ucr=call.charged_ucr or 0,
+    )
+
+
+def _first_event_s(call: Call) -> float | None:
+    return None if call.first_event_at is None else call.first_event_at - call.started_at
 
 
 def _rfc3339(unix_ms: int) -> str:

@@ -20,6 +20,8 @@ HEADERS_MAX: Final = 64
 _HEAD: Final = re.compile(
     rb"POST (/[\x21-\x7e]*+) HTTP/1\.1\r\n((?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e]*+\r\n)++)\r\n"
 )
+_FIELD: Final = re.compile(r"([^:]++):([^\r]*+)\r\n")
+"""A line of a head that `_HEAD` has matched."""
 _LENGTH: Final = re.compile(r"0|[1-9][0-9]{0,5}")
 _CHANGES_FRAMING: Final = frozenset({"transfer-encoding", "expect", "upgrade", "te", "trailer", "proxy-connection"})
 
@@ -99,9 +101,8 @@ def read_plain(data: bytes, protocol: RequestHandler, *, head_bytes_max: int) ->
     head = _HEAD.match(data, 0, head_bytes_max)
     if head is None:
         return None
-    lines = head[2].decode("ascii").split("\r\n")
-    del lines[-1]  # what follows the last line end: nothing
-    fields = {name.lower(): value.strip(" \t") for name, _, value in (line.partition(":") for line in lines)}
+    lines = _FIELD.findall(head[2].decode("ascii"))
+    fields = {name.lower(): value.strip(" \t") for name, value in lines}
     length = fields.get("content-length", "")
     if (
         len(fields) != len(lines)  # a header is there twice
