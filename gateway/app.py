@@ -31,7 +31,7 @@ from gateway.ops.log import LineWriter, RequestLog
 from gateway.ops.loop_lag import LoopLag
 from gateway.ops.metrics import Metrics
 from gateway.ops.periodic import Periodic
-from gateway.postgres.pool import open_pool
+from gateway.postgres.pool import DriverUuid, open_pool
 from gateway.postgres.readiness import database_trouble
 from gateway.pricing.book import PriceBook
 from gateway.relay.catalogue import build_catalogue
@@ -99,7 +99,7 @@ class Gateway:
         settings, stack = self.settings, self._stack
         clock = Clock()
         self.metrics = Metrics(orgs_listed=settings.metrics.orgs, orgs_top=settings.metrics.orgs_top)
-        self.ids = IdSource(clock)
+        self.ids = IdSource(clock, uuid=DriverUuid)
         pool = await open_pool(
             dsn,
             min_size=1,

@@ -47,17 +47,19 @@ class Observer:
         status = status or CLIENT_GONE_STATUS
         self._metrics.http_answered(route=route, method=method, status=status, duration_s=duration_s)
         self._log.write(
-            RequestLine(
-                at=_rfc3339(self._clock.unix_ms()),
-                id=id,
-                method=method,
-                route=route,
-                status=status,
-                duration_ms=round(duration_s * 1000, 3),
-                error=error,
-                org=caller.org_id if caller is not None else "",
-                key=caller.key_id if caller is not None else "",
-            )
+            [
+                RequestLine(
+                    at=_rfc3339(self._clock.unix_ms()),
+                    id=id,
+                    method=method,
+                    route=route,
+                    status=status,
+                    duration_ms=round(duration_s * 1000, 3),
+                    error=error,
+                    org=caller.org_id if caller is not None else "",
+                    key=caller.key_id if caller is not None else "",
+                )
+            ]
         )
 
     def call_ended(self, call: Call) -> None:
@@ -75,9 +77,10 @@ class Observer:
             self._timer.cancel()
             self._timer = None
         ended, self._ended = self._ended, []
+        if not ended:
+            return
         self._metrics.calls_ended([_counted(call, duration_s) for call, duration_s in ended])
-        for call, duration_s in ended:
-            self._log.write(_line(call, duration_s))
+        self._log.write([_line(call, duration_s) for call, duration_s in ended])
 
 
 def _counted(call: Call, duration_s: float) -> EndedCall:
