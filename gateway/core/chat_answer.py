@@ -64,9 +64,10 @@ def read_chat_answer(body: bytes) -> ChatAnswer:
     reported = ReportedUsage()
     for fields in usage_objects(answer.usage, answer.x_groq):
         reported.add(fields)
+    said_tokens = said.tokens
     return ChatAnswer(
-        usage=reported.usage(prompt_tokens=0, output_tokens=0) if reported.covers(said.tokens) else None,
-        output_tokens=said.tokens,
+        usage=reported.usage(prompt_tokens=0, output_tokens=0) if reported.covers(said_tokens) else None,
+        output_tokens=said_tokens,
         provider_id=answer.id if type(answer.id) is str else "",
         model=answer.model if type(answer.model) is str else "",
         finish_reason=finish_reason,

@@ -72,8 +72,9 @@ class ReportedUsage:
         `unreported_output_tokens` are estimated to have come after the last report and are put on top of it.
         """
         reported_output = self.output_tokens
-        prompt = _within(prompt_tokens if self._prompt is None else self._prompt)
-        output = _within(output_tokens if reported_output is None else reported_output + unreported_output_tokens)
+        prompt = prompt_tokens if self._prompt is None else self._prompt
+        output = output_tokens if reported_output is None else reported_output + unreported_output_tokens
+        prompt, output = max(0, min(prompt, TOKENS_MAX)), max(0, min(output, TOKENS_MAX))
         cached = min(self._cached or 0, prompt)
         return Usage(
             prompt_tokens=prompt,
@@ -95,7 +96,3 @@ def _believable(value: object, known: int | None) -> int | None:
     if type(value) is float and value.is_integer():
         value = int(value)
     return value if type(value) is int and 0 <= value <= TOKENS_MAX else known
-
-
-def _within(tokens: int) -> int:
-    return max(0, min(tokens, TOKENS_MAX))

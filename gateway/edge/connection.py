@@ -146,9 +146,9 @@ class Connection(RequestHandler):
             self._aiohttp_reads = True
             self.data_received(data)
             return
-        self._head_came()
-        request, rest = plain
-        self._early = request.content.feed(rest)
+        if self._head_timer is not None:
+            self._head_came()
+        request, self._early = plain
         self._body = None if request.content.is_eof() else request.content
         self._serving = self._loop.create_task(self._serve(handler, request))
 
@@ -159,7 +159,7 @@ class Connection(RequestHandler):
             answer = await handler(request)
             await answer.prepare(request)
             await answer.write_eof()
-            reusable = answer.keep_alive and await self._rest_of_body_came()
+            reusable = answer.keep_alive and (self._body is None or await self._rest_came(self._body))
         except ConnectionError:
             pass  # nobody is there to read it
         except asyncio.CancelledError:
@@ -182,10 +182,7 @@ class Connection(RequestHandler):
         if len(early) > EARLY_BYTES_MAX >= len(self._early) and not (self._reading_paused or self._buffer_paused):
             self._resume_transport_reading()
 
-    async def _rest_of_body_came(self) -> bool:
-        body = self._body
-        if body is None:
-            return True
+    async def _rest_came(self, body: Content) -> bool:
         self.flush()
         try:
             async with asyncio.timeout(LINGER_S):

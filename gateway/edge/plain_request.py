@@ -31,9 +31,9 @@ class Content:
 
     __slots__ = ("_broken", "_missing", "_parts", "_waiter")
 
-    def __init__(self, length: int) -> None:
-        self._missing = length
-        self._parts: list[bytes] = []
+    def __init__(self, length: int, begun: bytes = b"") -> None:
+        self._missing = length - len(begun)
+        self._parts = [begun] if begun else []
         self._waiter: asyncio.Future[None] | None = None
         self._broken = False
 
@@ -84,11 +84,13 @@ class PlainRequest:
     version: Final = HttpVersion11
     keep_alive: Final = True
 
-    def __init__(self, raw_path: str, headers: CIMultiDict[str], length: int, protocol: RequestHandler) -> None:
+    def __init__(
+        self, raw_path: str, headers: CIMultiDict[str], length: int, begun: bytes, protocol: RequestHandler
+    ) -> None:
         self.raw_path = raw_path
         self.headers = headers
         self.content_length: int | None = length
-        self.content = Content(length)
+        self.content = Content(length, begun)
         self.protocol = protocol
 
     @property
@@ -97,7 +99,10 @@ class PlainRequest:
 
 
 def read_plain(data: bytes, protocol: RequestHandler, *, head_bytes_max: int) -> tuple[PlainRequest, bytes] | None:
-    """The request that `data` begins with and what follows its head; None: it is not of the plain form."""
+    """The request that `data` begins with, and what follows it; None: it is not of the plain form.
+
+    Of its body as much has been fed as `data` holds.
+    """
     head = _HEAD.match(data, 0, head_bytes_max)
     if head is None:
         return None
@@ -114,5 +119,7 @@ def read_plain(data: bytes, protocol: RequestHandler, *, head_bytes_max: int) ->
         or int(length) > BODY_BYTES_MAX
     ):
         return None
-    request = PlainRequest(head[1].decode("ascii"), CIMultiDict(fields), int(length), protocol)
-    return request, data[head.end() :]
+    body_at = head.end()
+    body_end = body_at + int(length)
+    begun = data[body_at:body_end]
+    return PlainRequest(head[1].decode("ascii"), CIMultiDict(fields), int(length), begun, protocol), data[body_end:]
