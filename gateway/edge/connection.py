@@ -208,6 +208,11 @@ class Connection(RequestHandler):
             self._listener.flush_soon(self)
         self._outgoing.append(data)
 
+    async def drained(self) -> None:
+        """Waits while the peer takes less than is written. Raises ClientConnectionResetError if it is gone."""
+        if self.writing_paused:
+            await self._drain_helper()
+
     def flush(self) -> None:
         """Writes what `send` gathered."""
         if self._outgoing:

@@ -35,7 +35,9 @@ class RawAnswer:
         self.keep_alive = request.keep_alive
         framing = f"content-length: {len(self._body)}\r\n"
         head = _head(request, self.status, self._headers, framing, keep_alive=self.keep_alive)
-        await _write(request, head + self._body)
+        connection = cast(Connection, request.protocol)
+        connection.send(head + self._body)
+        await connection.drained()
 
     async def write_eof(self) -> None:
         """Nothing is left to write."""
@@ -44,7 +46,7 @@ class RawAnswer:
 class RawStream:
     """An answer in pieces: of a known length, else chunked; for HTTP/1.0 without a length, ended by closing."""
 
-    __slots__ = ("_chunked", "_ended", "_headers", "_length", "_request", "keep_alive", "prepared", "status")
+    __slots__ = ("_chunked", "_connection", "_ended", "_headers", "_length", "keep_alive", "prepared", "status")
 
     def __init__(self, status: int, headers: str, *, length: int | None) -> None:
         self.status = status
@@ -52,7 +54,7 @@ class RawStream:
         self._length = length
         self._chunked = False
         self._ended = False
-        self._request: Request | None = None
+        self._connection: Connection | None = None
         self.prepared = False
         self.keep_alive = True
 
@@ -61,7 +63,7 @@ class RawStream:
         if self.prepared:
             return
         self.prepared = True
-        self._request = request
+        self._connection = connection = cast(Connection, request.protocol)
         if self._length is not None:
             framing = f"content-length: {self._length}\r\n"
         elif request.version >= HttpVersion11:
@@ -69,26 +71,25 @@ class RawStream:
         else:
             framing = ""
         self.keep_alive = request.keep_alive and framing != ""
-        await _write(request, _head(request, self.status, self._headers, framing, keep_alive=self.keep_alive))
+        connection.send(_head(request, self.status, self._headers, framing, keep_alive=self.keep_alive))
+        await connection.drained()
 
     async def write(self, piece: bytes) -> None:
         """Waits while the caller is slow to take. Raises ClientConnectionResetError if he is gone."""
-        assert self._request is not None
-        await _write(self._request, b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
+        connection = self._connection
+        assert connection is not None
+        connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
+        if connection.writing_paused:
+            await connection.drained()
 
     async def write_eof(self) -> None:
         """The end, once."""
-        if not self._ended and self._request is not None:
+        connection = self._connection
+        if not self._ended and connection is not None:
             self._ended = True
             if self._chunked:
-                await _write(self._request, b"0\r\n\r\n")
-
-
-async def _write(request: Request, data: bytes) -> None:
-    connection = cast(Connection, request.protocol)
-    connection.send(data)
-    if connection.writing_paused:
-        await connection._drain_helper()
+                connection.send(b"0\r\n\r\n")
+                await connection.drained()
 
 
 def _head(request: Request, status: int, headers: str, framing: str, *, keep_alive: bool) -> bytes:

@@ -28,7 +28,8 @@ class OpenCall(msgspec.Struct, gc=False):
     org_id: UUID
     account_id: UUID
     held_ucr: int
-    spent_ucr: int = 0
+    spent_ucr: Callable[[], int] | None = None
+    """What it has cost so far, asked when watermarks are written."""
     written_ucr: int = 0
     """The watermark that the database has."""
 

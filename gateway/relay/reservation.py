@@ -1,5 +1,6 @@
 """The credits held for one call: grown while it runs, ended exactly once, whatever way the call takes out."""
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -62,9 +63,9 @@ class Reservation:
             ask = fits
         return False
 
-    def spent(self, spent_ucr: int) -> None:
+    def watch_spent(self, spent_ucr: Callable[[], int]) -> None:
         """The watermark: the least that a sweeper charges if this process dies."""
-        self._ledger.report_spent(self._call.id, spent_ucr)
+        self._ledger.watch_spent(self._call.id, spent_ucr)
 
     def charge(
         self,
