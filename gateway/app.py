@@ -1,7 +1,6 @@
 """The composition root: settings → every room → a server that listens. The only place that constructs."""
 
 import sys
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final, Self
@@ -13,7 +12,7 @@ from aiohttp import web
 from gateway.core.units import UCR_PER_CREDIT
 from gateway.edge import rooms
 from gateway.edge.bodies import BodyBudget
-from gateway.edge.connection import Handler, Runner
+from gateway.edge.connection import Routes, Runner
 from gateway.edge.errors import answer_errors
 from gateway.edge.headers import HeaderPolicy
 from gateway.edge.inference.rooms import Inference
@@ -32,7 +31,7 @@ from gateway.ops.log import LineWriter, RequestLog
 from gateway.ops.loop_lag import LoopLag
 from gateway.ops.metrics import Metrics
 from gateway.ops.periodic import Periodic
-from gateway.postgres.pool import open_pool
+from gateway.postgres.pool import DriverUuid, open_pool
 from gateway.postgres.readiness import database_trouble
 from gateway.pricing.book import PriceBook
 from gateway.relay.catalogue import build_catalogue
@@ -100,7 +99,7 @@ class Gateway:
         settings, stack = self.settings, self._stack
         clock = Clock()
         self.metrics = Metrics(orgs_listed=settings.metrics.orgs, orgs_top=settings.metrics.orgs_top)
-        self.ids = IdSource(clock)
+        self.ids = IdSource(clock, uuid=DriverUuid)
         pool = await open_pool(
             dsn,
             min_size=1,
@@ -141,6 +140,7 @@ class Gateway:
             partial(database_trouble, pool, timeout_s=settings.ledger.connect_timeout_s), clock=clock
         )
         observer = Observer(log=self._request_log(), metrics=self.metrics, clock=clock)
+        stack.callback(observer.flush)
         app[rooms.OBSERVER] = observer
         add_routes(app)
         await self._listen(app, self._metrics_app(app), inference_routes(self._inference(clock, key_ring, observer)))
@@ -199,9 +199,7 @@ class Gateway:
         add_metrics_route(app)
         return app
 
-    async def _listen(
-        self, app: web.Application, metrics_app: web.Application, straight: Mapping[tuple[str, str], Handler]
-    ) -> None:
+    async def _listen(self, app: web.Application, metrics_app: web.Application, straight: Routes) -> None:
         settings, stack = self.settings, self._stack
         self._runner = Runner(app, settings.connections, straight=straight)
         await self._runner.setup()

@@ -59,20 +59,18 @@ def read_chat_answer(body: bytes) -> ChatAnswer:
     for choice in answer.choices or ():
         if isinstance(choice.message, dict):
             said.add(choice.message)
-        finish_reason = finish_reason or text_or_empty(choice.finish_reason)
+        if not finish_reason and type(choice.finish_reason) is str:
+            finish_reason = choice.finish_reason
     reported = ReportedUsage()
     for fields in usage_objects(answer.usage, answer.x_groq):
         reported.add(fields)
+    said_tokens = said.tokens
     return ChatAnswer(
-        usage=reported.usage(prompt_tokens=0, output_tokens=0) if reported.covers(said.tokens) else None,
-        output_tokens=said.tokens,
-        provider_id=text_or_empty(answer.id),
-        model=text_or_empty(answer.model),
+        usage=reported.usage(prompt_tokens=0, output_tokens=0) if reported.covers(said_tokens) else None,
+        output_tokens=said_tokens,
+        provider_id=answer.id if type(answer.id) is str else "",
+        model=answer.model if type(answer.model) is str else "",
         finish_reason=finish_reason,
-        service_tier=text_or_empty(answer.service_tier),
+        service_tier=answer.service_tier if type(answer.service_tier) is str else "",
         error=bool(answer.error),
     )
-
-
-def text_or_empty(value: object) -> str:
-    return value if type(value) is str else ""

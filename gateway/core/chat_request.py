@@ -26,10 +26,11 @@ _LIMIT_FIELDS_SET: Final = {
 }
 
 
-class ChatRequest(msgspec.Struct, frozen=True, gc=False):
-    """One POST /v1/chat/completions, as far as its price goes."""
+class ChatRequest(msgspec.Struct, gc=False):
+    """One POST /v1/chat/completions, as far as its price goes. Never changed, but for letting the body go."""
 
     body: bytes
+    """As it came; empty once the call is over."""
     model: str
     stream: bool
     n: int

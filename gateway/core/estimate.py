@@ -66,23 +66,14 @@ class PromptRatios:
         self._classes[key] = window
         window.add(prompt_tokens / prompt_bytes)
 
-    def estimate(self, model: str, prompt_bytes: int) -> int:
-        """Tokens that 99 of 100 such prompts did not pass."""
-        window = self._learned(model, prompt_bytes)
-        return _tokens(prompt_bytes, UNLEARNED_UPPER if window is None else window.upper)
-
-    def expected(self, model: str, prompt_bytes: int) -> int:
-        """Tokens that half of such prompts did not pass: what is charged for one whose provider never says."""
-        window = self._learned(model, prompt_bytes)
-        return _tokens(prompt_bytes, UNLEARNED_EXPECTED if window is None else window.middle)
-
-    def _learned(self, model: str, prompt_bytes: int) -> "_Window | None":
+    def estimate(self, model: str, prompt_bytes: int) -> tuple[int, int]:
+        """Tokens that 99 of 100 such prompts did not pass, and tokens that half of them did not pass: what is charged
+        for one whose provider never says."""
+        upper, middle = UNLEARNED_UPPER, UNLEARNED_EXPECTED
         window = self._classes.get((model, _size_class(prompt_bytes)))
-        return window if window is not None and len(window.ratios) >= self._observations_min else None
-
-
-def _tokens(prompt_bytes: int, ratio: float) -> int:
-    return min(ceil(prompt_bytes * ratio), TOKENS_MAX)
+        if window is not None and len(window.ratios) >= self._observations_min:
+            upper, middle = window.upper, window.middle
+        return min(ceil(prompt_bytes * upper), TOKENS_MAX), min(ceil(prompt_bytes * middle), TOKENS_MAX)
 
 
 def _size_class(prompt_bytes: int) -> int:

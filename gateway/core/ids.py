@@ -3,11 +3,12 @@
 from uuid import UUID
 
 
-def uuid7(*, unix_ms: int, entropy: int) -> UUID:
+def uuid7_bytes(*, unix_ms: int, entropy: int) -> bytes:
     """48 bits of Unix milliseconds, then 74 bits taken from `entropy` (any non-negative int)."""
     rand_a = (entropy >> 62) & 0xFFF
     rand_b = entropy & ((1 << 62) - 1)
-    return UUID(int=(unix_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b)
+    bits = (unix_ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | rand_a << 64 | 0b10 << 62 | rand_b
+    return bits.to_bytes(16, "big")
 
 
 def unix_ms_of(id: UUID) -> int:

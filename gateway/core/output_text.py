@@ -17,12 +17,14 @@ _BULK: Final = frozenset({"data", "url", "b64_json"})
 class OutputText:
     """Counts messages (or deltas of them) of the chat dialect."""
 
-    __slots__ = ("_ascii_chars", "_other_chars", "_pieces")
+    __slots__ = ("_ascii_chars", "_other_chars", "_pieces", "tokens")
 
     def __init__(self) -> None:
         self._ascii_chars = 0
         self._other_chars = 0
         self._pieces = 0
+        self.tokens = 0
+        """At least one for each piece, more where the characters weigh more. Never falls."""
 
     def add(self, message: Mapping[str, object]) -> bool:
         """Whether the message says anything: text, a tool call, reasoning, a refusal, sound or an image."""
@@ -39,12 +41,9 @@ class OutputText:
             said = self._count(details)
         if said:
             self._pieces += 1
+            tokens = text_tokens(ascii_chars=self._ascii_chars, other_chars=self._other_chars)
+            self.tokens = max(self._pieces, tokens)
         return said
-
-    @property
-    def tokens(self) -> int:
-        """At least one for each piece, more where the characters weigh more. Never falls."""
-        return max(self._pieces, text_tokens(ascii_chars=self._ascii_chars, other_chars=self._other_chars))
 
     def _count(self, value: object) -> bool:
         if type(value) is str:

@@ -28,10 +28,6 @@ class Tier(msgspec.Struct, frozen=True):
         if self.above_tokens < 0 or not all(0 <= price <= PRICE_UCR_MAX for price in prices):
             raise ValueError(f"a price must be between 0 and {PRICE_UCR_MAX} µcr per million tokens")
 
-    @property
-    def dearest_input_ucr(self) -> int:
-        return max(self.input_ucr, self.cached_ucr, self.cache_write_ucr)
-
 
 class Prices(msgspec.Struct, frozen=True):
     """The tiers of one model, by `above_tokens` ascending; the first begins at 0."""
@@ -75,18 +71,19 @@ def charge(prices: Prices, usage: Usage) -> Charge:
     tier = prices.tier(usage.prompt_tokens)
     cached = min(usage.cached_tokens, usage.prompt_tokens)
     written = min(usage.cache_write_tokens, usage.prompt_tokens - cached)
-    lines = tuple(
-        line
-        for line in (
-            Line("input", usage.prompt_tokens - cached - written, tier.input_ucr),
-            Line("cached_input", cached, tier.cached_ucr),
-            Line("cache_write", written, tier.cache_write_ucr),
-            Line("output", usage.output_tokens, tier.output_ucr),
-        )
-        if line.units
-    )
-    numerator = sum(line.units * line.price_ucr for line in lines)
-    return Charge(_ceil_ucr(numerator), numerator, lines)
+    fresh = usage.prompt_tokens - cached - written
+    lines = []
+    numerator = 0
+    for kind, units, price_ucr in (
+        ("input", fresh, tier.input_ucr),
+        ("cached_input", cached, tier.cached_ucr),
+        ("cache_write", written, tier.cache_write_ucr),
+        ("output", usage.output_tokens, tier.output_ucr),
+    ):
+        if units:
+            lines.append(Line(kind, units, price_ucr))
+            numerator += units * price_ucr
+    return Charge(-(-numerator // UNITS_PER_PRICE), numerator, tuple(lines))
 
 
 def most(prices: Prices, prompt_tokens: int, output_tokens: int) -> int:
@@ -96,7 +93,7 @@ def most(prices: Prices, prompt_tokens: int, output_tokens: int) -> int:
     number grows.
     """
     input_ucr, output_ucr = _dearest(prices, prompt_tokens)
-    return min(_ceil_ucr(prompt_tokens * input_ucr + output_tokens * output_ucr), UCR_MAX)
+    return min(-(-(prompt_tokens * input_ucr + output_tokens * output_ucr) // UNITS_PER_PRICE), UCR_MAX)
 
 
 def affordable_output_tokens(prices: Prices, prompt_tokens: int, ucr: int) -> int:
@@ -109,12 +106,10 @@ def affordable_output_tokens(prices: Prices, prompt_tokens: int, ucr: int) -> in
 
 
 def _dearest(prices: Prices, prompt_tokens: int) -> tuple[int, int]:
+    """Of input and of output."""
     if len(prices.tiers) == 1:
         tier = prices.tiers[0]
-        return tier.dearest_input_ucr, tier.output_ucr
+        return max(tier.input_ucr, tier.cached_ucr, tier.cache_write_ucr), tier.output_ucr
     reachable = [tier for tier in prices.tiers if tier.above_tokens < prompt_tokens] or prices.tiers[:1]
-    return max(tier.dearest_input_ucr for tier in reachable), max(tier.output_ucr for tier in reachable)
-
-
-def _ceil_ucr(numerator: int) -> int:
-    return -(-numerator // UNITS_PER_PRICE)
+    dearest_input_ucr = max(max(tier.input_ucr, tier.cached_ucr, tier.cache_write_ucr) for tier in reachable)
+    return dearest_input_ucr, max(tier.output_ucr for tier in reachable)

@@ -7,7 +7,13 @@ from gateway.core.usage import TOKENS_MAX, Usage
 
 Fields = Mapping[str, object]
 
-_NONE: Final[Fields] = {}
+_CACHED: Final = (
+    "prompt_cache_hit_tokens",  # DeepSeek
+    "cached_tokens",  # Together, through Hugging Face
+    "num_cached_tokens",  # Mistral
+)
+"""Where providers say it beside OpenAI's `prompt_tokens_details`; where several do, the last of these, and OpenAI's
+before all."""
 
 
 class ReportedUsage:
@@ -27,20 +33,21 @@ class ReportedUsage:
         self._reasoning: int | None = None
 
     def add(self, usage: Fields) -> None:
-        prompt_details = _object(usage, "prompt_tokens_details")
-        output_details = _object(usage, "completion_tokens_details")
-        self._prompt = _first(self._prompt, (usage, "prompt_tokens"))
-        self._output = _first(self._output, (usage, "completion_tokens"))
-        self._total = _first(self._total, (usage, "total_tokens"))
-        self._cached = _first(
-            self._cached,
-            (prompt_details, "cached_tokens"),
-            (usage, "num_cached_tokens"),  # Mistral
-            (usage, "cached_tokens"),  # Together, through Hugging Face
-            (usage, "prompt_cache_hit_tokens"),  # DeepSeek
-        )
-        self._cache_write = _first(self._cache_write, (prompt_details, "cache_write_tokens"))
-        self._reasoning = _first(self._reasoning, (output_details, "reasoning_tokens"))
+        self._prompt = _believable(usage.get("prompt_tokens"), self._prompt)
+        self._output = _believable(usage.get("completion_tokens"), self._output)
+        self._total = _believable(usage.get("total_tokens"), self._total)
+        cached = self._cached
+        for name in _CACHED:
+            if name in usage:
+                cached = _believable(usage[name], cached)
+        details = usage.get("prompt_tokens_details")
+        if type(details) is dict:
+            cached = _believable(details.get("cached_tokens"), cached)
+            self._cache_write = _believable(details.get("cache_write_tokens"), self._cache_write)
+        self._cached = cached
+        details = usage.get("completion_tokens_details")
+        if type(details) is dict:
+            self._reasoning = _believable(details.get("reasoning_tokens"), self._reasoning)
 
     @property
     def complete(self) -> bool:
@@ -65,8 +72,9 @@ class ReportedUsage:
         `unreported_output_tokens` are estimated to have come after the last report and are put on top of it.
         """
         reported_output = self.output_tokens
-        prompt = _within(prompt_tokens if self._prompt is None else self._prompt)
-        output = _within(output_tokens if reported_output is None else reported_output + unreported_output_tokens)
+        prompt = prompt_tokens if self._prompt is None else self._prompt
+        output = output_tokens if reported_output is None else reported_output + unreported_output_tokens
+        prompt, output = max(0, min(prompt, TOKENS_MAX)), max(0, min(output, TOKENS_MAX))
         cached = min(self._cached or 0, prompt)
         return Usage(
             prompt_tokens=prompt,
@@ -84,20 +92,7 @@ def usage_objects(usage: object, x_groq: object) -> list[Fields]:
     return [fields for fields in (inner, usage) if isinstance(fields, dict)]
 
 
-def _object(fields: Fields, name: str) -> Fields:
-    value = fields.get(name)
-    return value if isinstance(value, dict) else _NONE
-
-
-def _first(known: int | None, *places: tuple[Fields, str]) -> int | None:
-    for fields, name in places:
-        value = fields.get(name)
-        if type(value) is float and value.is_integer():
-            value = int(value)
-        if type(value) is int and 0 <= value <= TOKENS_MAX:
-            return value
-    return known
-
-
-def _within(tokens: int) -> int:
-    return max(0, min(tokens, TOKENS_MAX))
+def _believable(value: object, known: int | None) -> int | None:
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= TOKENS_MAX else known

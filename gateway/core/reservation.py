@@ -49,15 +49,9 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     progressive: bool
     """Streamed, and every billed token is visible as it passes."""
 
-    def worst_ucr(self) -> int:
-        return max(most(t.prices, t.prompt_bound, t.want_tokens * self.choices) for t in self.terms)
-
-    def learned_ucr(self) -> int:
-        return max(most(t.prices, t.prompt_learned, t.want_tokens * self.choices) for t in self.terms)
-
     def prompt_ucr(self) -> int:
         """What the prompt alone is expected to cost."""
-        return max(most(t.prices, t.prompt_expected, 0) for t in self.terms)
+        return max([most(t.prices, t.prompt_expected, 0) for t in self.terms])
 
     def with_output_ucr(self, tokens: int) -> int:
         """The most it can cost if each choice ends after `tokens` output tokens."""
@@ -84,11 +78,15 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 def first_size(quote: Quote) -> Size:
     """Rule 1: the worst case."""
-    worst = quote.worst_ucr()
+    worst = learned = 0
+    for t in quote.terms:
+        output_tokens = t.want_tokens * quote.choices
+        worst = max(worst, most(t.prices, t.prompt_bound, output_tokens))
+        learned = max(learned, most(t.prices, t.prompt_learned, output_tokens))
     return Size(
         mode=Mode.WHOLE,
         amount_ucr=worst,
-        learned_ucr=min(worst, quote.learned_ucr()),
+        learned_ucr=min(worst, learned),
         send_limit=quote.want_tokens() if quote.limit_must_be_sent else None,
     )
 

@@ -34,22 +34,19 @@ class SseParser:
     Raises SseTooLong rather than buffer more than `tail_bytes_max`; it is of no use after that.
     """
 
-    __slots__ = ("_started", "_tail", "_tail_bytes_max")
+    __slots__ = ("_started", "_tail", "_tail_bytes_max", "at_boundary")
 
     def __init__(self, *, tail_bytes_max: int = TAIL_BYTES_MAX) -> None:
         self._tail = bytearray()
         self._tail_bytes_max = tail_bytes_max
         self._started = False
+        self.at_boundary = True
+        """Nothing of an unfinished event is held."""
 
     @property
     def tail(self) -> bytes:
         """What has come of an event that has not ended."""
         return bytes(self._tail)
-
-    @property
-    def at_boundary(self) -> bool:
-        """Nothing of an unfinished event is held."""
-        return not self._tail
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that this chunk completes."""
@@ -65,12 +62,12 @@ class SseParser:
             events = [_read_event(raw) for raw in raws]
         else:
             *pieces, rest = chunk.split(b"\n\n")
-            events = [
-                SseEvent(piece + b"\n\n", piece[6:])
-                if piece.startswith(b"data: ") and b"\n" not in piece
-                else _read_event(piece + b"\n\n")
-                for piece in pieces
-            ]
+            events = []
+            for piece in pieces:
+                raw = piece + b"\n\n"
+                usual = piece.startswith(b"data: ") and b"\n" not in piece
+                events.append(SseEvent(raw, piece[6:]) if usual else _read_event(raw))
+        self.at_boundary = not rest
         if rest:
             self._tail += rest
             self._hold()

@@ -45,8 +45,9 @@ def ucr_from_text(text: str) -> int:
 
 def credits_text(ucr: int) -> str:
     """µcr (either sign) → decimal credits with exactly six places, e.g. `-0.000001`."""
-    whole, fraction = divmod(abs(ucr), UCR_PER_CREDIT)
-    return f"{'-' if ucr < 0 else ''}{whole}.{fraction:06d}"
+    if ucr < 0:
+        return f"-{credits_text(-ucr)}"
+    return f"{ucr // UCR_PER_CREDIT}.{ucr % UCR_PER_CREDIT:06d}"
 
 
 _OUT_OF_RANGE: Final = f"must be between 0 and {credits_text(UCR_MAX)} credits"

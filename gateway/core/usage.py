@@ -1,5 +1,7 @@
 """What a call used, in units that have a price: the same shape whatever dialect reported it."""
 
+from typing import Final
+
 import msgspec
 
 TOKENS_MAX = 2**27 - 1
@@ -17,3 +19,6 @@ class Usage(msgspec.Struct, frozen=True):
     reasoning_tokens: int = 0
     estimated: bool = False
     """True where the provider did not report and our own count stands in."""
+
+
+NOTHING_USED: Final = Usage()

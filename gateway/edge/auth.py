@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 
 from gateway.core.caller import Caller
 from gateway.core.errors import Unauthenticated
-from gateway.edge.connection import Connection
+from gateway.edge.connection import Connection, Request
 from gateway.edge.rooms import KEY_RING, OPERATOR_KEY
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -40,7 +40,7 @@ def _mark_authenticated(request: web.Request) -> None:
         connection.authenticated()
 
 
-def bearer_token(request: web.BaseRequest, *, whose: str) -> str:
+def bearer_token(request: Request, *, whose: str) -> str:
     """RFC 6750, section 2.1. Two headers are refused rather than one of them believed. Raises Unauthenticated."""
     headers = request.headers.getall(hdrs.AUTHORIZATION, [])
     if len(headers) > 1:

@@ -6,6 +6,7 @@ import msgspec
 from aiohttp import StreamReader, hdrs, web
 
 from gateway.core.errors import InvalidRequest, Overloaded, RequestTimeout, RequestTooLarge, UnsupportedEncoding
+from gateway.edge.plain_request import Content, PlainRequest
 
 
 class BodyLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,7 +47,7 @@ class Body:
         self._share = 0
         self.data = b""
 
-    async def read(self, request: web.BaseRequest) -> bytes:
+    async def read(self, request: web.BaseRequest | PlainRequest) -> bytes:
         """Raises RequestTooLarge, UnsupportedEncoding, RequestTimeout, Overloaded, or InvalidRequest: it broke off."""
         headers, limits = request.headers, self._budget.limits
         encoding = headers.get(hdrs.CONTENT_ENCODING)
@@ -60,8 +61,9 @@ class Body:
                 raise _too_large(limits)
             self._grow(length)
         if headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
+            if request.transport is None:
+                raise InvalidRequest("The connection was lost before the request body; nothing was reserved.")
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         content = request.content
         try:
             if content.is_eof():
@@ -74,7 +76,7 @@ class Body:
             raise _too_large(limits)
         return self.data
 
-    async def _read_paced(self, content: StreamReader) -> bytes:
+    async def _read_paced(self, content: StreamReader | Content) -> bytes:
         limits = self._budget.limits
         loop = asyncio.get_running_loop()
         began = loop.time()

@@ -43,14 +43,14 @@ class HeaderPolicy:
             if (lower := name.lower()) in allowed or lower.startswith(TO_UPSTREAM_PREFIXES)
         ]
 
-    def for_caller(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The upstream's headers with names in lower case, as the client gives them."""
+    def for_caller(self, headers: Iterable[tuple[str, str]]) -> str:
+        """Header lines from the upstream's headers, whose names are in lower case, as the client gives them."""
         allowed = self._to_caller
-        return [
-            (name, _retry_after(value) if name == "retry-after" else value)
-            for name, value in headers
-            if name in allowed
-        ]
+        lines = ""
+        for name, value in headers:
+            if name in allowed:
+                lines += f"{name}: {_retry_after(value) if name == 'retry-after' else value}\r\n"
+        return lines
 
 
 def _retry_after(value: str) -> str:
@@ -58,21 +58,21 @@ def _retry_after(value: str) -> str:
     return str(min(60, max(1, int(value)))) if value.isdecimal() and len(value) < 10 else "60"
 
 
-def tollgate_headers(call: Call, *, available_ucr: int, low_balance_ucr: int, whole: bool) -> list[tuple[str, str]]:
-    """What we add to an answer: who served it, what is held, what is left, and, once known, what it cost."""
-    headers = [
-        ("x-request-id", str(call.id)),
-        ("x-tollgate-model", call.request.model),
-        ("x-tollgate-upstream", call.upstream),
-        ("x-tollgate-credits-reserved", credits_text(call.held_ucr)),
-        ("x-tollgate-credits-available", credits_text(available_ucr)),
-    ]
+def tollgate_headers(call: Call, *, available_ucr: int, low_balance_ucr: int, whole: bool) -> str:
+    """The lines that we add to an answer: who served it, what is held, what is left, and, once known, what it cost."""
+    lines = (
+        f"x-request-id: {call.id}\r\n"
+        f"x-tollgate-model: {call.request.model}\r\n"
+        f"x-tollgate-upstream: {call.upstream}\r\n"
+        f"x-tollgate-credits-reserved: {credits_text(call.held_ucr)}\r\n"
+        f"x-tollgate-credits-available: {credits_text(available_ucr)}\r\n"
+    )
     if whole and call.charged_ucr is not None:
-        headers.append(("x-tollgate-credits-charged", credits_text(call.charged_ucr)))
+        lines += f"x-tollgate-credits-charged: {credits_text(call.charged_ucr)}\r\n"
     if call.send_limit is not None:
-        headers.append(("x-tollgate-output-limit", str(call.send_limit)))
+        lines += f"x-tollgate-output-limit: {call.send_limit}\r\n"
     if available_ucr < low_balance_ucr:
-        headers.append(("x-tollgate-low-balance", "true"))
+        lines += "x-tollgate-low-balance: true\r\n"
     if call.client_request_id:
-        headers.append(("x-client-request-id", call.client_request_id))
-    return headers
+        lines += f"x-client-request-id: {call.client_request_id}\r\n"
+    return lines

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from gateway.edge.answers import json_answer
 from gateway.edge.auth import bearer_token
+from gateway.edge.rooms import OBSERVER
 from gateway.identity.shared_key import SharedKey
 from gateway.ops.clock import Clock
 from gateway.ops.metrics import CONTENT_TYPE, Metrics
@@ -75,4 +76,5 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     scrape = request.app[SCRAPE]
     if scrape.key is not None:
         scrape.key.admit(bearer_token(request, whose=scrape.key.whose))
+    request.app[OBSERVER].flush()
     return web.Response(body=await scrape.text(), headers={"content-type": CONTENT_TYPE})

@@ -28,6 +28,4 @@ GENERATIONS: Final = web.AppKey("generations", Generations)
 KEY_USAGE: Final = web.AppKey("key_usage", KeyUsage)
 INSUFFICIENT_STATUS: Final = web.AppKey("insufficient_status", int)
 """402, or 429 for clients that know only OpenAI's own codes."""
-
 OBSERVER: Final = web.AppKey("observer", Observer)
-"""Also the id of the reservation, of the ledger row and of the generation."""

@@ -6,13 +6,13 @@ from gateway.edge import account, probes
 from gateway.edge.api import credits as credits_
 from gateway.edge.api import keys, orgs
 from gateway.edge.bodies import answer_expect_later
-from gateway.edge.connection import Handler
+from gateway.edge.connection import Routes
 from gateway.edge.inference.openai_chat import ROUTE as CHAT
 from gateway.edge.inference.openai_chat import ChatCompletions
 from gateway.edge.inference.rooms import Inference
 
 
-def inference_routes(rooms: Inference) -> dict[tuple[str, str], Handler]:
+def inference_routes(rooms: Inference) -> Routes:
     """By method and path, as they are spelled on the wire: served straight, past the router."""
     return {("POST", CHAT): ChatCompletions(rooms)}
 

@@ -102,7 +102,7 @@ class KeyRing:
         if hash is None:
             raise _incorrect()
         entry = self._remembered(hash) or await self._ask(hash)
-        return _admit(entry, now=self._clock.now())
+        return _admit(entry, self._clock)
 
     def forget(self, hash: bytes) -> None:
         self._epoch += 1
@@ -225,13 +225,13 @@ def _entry(row: asyncpg.Record, *, stale_at_s: float) -> _Entry:
     )
 
 
-def _admit(entry: _Entry, *, now: datetime) -> Caller:
+def _admit(entry: _Entry, clock: Clock) -> Caller:
     caller = entry.caller
     if caller is None:
         raise _incorrect()
     if entry.revoked_at is not None:
         raise Unauthenticated("This API key was revoked.")
-    if caller.expires_at is not None and caller.expires_at <= now:
+    if caller.expires_at is not None and caller.expires_at <= clock.now():
         raise Unauthenticated(f"This API key expired at {caller.expires_at.isoformat(timespec='seconds')}.")
     if entry.suspended:
         raise OrgSuspended(f"The organisation {caller.org_name} is suspended; nothing was reserved or sent.")

@@ -4,50 +4,35 @@ import asyncio
 from enum import IntEnum
 from uuid import UUID
 
+import msgspec
+
 from gateway.ledger.calls import Ending, Wish
 
 Row = tuple[object, ...]
 """An item as Postgres takes it, in the order of its composite type (see migrations 0005 and 0007)."""
 
 
-class HoldAnswer:
+class HoldAnswer(msgspec.Struct, frozen=True, gc=False):
     """One item's answer; `status` is one of those listed in migration 0005."""
 
-    __slots__ = ("available_ucr", "balance_ucr", "held_ucr", "status")
-
-    def __init__(self, status: str, held_ucr: int, available_ucr: int, balance_ucr: int) -> None:
-        self.status = status
-        self.held_ucr = held_ucr
-        self.available_ucr = available_ucr
-        self.balance_ucr = balance_ucr
+    status: str
+    held_ucr: int
+    available_ucr: int
+    balance_ucr: int
 
 
-class Hold:
+class Hold(msgspec.Struct, eq=False, kw_only=True):
     """A reservation, or an extension of one, on its way."""
 
-    __slots__ = ("account_id", "answer", "deadline", "extends", "id", "org_id", "row", "sent")
-
-    def __init__(
-        self,
-        *,
-        id: UUID,
-        org_id: UUID,
-        account_id: UUID,
-        extends: bool,
-        row: Row,
-        answer: asyncio.Future[HoldAnswer],
-        deadline: float,
-    ) -> None:
-        self.id = id
-        self.org_id = org_id
-        self.account_id = account_id
-        self.extends = extends
-        self.row = row
-        self.answer = answer
-        self.deadline = deadline
-        """By the loop's clock; after it nobody waits any more."""
-        self.sent = False
-        """It may have reached the database: from now on its outcome can be unknown."""
+    id: UUID
+    org_id: UUID
+    extends: bool
+    row: Row
+    answer: asyncio.Future[HoldAnswer]
+    deadline: float
+    """By the loop's clock; after it nobody waits any more."""
+    sent: bool = False
+    """It may have reached the database: from now on its outcome can be unknown."""
 
 
 def wish_row(wish: Wish) -> Row:
@@ -78,16 +63,17 @@ class Stage(IntEnum):
 class Unsettled:
     """An ending on its way into the ledger."""
 
-    __slots__ = ("ending", "row", "stage")
+    __slots__ = ("ending", "id", "stage")
 
     def __init__(self, ending: Ending) -> None:
         self.ending = ending
-        self.row = ending_row(ending)
+        self.id = ending.id
         self.stage = Stage.WHOLE
 
     @property
-    def id(self) -> UUID:
-        return self.ending.id
+    def row(self) -> Row:
+        """Made when its batch is sent: many at once cost each less than one alone."""
+        return ending_row(self.ending) if self.stage is Stage.WHOLE else stripped_row(self.ending)
 
 
 def ending_row(ending: Ending) -> Row:

@@ -175,10 +175,11 @@ class Ledger:
         self._settler.settle(ending)
         self._reservations.ended(ending.id)
 
-    def report_spent(self, id: UUID, spent_ucr: int) -> None:
-        """What an open call has cost so far: charged at least, if this process should die. Written with the others."""
+    def watch_spent(self, id: UUID, spent_ucr: Callable[[], int]) -> None:
+        """`spent_ucr` says what an open call has cost so far: charged at least, if this process should die. It is asked
+        now and then, until the call has ended."""
         call = self._reservations.open.get(id)
-        if call is not None and spent_ucr > call.spent_ucr:
+        if call is not None:
             call.spent_ucr = spent_ucr
 
     async def settled(self, org_id: UUID, *, within_s: float = 5.0) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from gateway.core.errors import InvalidRequest, LedgerUnavailable, NotFound
 from gateway.ledger.batcher import Lane
 from gateway.ledger.calls import End, Ending, Held, Refusal, RefusalReason, Wish
@@ -20,18 +22,16 @@ _WHATEVER_THE_AMOUNT: Final = frozenset({"receivable", "suspended", "parked"})
 _HELD: Final = frozenset({"ok", "exists"})
 
 
-class OpenCall:
+class OpenCall(msgspec.Struct, gc=False):
     """A reservation of this process, from its answer until its ending is handed over."""
 
-    __slots__ = ("account_id", "held_ucr", "org_id", "spent_ucr", "written_ucr")
-
-    def __init__(self, org_id: UUID, account_id: UUID, held_ucr: int) -> None:
-        self.org_id = org_id
-        self.account_id = account_id
-        self.held_ucr = held_ucr
-        self.spent_ucr = 0
-        self.written_ucr = 0
-        """The watermark that the database has."""
+    org_id: UUID
+    account_id: UUID
+    held_ucr: int
+    spent_ucr: Callable[[], int] | None = None
+    """What it has cost so far, asked when watermarks are written."""
+    written_ucr: int = 0
+    """The watermark that the database has."""
 
 
 class Reservations:
@@ -115,7 +115,6 @@ class Reservations:
             hold = Hold(
                 id=id,
                 org_id=org_id,
-                account_id=account_id,
                 extends=extends,
                 row=row,
                 answer=loop.create_future(),

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from gateway.ledger.calls import Ending
-from gateway.ledger.items import Stage, Unsettled, stripped_row
+from gateway.ledger.items import Stage, Unsettled
 from gateway.ops.metrics import Metrics
 from gateway.postgres.queries import load
 
@@ -123,7 +123,6 @@ class Settler:
         )
         if item.stage is Stage.WHOLE:
             await self._quarantine(ending, repr(error), connection)
-            item.row = stripped_row(ending)
             item.stage = Stage.STRIPPED
             return False
         await connection.execute(_SQL.recover, ending.org_id, ending.account_id, [ending.id])

@@ -10,14 +10,18 @@ _SQL = load("instances")
 
 async def write_watermarks(pool: asyncpg.Pool, reservations: Reservations) -> None:
     """One statement for all open calls whose cost grew; a row that is busy is written the next time."""
-    grown = [(id, call) for id, call in reservations.open.items() if call.spent_ucr > call.written_ucr]
+    grown = [
+        (id, call.org_id, spent_ucr)
+        for id, call in reservations.open.items()
+        if call.spent_ucr is not None and (spent_ucr := call.spent_ucr()) > call.written_ucr
+    ]
     if not grown:
         return
     written = await pool.fetch(
         _SQL.write_watermarks,
-        [call.org_id for _, call in grown],
-        [id for id, _ in grown],
-        [call.spent_ucr for _, call in grown],
+        [org_id for _, org_id, _ in grown],
+        [id for id, _, _ in grown],
+        [spent_ucr for _, _, spent_ucr in grown],
     )
     for id, spent_ucr in written:
         call = reservations.open.get(id)

@@ -13,6 +13,5 @@ class Clock:
     def unix_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
-    def monotonic(self) -> float:
-        """Seconds from an arbitrary start."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    """Seconds from an arbitrary start. The system's own function, since the hot path asks often."""

@@ -5,18 +5,16 @@ holds a prompt, an answer, a key or a header.
 """
 
 import logging
-import queue
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, BinaryIO, Final
+from uuid import UUID
 
 import msgspec
 import structlog
 
 LINES_MAX: Final = 20_000
 """Lines in memory; what comes while that many wait is dropped and counted."""
-_BATCH_LINES_MAX: Final = 1_000
 _GATHER_S: Final = 0.05
 """How long lines gather before the thread wakes again: waking it for each would cost the loop more than the line."""
 
@@ -30,47 +28,54 @@ class LineWriter:
         self._stream = stream
         self._on_drop = on_drop
         self._lines_max = lines_max
-        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[bytes, int]] = []
+        self._waiting_lines = 0
+        self._something = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def put(self, line: bytes) -> None:
-        """A line without its line end."""
-        if self._stopping.is_set() or self._lines.qsize() >= self._lines_max:
-            self._on_drop()
-        else:
-            self._lines.put(line)
+    def put(self, text: bytes, *, lines: int = 1) -> None:
+        """One line, or so many, without the last one's end."""
+        with self._lock:
+            if not self._stopping.is_set() and self._waiting_lines + lines <= self._lines_max:
+                self._waiting.append((text, lines))
+                self._waiting_lines += lines
+                if len(self._waiting) == 1:
+                    self._something.set()
+                return
+        self._drop(lines)
 
     def stop(self, *, timeout_s: float = 5.0) -> None:
         """Write what waits and end. A stream that takes nothing is given up after `timeout_s`."""
-        self._stopping.set()
-        self._lines.put(None)
+        with self._lock:
+            self._stopping.set()
+            self._something.set()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            batch = [line]
-            ended = False
-            with suppress(queue.Empty):
-                while len(batch) < _BATCH_LINES_MAX and not ended:
-                    following = self._lines.get_nowait()
-                    if following is None:
-                        ended = True
-                    else:
-                        batch.append(following)
-            self._write(batch)
-            if ended:
-                return
+        stopping = False
+        while not stopping:
+            self._something.wait()
+            with self._lock:
+                batch, self._waiting, self._waiting_lines = self._waiting, [], 0
+                self._something.clear()
+                stopping = self._stopping.is_set()
+            if batch:
+                self._write(batch)
             self._stopping.wait(_GATHER_S)
 
-    def _write(self, batch: list[bytes]) -> None:
+    def _write(self, batch: list[tuple[bytes, int]]) -> None:
         try:
-            self._stream.write(b"\n".join([*batch, b""]))
+            self._stream.write(b"\n".join([*(text for text, _ in batch), b""]))
             self._stream.flush()
         except (OSError, ValueError):  # A closed pipe, a full disk, a stream closed by somebody else.
-            for _ in batch:
-                self._on_drop()
+            self._drop(sum(lines for _, lines in batch))
+
+    def _drop(self, lines: int) -> None:
+        for _ in range(lines):
+            self._on_drop()
 
 
 class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="request"):
@@ -78,7 +83,7 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
     at: str
     """When it ended: RFC 3339, UTC."""
-    id: str
+    id: UUID | str
     """x-request-id, and for inference also the reservation's and the generation's id."""
     method: str
     route: str
@@ -88,8 +93,8 @@ class RequestLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     duration_ms: float
     error: str = ""
     """The error's code."""
-    org: str = ""
-    key: str = ""
+    org: UUID | str = ""
+    key: UUID | str = ""
     """The key's id, never the key."""
     model: str = ""
     upstream: str = ""
@@ -115,8 +120,8 @@ class RequestLog:
         self._writer = writer
         self._encoder = msgspec.json.Encoder()
 
-    def write(self, line: RequestLine) -> None:
-        self._writer.put(self._encoder.encode(line))
+    def write(self, lines: list[RequestLine]) -> None:
+        self._writer.put(self._encoder.encode_lines(lines).removesuffix(b"\n"), lines=len(lines))
 
 
 def configure(writer: LineWriter, *, level: str = "info") -> None:

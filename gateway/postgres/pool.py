@@ -7,6 +7,9 @@ import asyncpg
 APP_ROLE: Final = "tollgate_app"
 """The role that migrations make, with no more rights than the application needs."""
 
+DriverUuid: Final = asyncpg.pgproto.pgproto.UUID
+"""The driver's own kind of UUID, which it hashes, prints and sends in C."""
+
 
 class Connection(asyncpg.Connection):
     """A connection whose session state nobody changes, so that giving it back costs no round trip to reset it.

@@ -24,28 +24,33 @@ class Quoter:
 
     def quote(self, request: ChatRequest, entry: CatalogueEntry) -> Quote:
         """The most this call can cost at every target that may serve it. Raises InvalidRequest: it is unknown."""
+        hidden = more_than_text = _more_than_text(request)
         bound = prompt_hard_bound(
             prompt_bytes=request.prompt_bytes,
             message_count=request.message_count,
             images=request.images,
             tools=request.tools,
-            by_reference=request.by_reference or _more_than_text(request),
+            by_reference=request.by_reference or more_than_text,
         )
-        terms = tuple(self._terms(request, target, bound) for target in entry.targets)
-        unknown_max = any(target.output_tokens_max is None for target in entry.targets)
-        visible = not _more_than_text(request) and not any(target.hides_reasoning for target in entry.targets)
+        terms = []
+        unknown_max = False
+        for target in entry.targets:
+            terms.append(self._terms(request, target, bound))
+            unknown_max |= target.output_tokens_max is None
+            hidden |= target.hides_reasoning
         return Quote(
-            terms=terms,
+            terms=tuple(terms),
             choices=request.n,
             limit_asked=request.output_limit is not None,
             limit_must_be_sent=request.output_limit is None and unknown_max,
-            progressive=request.stream and visible,
+            progressive=request.stream and not hidden,
         )
 
     def _terms(self, request: ChatRequest, target: Target, bound: int | None) -> Terms:
         if self._settings.unpriced == "refuse":
             _refuse_unpriced(request, target)
         window = target.context_tokens
+        upper, expected = self._ratios.estimate(target.model, request.prompt_bytes)
         if bound is None or target.upstream.hidden_context:
             if window is None or self._settings.by_reference == "refuse":
                 raise InvalidRequest(
@@ -57,16 +62,18 @@ class Quoter:
             bound = learned = window
         else:
             bound = min(bound, window) if window is not None else bound
-            ratio_tokens = self._ratios.estimate(target.model, request.prompt_bytes)
-            learned = min(bound, ratio_tokens + request.images * IMAGE_TOKENS_MAX)
-        expected = self._ratios.expected(target.model, request.prompt_bytes) + request.images * IMAGE_TOKENS_EXPECTED
+            learned = min(bound, upper + request.images * IMAGE_TOKENS_MAX)
+        expected += request.images * IMAGE_TOKENS_EXPECTED
         want = request.output_limit
         if want is None:
             want = target.output_tokens_max or self._settings.default_output_limit_tokens
-        standard, asked = target.prices, target.prices_at(request.service_tier)
-        return Terms(
+        prices = target.prices
+        if request.service_tier is not None:
             # The provider chooses the tier in the end; the dearer of what it may choose is held.
-            prices=max(standard, asked, key=lambda prices: most(prices, bound, want)),
+            asked = target.prices_at(request.service_tier)
+            prices = max(prices, asked, key=lambda prices: most(prices, bound, want))
+        return Terms(
+            prices=prices,
             prompt_bound=bound,
             prompt_learned=learned,
             prompt_expected=min(bound, expected),

@@ -1,12 +1,13 @@
 """The credits held for one call: grown while it runs, ended exactly once, whatever way the call takes out."""
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
 
 from gateway.core.pricing import Charge, charge
 from gateway.core.reservation import Size
-from gateway.core.usage import Usage
+from gateway.core.usage import NOTHING_USED, Usage
 from gateway.ledger.calls import End, Ending, Held
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
@@ -15,7 +16,6 @@ from gateway.relay.catalogue import Target
 
 EXTEND_TRIES_MAX: Final = 3
 """How often what is left is asked for when other calls take some of it in between."""
-_NOTHING_USED: Final = Usage()
 
 
 class Said(Protocol):
@@ -63,9 +63,9 @@ class Reservation:
             ask = fits
         return False
 
-    def spent(self, spent_ucr: int) -> None:
+    def watch_spent(self, spent_ucr: Callable[[], int]) -> None:
         """The watermark: the least that a sweeper charges if this process dies."""
-        self._ledger.report_spent(self._call.id, spent_ucr)
+        self._ledger.watch_spent(self._call.id, spent_ucr)
 
     def charge(
         self,
@@ -84,7 +84,7 @@ class Reservation:
 
     def release(self, end: End, target: Target | None = None) -> None:
         """Ends with nothing charged, because nothing that is billed was delivered."""
-        self._end(end, _NOTHING_USED, None, target, provider_id="", waive_above_held=False)
+        self._end(end, NOTHING_USED, None, target, provider_id="", waive_above_held=False)
 
     def _end(
         self,

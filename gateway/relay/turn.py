@@ -59,11 +59,11 @@ class StreamTurn:
         self._prompt_tokens = terms.prompt_expected
         self._output_max = output_max
         self._covered_tokens = self._tokens_covered()
-        self._watermark_tokens = 0
         self._failure: TollgateError | None = None
         """Raised once what was paid for has been delivered."""
         self._task = asyncio.current_task()
         self._drain_timer: asyncio.TimerHandle | None = None
+        reservation.watch_spent(self._spent_ucr)
         call.on_gone = self._client_gone
         if call.gone:
             self._drain()  # he left before the first event, and the opening decided to read on
@@ -83,19 +83,17 @@ class StreamTurn:
             if self._opened.ended:
                 self._end_of_answer()
                 raise StopAsyncIteration
-            chunk = await self._read()
+            chunk = await (self._read_after_done() if self.meter.done else self._answer.read(self._timeouts.idle_s))
             piece = await self._pass(chunk) if chunk else self._pass_tail()
             if piece:
                 return piece
 
-    async def _read(self) -> bytes:
-        if self.meter.done:
-            try:
-                return await self._answer.read(AFTER_DONE_S)
-            except UpstreamFailed:
-                self._answer.abort()  # the answer was whole; only the connection is lost
-                return b""
-        return await self._answer.read(self._timeouts.idle_s)
+    async def _read_after_done(self) -> bytes:
+        try:
+            return await self._answer.read(AFTER_DONE_S)
+        except UpstreamFailed:
+            self._answer.abort()  # the answer was whole; only the connection is lost
+            return b""
 
     async def _pass_what_opened(self) -> bytes:
         """What was held back until the first content, and what came in one piece with it."""
@@ -150,9 +148,6 @@ class StreamTurn:
         if meter.done or meter.error is not None:
             # Ended before the caller sees the last bytes, so that a balance he reads next includes this call.
             self._settle_complete()
-        elif meter.estimated_output_tokens != self._watermark_tokens:
-            self._watermark_tokens = meter.estimated_output_tokens
-            self.reservation.spent(most(self._terms.prices, self._prompt_tokens, self._watermark_tokens))
 
     # --- credits while it flows -------------------------------------------------------------------------------------
 
@@ -162,6 +157,10 @@ class StreamTurn:
             return affordable_output_tokens(self._terms.prices, self._terms.prompt_bound, self.reservation.held_ucr)
         # The upstream is bound by a limit that is paid for; our own count, being an estimate, must not end it early.
         return self._output_max * LIMIT_SLACK + LIMIT_SLACK
+
+    def _spent_ucr(self) -> int:
+        tokens = self.meter.estimated_output_tokens
+        return most(self._terms.prices, self._prompt_tokens, tokens) if tokens else 0
 
     async def _grow(self) -> None:
         """Holds enough for what has come and a slice more, or cuts the stream off."""

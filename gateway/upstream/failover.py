@@ -32,37 +32,23 @@ class Attempt(msgspec.Struct, frozen=True):
     """We asked for the usage chunk and the caller did not."""
 
 
-class Opened:
+class Opened(msgspec.Struct, eq=False):
     """An answer at its commit point: a stream has `parser` and `meter`, another has `whole` or the first part of it."""
 
-    __slots__ = (
-        "answer",
-        "attempt_index",
-        "began",
-        "ended",
-        "held_back",
-        "meter",
-        "parser",
-        "strip_usage_chunk",
-        "unmetered",
-        "whole",
-    )
-
-    def __init__(self, answer: UpstreamAnswer, attempt_index: int, *, strip_usage_chunk: bool) -> None:
-        self.answer = answer
-        self.attempt_index = attempt_index
-        self.strip_usage_chunk = strip_usage_chunk
-        self.whole: bytes | None = None
-        self.parser: SseParser | None = None
-        self.meter: ChatMeter | None = None
-        self.held_back: list[tuple[SseEvent, Seen]] = []
-        """Up to the first event that bears content."""
-        self.unmetered: list[SseEvent] = []
-        """What came in one piece with it."""
-        self.ended = False
-        """The upstream has ended its answer."""
-        self.began = False
-        """At least one byte of the body has come."""
+    answer: UpstreamAnswer
+    attempt_index: int
+    strip_usage_chunk: bool
+    whole: bytes | None = None
+    parser: SseParser | None = None
+    meter: ChatMeter | None = None
+    held_back: list[tuple[SseEvent, Seen]] = []
+    """Up to the first event that bears content."""
+    unmetered: list[SseEvent] = []
+    """What came in one piece with it."""
+    ended: bool = False
+    """The upstream has ended its answer."""
+    began: bool = False
+    """At least one byte of the body has come."""
 
 
 class Opening:
@@ -118,7 +104,7 @@ class Opening:
         name = attempt.upstream.name
         first_by = asyncio.get_running_loop().time() + attempt.upstream.timeouts.first_event_s
         answer = await self._client.send(attempt.upstream, self._path, attempt.body, self._headers)
-        opened = self.opened = Opened(answer, index, strip_usage_chunk=attempt.strip_usage_chunk)
+        opened = self.opened = Opened(answer, index, attempt.strip_usage_chunk)
         status = answer.status
         if status in _OUR_CREDENTIAL:
             raise UpstreamRejectedCredential(

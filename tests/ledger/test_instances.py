@@ -34,9 +34,8 @@ async def test_a_dead_owners_calls_end_with_what_it_last_reported(
     quiet = await bench.held(100, prompt_ucr=30)
     talked = await bench.held(100, prompt_ucr=30)
     beyond = await bench.held(100, prompt_ucr=30)
-    bench.ledger.report_spent(talked.id, 70)
-    bench.ledger.report_spent(talked.id, 60)  # A watermark only rises.
-    bench.ledger.report_spent(beyond.id, 170)
+    bench.ledger.watch_spent(talked.id, lambda: 70)
+    bench.ledger.watch_spent(beyond.id, lambda: 170)
     await bench.ledger.upkeep.write_watermarks()
     await declare_dead(rescuer)
     assert await rescuer.sweeper.sweep() == 3

@@ -111,7 +111,7 @@ async def test_updates_of_hot_rows_stay_in_their_page(bench: Bench, owner: async
     for _ in range(25):
         wishes = await asyncio.gather(*(bench.held(10) for _ in range(4)))
         for wish in wishes:
-            bench.ledger.report_spent(wish.id, 5)
+            bench.ledger.watch_spent(wish.id, lambda: 5)
         await bench.ledger.upkeep.write_watermarks()
         await bench.settle(*(bench.ending(wish, 3) for wish in wishes))
     await bench.ledger.stop(drain_s=1)

@@ -40,7 +40,7 @@ def _logging_as_before() -> Iterator[None]:
 
 def test_a_request_is_one_json_line_without_empty_fields(stream: io.BytesIO) -> None:
     writer = LineWriter(stream, on_drop=Drops())
-    RequestLog(writer).write(LINE)
+    RequestLog(writer).write([LINE])
     writer.stop()
     assert stream.getvalue().count(b"\n") == 1
     assert json.loads(stream.getvalue()) == {
@@ -57,7 +57,7 @@ def test_a_request_is_one_json_line_without_empty_fields(stream: io.BytesIO) -> 
 def test_a_name_with_a_line_break_stays_inside_its_line(stream: io.BytesIO) -> None:
     writer = LineWriter(stream, on_drop=Drops())
     hostile = 'gpt\n{"event":"request","status":200}'
-    RequestLog(writer).write(RequestLine(at="", id="", method="", route="", status=0, duration_ms=0, model=hostile))
+    RequestLog(writer).write([RequestLine(at="", id="", method="", route="", status=0, duration_ms=0, model=hostile)])
     writer.stop()
     assert stream.getvalue().count(b"\n") == 1
     assert json.loads(stream.getvalue())["model"] == hostile
@@ -71,6 +71,16 @@ def test_stopping_writes_every_line_that_waits_in_order(stream: io.BytesIO) -> N
     writer.stop()
     assert stream.getvalue().split() == [b"%d" % number for number in range(5_000)]
     assert drops.count == 0
+
+
+def test_many_lines_at_once_are_kept_or_dropped_together() -> None:
+    stream, drops = io.BytesIO(), Drops()
+    writer = LineWriter(stream, on_drop=drops, lines_max=3)
+    writer.put(b"1\n2\n3\n4", lines=4)
+    assert drops.count == 4
+    RequestLog(writer).write([LINE, LINE])
+    writer.stop()
+    assert stream.getvalue().count(b"\n") == 2
 
 
 def test_lines_that_a_stuck_reader_cannot_take_are_dropped_and_counted() -> None:

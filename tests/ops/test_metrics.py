@@ -1,17 +1,21 @@
 from gateway.core.usage import Usage
-from gateway.ops.metrics import Metrics
+from gateway.ops.metrics import EndedCall, Metrics
 
 
 def call(metrics: Metrics, *, org: str = "acme", usage: Usage | None = None) -> None:
-    metrics.call_ended(
-        org=org,
-        model="gpt-5",
-        upstream="openai",
-        status=200,
-        end="ok",
-        duration_s=1.5,
-        first_event_s=0.2,
-        usage=usage,
+    metrics.calls_ended(
+        [
+            EndedCall(
+                org=org,
+                model="gpt-5",
+                upstream="openai",
+                status=200,
+                end="ok",
+                duration_s=1.5,
+                first_event_s=0.2,
+                usage=usage or Usage(),
+            )
+        ]
     )
 
 

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from aiohttp import web
 
 from gateway.core.caller import Caller
 from gateway.core.chat_request import read_chat_request
@@ -17,7 +16,7 @@ from gateway.core.errors import InsufficientCredits, TollgateError
 from gateway.core.usage import Usage
 from gateway.edge.auth import bearer_token
 from gateway.edge.bodies import Body
-from gateway.edge.connection import Connection
+from gateway.edge.connection import Connection, Request
 from gateway.edge.errors import INTERNAL, Rendered, openai_body, openai_error_frame, rendered
 from gateway.edge.headers import tollgate_headers
 from gateway.edge.inference.rooms import Inference
@@ -40,7 +39,7 @@ class ChatCompletions:
     def __init__(self, rooms: Inference) -> None:
         self._rooms = rooms
 
-    async def __call__(self, request: web.BaseRequest) -> Answer:
+    async def __call__(self, request: Request) -> Answer:
         rooms = self._rooms
         id = rooms.ids.next()
         began = rooms.clock.monotonic()
@@ -54,6 +53,7 @@ class ChatCompletions:
             connection.authenticated()
             call = Call(
                 id=id,
+                route=ROUTE,
                 caller=caller,
                 request=read_chat_request(await body.read(request)),
                 forward_headers=[*rooms.headers.for_upstream(request.headers.items()), ("x-request-id", str(id))],
@@ -78,11 +78,15 @@ class ChatCompletions:
             if call is not None:
                 rooms.relay.close(call)
             self._observe(id, began, caller, call, refusal)
-        headers = [("content-type", "application/json"), ("x-request-id", str(id)), *refusal.headers]
+        headers = f"content-type: application/json\r\nx-request-id: {id}\r\n"
+        for name, value in refusal.headers:
+            headers += f"{name}: {value}\r\n"
         return RawAnswer(refusal.status, headers, openai_body(refusal))
 
-    async def _answer(self, request: web.BaseRequest, connection: Connection, call: Call) -> Answer:
+    async def _answer(self, request: Request, connection: Connection, call: Call) -> Answer:
         rooms = self._rooms
+        if connection.transport is None:
+            raise ConnectionResetError("the caller left before anything was reserved")
         connection.on_lost = call.client_gone
         turn = await rooms.relay.open(call)
         try:
@@ -105,11 +109,11 @@ class ChatCompletions:
             return
         if refusal is not None:
             call.status, call.error_code = refusal.status, refusal.code
-        observer.call_ended(call, method="POST", route=ROUTE)
+        observer.call_ended(call)
 
 
 async def _stream(
-    request: web.BaseRequest, rooms: Inference, connection: Connection, call: Call, turn: StreamTurn | WholeTurn
+    request: Request, rooms: Inference, connection: Connection, call: Call, turn: StreamTurn | WholeTurn
 ) -> RawStream:
     """Writes piece by piece. An error from here on is the stream's last frame: the status has been sent."""
     length = turn.content_length if isinstance(turn, WholeTurn) else None
@@ -181,7 +185,7 @@ def _usage_frame(usage: Usage, *, id: str, model: str) -> bytes:
     return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
 
-def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> list[tuple[str, str]]:
+def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> str:
     whole = isinstance(turn, WholeTurn) and turn.complete
     available = turn.reservation.available_ucr
     if whole and call.charged_ucr is not None:
@@ -191,11 +195,11 @@ def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> list
         call, available_ucr=max(0, available), low_balance_ucr=rooms.low_balance_ucr, whole=whole
     )
     if not whole:
-        headers += (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+        headers += "cache-control: no-cache\r\nx-accel-buffering: no\r\n"
     return headers
 
 
-def _client_request_id(request: web.BaseRequest) -> str:
+def _client_request_id(request: Request) -> str:
     """The caller's own x-request-id, kept beside ours; anything but printable ASCII is ignored."""
     value = request.headers.get("x-request-id")
     return value if value is not None and _CLIENT_REQUEST_ID.fullmatch(value) else ""
