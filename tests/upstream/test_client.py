@@ -167,7 +167,6 @@ async def test_a_connection_that_is_never_accepted_times_out_while_connecting(cl
         "one_huge_header",
         "two_lengths",
         "length_and_chunked",
-        "length_too_short",
         "no_http",
         "interim_answers_without_end",
         "switches_protocols",
