@@ -85,13 +85,19 @@ class UpstreamClient:
     """Sends calls over pooled connections. Made and closed inside a running loop."""
 
     def __init__(
-        self, *, connections_max: int = 10_000, idle_s: float = 15.0, tls: ssl.SSLContext | None = None
+        self,
+        *,
+        connections_max: int = 10_000,
+        idle_s: float = 15.0,
+        age_max_s: float = 300.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """A connection idles at most `idle_s`: less than the providers allow, so that the race with theirs is rare.
 
-        `tls` replaces the system's trust, for upstreams behind an authority of one's own.
+        None is given a call when it is older than `age_max_s`, give or take a tenth: an upstream that moves to other
+        addresses is followed. `tls` replaces the system's trust, for upstreams behind an authority of one's own.
         """
-        self._pool: Final = Pool(connections_max=connections_max, idle_s=idle_s, tls=tls)
+        self._pool: Final = Pool(connections_max=connections_max, idle_s=idle_s, age_max_s=age_max_s, tls=tls)
         self._routes: Final[dict[tuple[Upstream, str], _Route]] = {}
 
     async def __aenter__(self) -> Self:
@@ -147,7 +153,7 @@ class UpstreamClient:
             raise UpstreamTimeout(
                 f"The upstream `{name}` could not be connected to in time; nothing was sent.", upstream=name
             ) from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for a name that none can have
             raise UpstreamUnreachable(
                 f"The upstream `{name}` could not be reached; nothing was sent.", upstream=name
             ) from error
@@ -165,7 +171,7 @@ class _Route:
         tls = url.scheme == "https"
         usual_port = 443 if tls else 80
         port = url.port or usual_port
-        host = url.hostname.encode("idna").decode()
+        host = url.hostname
         self.upstream: Final = upstream.name
         self.origin: Final[Origin] = pool.origin(tls=tls, host=host, port=port)
         shown_host = f"[{host}]" if ":" in host else host

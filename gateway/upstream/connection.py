@@ -21,6 +21,8 @@ class Connection(asyncio.Protocol):
         self._clock: Final = Clock(loop, self._expired)
         self._poll: Final = select.poll()
         self._transport: asyncio.Transport | None = None
+        self._beneath: asyncio.Transport | None = None
+        """TCP, under TLS: that does not count as unwritten what it has handed down and the peer has not taken."""
         self._answer: AnswerParser | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._waits_for_head = False
@@ -53,6 +55,7 @@ class Connection(asyncio.Protocol):
         """Until the answer's head is there, or more of its body, or its end, or `failure`. Cancelling loses nothing."""
         answer = self._answer
         assert answer is not None
+        assert self._waiter is None
         if not self._reads:
             self._read_on()
         self._waits_for_head = answer.status == 0
@@ -70,12 +73,15 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if not self._reads:
             self._read_on()
+        if answer is None:
+            return False
+        answer.drop()
         return (
-            answer is not None
-            and answer.exact
+            answer.exact
             and transport is not None
             and not transport.is_closing()
             and transport.get_write_buffer_size() == 0
+            and (self._beneath is None or self._beneath.get_write_buffer_size() == 0)
         )
 
     def abort(self, failure: BaseException | None = None) -> None:
@@ -94,6 +100,10 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its bases
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def secured(self, transport: asyncio.Transport) -> None:
+        """TLS is up, over what the connection was made with."""
+        self._beneath, self._transport = self._transport, transport
 
     def data_received(self, data: bytes) -> None:
         answer = self._answer

@@ -30,22 +30,42 @@ class Origin:
         self._resolving: Final = asyncio.Lock()
 
     async def connect(self, make: Callable[[], Connection]) -> Connection:
-        """Resolve, connect, shake hands: the certificate must be this host's. Raises OSError."""
+        """Resolve, connect, shake hands: the certificate must be this host's. Raises OSError, UnicodeError."""
         loop = asyncio.get_running_loop()
-        sock = await start_connection(
-            await self._resolve(loop), happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=loop
-        )
-        _, connection = await loop.create_connection(
-            make, sock=sock, ssl=self.tls, server_hostname=self.host if self.tls is not None else None
-        )
+        addresses = await self._resolve(loop)
+        try:
+            sock = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S, interleave=1, loop=loop)
+        except OSError:
+            self._addresses_until = -math.inf  # they may have changed
+            raise
+        transport, connection = await loop.create_connection(make, sock=sock)
+        if not connection.is_open():
+            raise ConnectionError("the peer spoke or hung up before it was asked")
+        if self.tls is not None:
+            await self._secure(loop, transport, connection, self.tls)
         return connection
+
+    async def _secure(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        connection: Connection,
+        tls: ssl.SSLContext,
+    ) -> None:
+        # Not done by create_connection, because the connection needs to know the transport beneath, too.
+        try:
+            secured = await loop.start_tls(transport, connection, tls, server_hostname=self.host.rstrip("."))
+        except BaseException:
+            transport.abort()
+            raise
+        if secured is None or not connection.is_open():
+            raise ConnectionError("the peer hung up in the handshake")
+        connection.secured(secured)
 
     async def _resolve(self, loop: asyncio.AbstractEventLoop) -> list[AddrInfoType]:
         async with self._resolving:
             if loop.time() >= self._addresses_until:
-                found = await loop.getaddrinfo(
-                    self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
-                )
+                found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
                 self._addresses = list(found)
                 self._addresses_until = loop.time() + ADDRESSES_S
             return self._addresses

@@ -7,14 +7,13 @@ import re
 import ssl
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from gateway.upstream.connection import Connection
 from gateway.upstream.origin import Origin
 
 KEEP_ALIVE_MARGIN_S: Final = 1.0
-AGE_MAX_S: Final = 300.0
-"""No connection is used for longer, give or take a tenth: an upstream that moved to other addresses is followed."""
 CLOSE_S: Final = 5.0
 
 _KEEP_ALIVE: Final = re.compile(r"timeout=(\d{1,6})")
@@ -23,9 +22,7 @@ _KEEP_ALIVE: Final = re.compile(r"timeout=(\d{1,6})")
 class Pool:
     """Made and closed inside a running loop. A connection that is taken is given back, whatever became of it."""
 
-    def __init__(
-        self, *, connections_max: int, idle_s: float, age_max_s: float = AGE_MAX_S, tls: ssl.SSLContext | None
-    ) -> None:
+    def __init__(self, *, connections_max: int, idle_s: float, age_max_s: float, tls: ssl.SSLContext | None) -> None:
         self._loop: Final = asyncio.get_running_loop()
         self._connections_max: Final = connections_max
         self._idle_s: Final = idle_s
@@ -144,35 +141,28 @@ class Pool:
         return None
 
     def _make_room(self) -> None:
-        """For one more. Idle connections of other origins give way, the oldest of one first."""
-        if len(self._open) >= self._connections_max:
-            for origin in self._origins.values():
-                if origin.idle:
-                    connection = next(iter(origin.idle))
-                    del origin.idle[connection]
-                    connection.abort()
-                    return
+        """For one more, which is counted already. Idle connections of other origins give way, old ones first."""
+        if self._in_use + sum(len(origin.idle) for origin in self._origins.values()) > self._connections_max:
+            connection, origin = next(self._all_idle())
+            del origin.idle[connection]
+            connection.abort()
 
     async def _connect(self, origin: Origin) -> Connection:
         if self._closed is not None:
             raise ConnectionError("the pool is closed")
-        connection = await origin.connect(lambda: Connection(self._loop, on_lost=self._lost))
+        connection = await origin.connect(lambda: Connection(self._loop, on_lost=partial(self._lost, origin)))
+        # Over TLS something may well have come: tickets for the session.
+        if self._closed is not None or not (connection.is_open() if origin.tls else connection.is_silent()):
+            connection.abort()
+            raise ConnectionError("the pool is closed, or the peer spoke or hung up before it was asked")
         self._open.add(connection)
-        if not connection.is_open() or (origin.tls is None and not connection.is_silent()):
-            # Over TLS something may well have come: tickets for the session.
-            connection.abort()
-            raise ConnectionError("the peer spoke or hung up before it was asked")
-        if self._closed is not None:
-            connection.abort()
-            raise ConnectionError("the pool is closed")
         age_s = self._age_max_s * random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
         connection.worn_out_at = self._loop.time() + age_s
         return connection
 
-    def _lost(self, connection: Connection) -> None:
+    def _lost(self, origin: Origin, connection: Connection) -> None:
         self._open.discard(connection)
-        for origin in self._origins.values():
-            origin.idle.pop(connection, None)
+        origin.idle.pop(connection, None)
         if self._closed is not None and not self._open and not self._closed.done():
             self._closed.set_result(None)
 

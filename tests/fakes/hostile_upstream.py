@@ -1,7 +1,7 @@
 """An upstream that breaks HTTP and SSE in ways that no HTTP library would: raw bytes on raw sockets.
 
-Each behaviour is a function of `hostile_behaviours` or `hostile_chats`; the first path segment of the base URL chooses
-it by name:
+Each behaviour is a function of `hostile_behaviours` or `hostile_chats`, or fixed bytes of `hostile_heads`; the first
+path segment of the base URL chooses it by name:
 
     async with HostileUpstream() as hostile:
         upstream = Upstream(name="h", provider="openai", base_url=hostile.url("two_answers_in_one_write"), api_key="k")
@@ -19,8 +19,9 @@ from tests.fakes.hostile_behaviours import BEHAVIOURS, HEAD_ALONE
 from tests.fakes.hostile_bytes import answer, chat
 from tests.fakes.hostile_call import Call, Request
 from tests.fakes.hostile_chats import CHATS
+from tests.fakes.hostile_heads import HEADS
 
-_ALL: Final = BEHAVIOURS | CHATS
+_ALL: Final = BEHAVIOURS | CHATS | HEADS
 LOCALHOST_PEM: Final = Path(__file__).parent / "localhost.pem"
 
 

@@ -8,7 +8,7 @@ from gateway.core.errors import UpstreamBroken, UpstreamUnreachable
 from gateway.upstream.client import UpstreamClient
 from tests.fakes.hostile_bytes import chat
 from tests.fakes.hostile_upstream import HostileUpstream, client_tls
-from tests.upstream.calls import PATH, ask, upstream_at
+from tests.upstream.calls import BODY, PATH, ask, upstream_at
 
 
 @pytest.mark.parametrize("behaviour", ["well_behaved", "well_behaved_stream"])
@@ -24,6 +24,23 @@ async def test_an_empty_answer_leaves_a_usable_connection(client: UpstreamClient
     await ask(client, hostile, "redirects")
     await ask(client, hostile, "well_behaved")
     assert hostile.connections == 1
+
+
+async def test_so_does_an_answer_that_filled_the_buffer(client: UpstreamClient, hostile: HostileUpstream) -> None:
+    for _ in range(3):
+        status, body = await ask(client, hostile, "big_body")
+        assert (status, len(body)) == (200, 2**23)
+    assert hostile.connections == 1
+
+
+async def test_an_answer_that_nobody_wants_leaves_one_if_all_of_it_came(
+    client: UpstreamClient, hostile: HostileUpstream
+) -> None:
+    answer = await client.send(upstream_at(hostile.url("well_behaved")), PATH, BODY)
+    answer.release()
+    with pytest.raises(UpstreamBroken, match="given up"):
+        await answer.read(5)
+    assert await ask(client, hostile, "well_behaved") == (200, chat("turn 2"))
 
 
 async def test_concurrent_calls_never_share_a_connection(client: UpstreamClient, hostile: HostileUpstream) -> None:
@@ -125,6 +142,17 @@ async def test_bytes_on_an_idle_tls_connection_close_it(tls_hostile: HostileUpst
         assert await ask(client, tls_hostile, "late_extra_answer") == (200, chat("yours"))
         tls_hostile.go_on.set()
         await asyncio.wait_for(tls_hostile.closed.wait(), 5)
+        assert await ask(client, tls_hostile, "well_behaved") == (200, chat("turn 1"))
+
+
+@pytest.mark.parametrize(
+    "behaviour", ["two_answers_in_one_write", "line_ends_after_a_stream", "answers_before_reading"]
+)
+async def test_a_tls_connection_with_anything_left_over_is_closed(tls_hostile: HostileUpstream, behaviour: str) -> None:
+    async with UpstreamClient(tls=client_tls()) as client:
+        answer = await client.send(upstream_at(tls_hostile.url(behaviour)), PATH, b"x" * 2**24)
+        while piece := await answer.read(5):
+            assert b"SOMEBODY ELSE" not in piece
         assert await ask(client, tls_hostile, "well_behaved") == (200, chat("turn 1"))
 
 
