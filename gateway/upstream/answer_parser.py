@@ -191,8 +191,7 @@ class AnswerParser:
     # --- what llhttp calls ------------------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._next == _HEAD:  # else it is a trailer
-            self._raw_headers.append((name, value))
+        self._raw_headers.append((name, value))  # trailers, too, which nobody reads
 
     def on_headers_complete(self) -> None:
         assert self._http is not None

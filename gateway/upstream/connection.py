@@ -7,6 +7,7 @@ from typing import Final, cast
 
 from gateway.upstream.answer_parser import AnswerBroken, AnswerParser
 from gateway.upstream.clock import Clock
+from gateway.upstream.tls import ResumingContext
 
 BUFFER_BYTES_MAX: Final = 128 * 1024
 """So much of an answer may wait unread before its connection stops reading, and what one more read brings."""
@@ -24,6 +25,7 @@ class Connection(asyncio.Protocol):
         self._beneath: asyncio.Transport | None = None
         """TCP, under TLS: that does not count as unwritten what it has handed down and the peer has not taken."""
         self._answer: AnswerParser | None = None
+        self._session_is_news = True
         self._waiter: asyncio.Future[None] | None = None
         self._waits_for_head = False
         self._reads = True
@@ -83,6 +85,14 @@ class Connection(asyncio.Protocol):
             and transport.get_write_buffer_size() == 0
             and (self._beneath is None or self._beneath.get_write_buffer_size() == 0)
         )
+
+    def remember_session(self) -> None:
+        """The next TLS connection to this host may resume its session. Does so once."""
+        if self._session_is_news and self._transport is not None:
+            self._session_is_news = False
+            connected = self._transport.get_extra_info("ssl_object")
+            if connected is not None and isinstance(connected.context, ResumingContext):
+                connected.context.remember(connected)
 
     def abort(self, failure: BaseException | None = None) -> None:
         """Close now, without waiting until a peer that does not read has taken the rest of a request."""

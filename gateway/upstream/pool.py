@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.upstream.connection import Connection
 from gateway.upstream.origin import Origin
+from gateway.upstream.tls import ResumingContext
 
 KEEP_ALIVE_MARGIN_S: Final = 1.0
 CLOSE_S: Final = 5.0
@@ -41,7 +42,7 @@ class Pool:
         origin = self._origins.get((tls, host, port))
         if origin is None:
             if tls and self._tls is None:
-                self._tls = _system_trust()
+                self._tls = ResumingContext.trusting()
             origin = self._origins[tls, host, port] = Origin(host, port, self._tls if tls else None)
         return origin
 
@@ -81,6 +82,8 @@ class Pool:
             connection.idle_until = min(now + self._idle_s, connection.worn_out_at)
             if keep_alive_hint and (hint := _KEEP_ALIVE.search(keep_alive_hint)):
                 connection.idle_until = min(connection.idle_until, now + float(hint[1]) - KEEP_ALIVE_MARGIN_S)
+            if origin.tls is not None:
+                connection.remember_session()
             origin.idle[connection] = None
             if self._sweep is None:
                 self._sweep = self._loop.call_later(self._idle_s, self._close_stale)
@@ -180,9 +183,3 @@ class Pool:
         for origin in self._origins.values():
             for connection in origin.idle:
                 yield connection, origin
-
-
-def _system_trust() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

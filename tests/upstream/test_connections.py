@@ -1,13 +1,14 @@
 """Nothing of one call may reach another over the connection that both of them use."""
 
 import asyncio
+import ssl
 
 import pytest
 
 from gateway.core.errors import UpstreamBroken, UpstreamUnreachable
 from gateway.upstream.client import UpstreamClient
 from tests.fakes.hostile_bytes import chat
-from tests.fakes.hostile_upstream import HostileUpstream, client_tls
+from tests.fakes.hostile_upstream import LOCALHOST_PEM, HostileUpstream, client_tls
 from tests.upstream.calls import BODY, PATH, ask, upstream_at
 
 
@@ -143,6 +144,21 @@ async def test_bytes_on_an_idle_tls_connection_close_it(tls_hostile: HostileUpst
         tls_hostile.go_on.set()
         await asyncio.wait_for(tls_hostile.closed.wait(), 5)
         assert await ask(client, tls_hostile, "well_behaved") == (200, chat("turn 1"))
+
+
+async def test_a_new_tls_connection_resumes_the_session_of_the_last(tls_hostile: HostileUpstream) -> None:
+    async with UpstreamClient(tls=client_tls(), age_max_s=0) as client:
+        for _ in range(3):
+            await ask(client, tls_hostile, "well_behaved")
+    assert (tls_hostile.connections, tls_hostile.sessions_resumed) == (3, 2)
+
+
+async def test_another_context_of_ones_own_serves_too(tls_hostile: HostileUpstream) -> None:
+    tls = ssl.create_default_context(cafile=str(LOCALHOST_PEM))
+    async with UpstreamClient(tls=tls, age_max_s=0) as client:
+        for _ in range(2):
+            assert await ask(client, tls_hostile, "well_behaved") == (200, chat("turn 1"))
+    assert tls_hostile.sessions_resumed == 0
 
 
 @pytest.mark.parametrize(
