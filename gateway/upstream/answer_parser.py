@@ -143,6 +143,7 @@ class AnswerParser:
             if self._head_bytes > HEAD_BYTES_MAX:
                 raise AnswerBroken
             self._parse(data[:cut])
+            assert at >= 0 or self._next == _HEAD, "llhttp ended a head where none ends"
             data = data[cut:]
         if self._next not in (_HEAD, _CHUNKED):
             self._http = None

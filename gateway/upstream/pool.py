@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.upstream.connection import Connection
 from gateway.upstream.origin import Origin
-from gateway.upstream.tls import ResumingContext
+from gateway.upstream.tls import system_trust
 
 KEEP_ALIVE_MARGIN_S: Final = 1.0
 CLOSE_S: Final = 5.0
@@ -28,7 +28,7 @@ class Pool:
         self._connections_max: Final = connections_max
         self._idle_s: Final = idle_s
         self._age_max_s: Final = age_max_s
-        self._tls = tls
+        self._tls: Final = tls or system_trust()
         self._origins: Final[dict[tuple[bool, str, int], Origin]] = {}
         self._open: Final[set[Connection]] = set()
         self._in_use = 0
@@ -41,8 +41,6 @@ class Pool:
         """Where to connect to, once for all who want to go there."""
         origin = self._origins.get((tls, host, port))
         if origin is None:
-            if tls and self._tls is None:
-                self._tls = ResumingContext.trusting()
             origin = self._origins[tls, host, port] = Origin(host, port, self._tls if tls else None)
         return origin
 

@@ -1,5 +1,6 @@
 """TLS to the providers: the system's trust, HTTP/1.1, and a session that is resumed instead of made anew."""
 
+import functools
 import ssl
 from typing import Final, Self
 
@@ -15,7 +16,7 @@ class ResumingContext(ssl.SSLContext):
     _sessions: dict[str, ssl.SSLSession]
 
     @classmethod
-    def trusting(cls, cafile: str | None = None) -> Self:
+    def trusting(cls, cafile: str | None) -> Self:
         """Whom the system trusts, or the authority in a file; certificate and host name are verified."""
         context = cls(ssl.PROTOCOL_TLS_CLIENT)
         context._sessions = {}
@@ -43,3 +44,9 @@ class ResumingContext(ssl.SSLContext):
         host, session = connected.server_hostname, connected.session
         if host is not None and session is not None and (host in self._sessions or len(self._sessions) < HOSTS_MAX):
             self._sessions[host] = session
+
+
+@functools.cache
+def system_trust() -> ResumingContext:
+    """One for the process: reading the authorities takes some 30 ms."""
+    return ResumingContext.trusting(None)

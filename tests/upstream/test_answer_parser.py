@@ -98,6 +98,13 @@ def test_an_answer_does_not_depend_on_where_its_bytes_were_cut(wire: bytes, cuts
     assert seen(*cut(wire, cuts)) == seen(wire)
 
 
+@pytest.mark.parametrize("wire", ANSWERS)
+def test_nor_where_it_was_cut_in_two_or_if_each_byte_came_alone(wire: bytes) -> None:
+    whole = seen(wire)
+    assert all(seen(wire[:at], wire[at:]) == whole for at in range(1, len(wire)))
+    assert seen(*(wire[at : at + 1] for at in range(len(wire)))) == whole
+
+
 @given(
     wire=st.sampled_from(ANSWERS),
     changes=st.lists(st.tuples(st.integers(0, 2**16), st.sampled_from(b"\r\n 0:;,aH\0\xff")), min_size=1, max_size=4),
