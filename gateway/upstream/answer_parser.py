@@ -33,8 +33,8 @@ _names: Final[dict[bytes, str]] = {}
 class AnswerBroken(Exception):
     """What came is no answer that may be relayed. `what` the upstream did, where there is more to say than that."""
 
-    def __init__(self, what: str = "") -> None:
-        super().__init__(what)
+    def __init__(self, what: str = "", *, why: str = "") -> None:
+        super().__init__(what or why)
         self.what = what
 
 
@@ -185,9 +185,14 @@ class AnswerParser:
         assert self._http is not None
         try:
             self._http.feed_data(data)
+            return
         except HttpParserError as error:
             # What a callback raises comes as the context of llhttp's own error.
-            raise error.__context__ if isinstance(error.__context__, AnswerBroken) else AnswerBroken from error
+            broken = error.__context__ if isinstance(error.__context__, AnswerBroken) else AnswerBroken(why=str(error))
+        try:
+            raise broken  # out here, without llhttp's error: its frames would hold this parser and its connection
+        finally:
+            del broken
 
     # --- what llhttp calls ------------------------------------------------------------------------------------------
 

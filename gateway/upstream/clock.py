@@ -37,8 +37,9 @@ class Clock:
         self._deadline = math.inf
 
     def stop(self) -> None:
-        """For good: nothing rings, and nothing is kept alive by a timer."""
+        """For good: nothing rings, and whoever would have been told is let go."""
         self._deadline = math.inf
+        self._ring = _nobody
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None
@@ -52,3 +53,7 @@ class Clock:
             return
         self._deadline = math.inf
         self._ring()
+
+
+def _nobody() -> None:
+    pass

@@ -97,7 +97,8 @@ class Connection(asyncio.Protocol):
     def abort(self, failure: BaseException | None = None) -> None:
         """Close now, without waiting until a peer that does not read has taken the rest of a request."""
         if self.failure is None:
-            self.failure = failure or AnswerBroken()
+            # Without its traceback, whose frames hold this connection: the collector runs rarely.
+            self.failure = (failure or AnswerBroken()).with_traceback(None)
         if self._answer is not None:
             self._answer.drop()
         if self._transport is not None:

@@ -177,7 +177,7 @@ class Opening:
             timeout_s = idle_s
             parts.append(chunk)
             size += len(chunk)
-        opened.ended = answer.ended
+        opened.ended = answer.ended and size <= WHOLE_BYTES_MAX  # else the turn hands it on in pieces
         opened.whole = b"".join(parts)
 
 

@@ -46,7 +46,7 @@ class Pool:
 
     def take(self, origin: Origin) -> Connection | None:
         """An idle connection on which nothing was received that was not asked for; None: `connect` one."""
-        if self._waiting or self._in_use >= self._connections_max:
+        if self._in_use >= self._connections_max:
             return None
         connection = self._idle(origin)
         if connection is not None:
@@ -109,7 +109,7 @@ class Pool:
 
     async def _turn(self) -> None:
         """Wait until a connection may be used; whoever came first goes first. `_pass_turn` ends it."""
-        if self._in_use < self._connections_max and not self._waiting:
+        if self._in_use < self._connections_max:  # then nobody waits: turns are passed on
             self._in_use += 1
             return
         waiter = self._loop.create_future()

@@ -1,12 +1,16 @@
 """Nothing of one call may reach another over the connection that both of them use."""
 
 import asyncio
+import contextlib
+import gc
 import ssl
 
 import pytest
 
 from gateway.core.errors import UpstreamBroken, UpstreamUnreachable
-from gateway.upstream.client import UpstreamClient
+from gateway.upstream.answer_parser import AnswerParser
+from gateway.upstream.client import UpstreamAnswer, UpstreamClient
+from gateway.upstream.connection import Connection
 from tests.fakes.hostile_bytes import chat
 from tests.fakes.hostile_upstream import LOCALHOST_PEM, HostileUpstream, client_tls
 from tests.upstream.calls import BODY, PATH, ask, upstream_at
@@ -126,6 +130,38 @@ async def test_a_failed_call_leaves_no_connection_behind(client: UpstreamClient,
             await ask(client, hostile, behaviour)
     assert await ask(client, hostile, "well_behaved") == (200, chat("turn 1"))
     assert hostile.connections == 5
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        "well_behaved",
+        "well_behaved_stream",
+        "redirects",
+        "close_delimited",
+        "two_streams_in_one_write",
+        "no_http",
+        "two_lengths",
+        "length_too_long",
+        "closes_mid_stream",
+        "closes_before_answering",
+        "resets_before_answering",
+    ],
+)
+async def test_a_call_leaves_nothing_for_the_collector(
+    client: UpstreamClient, hostile: HostileUpstream, behaviour: str
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            with contextlib.suppress(UpstreamBroken):
+                await ask(client, hostile, behaviour)
+        await client.close()
+        left = [each for each in gc.get_objects() if isinstance(each, AnswerParser | Connection | UpstreamAnswer)]
+    finally:
+        gc.enable()
+    assert left == []
 
 
 # --- the same over TLS, where the session's own messages travel on the connection, too --------------------------------

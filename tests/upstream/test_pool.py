@@ -56,6 +56,20 @@ async def test_calls_beyond_the_limit_wait_and_come_in_the_order_of_their_asking
     assert hostile.connections == 2
 
 
+async def test_who_has_just_ended_a_call_does_not_go_before_those_who_wait(hostile: HostileUpstream) -> None:
+    order: list[str] = []
+
+    async def call(name: str) -> None:
+        for _ in range(3):
+            await ask(client, hostile, "well_behaved")
+            order.append(name)
+
+    async with UpstreamClient(connections_max=1) as client:
+        await asyncio.gather(call("a"), call("b"))
+    assert order == ["a", "b"] * 3
+    assert hostile.connections == 1
+
+
 async def test_waiting_for_a_turn_is_bounded_by_the_time_to_connect(hostile: HostileUpstream) -> None:
     async with one_connection_in_use(hostile) as (client, answer):
         with pytest.raises(UpstreamTimeout, match="nothing was sent"):
