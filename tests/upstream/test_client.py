@@ -92,6 +92,17 @@ async def test_the_end_of_an_answer_stays_its_end(client: UpstreamClient, hostil
     assert await answer.read(1) == b""
 
 
+@pytest.mark.parametrize("behaviour", ["well_behaved", "well_behaved_stream"])
+async def test_an_answer_ends_with_its_last_piece(
+    client: UpstreamClient, hostile: HostileUpstream, behaviour: str
+) -> None:
+    answer = await client.send(upstream_at(hostile.url(behaviour)), PATH, BODY)
+    assert await answer.read(5)
+    assert answer.ended
+    await ask(client, hostile, "well_behaved")
+    assert hostile.connections == 1
+
+
 async def test_a_redirect_is_an_answer_like_any_other(client: UpstreamClient, hostile: HostileUpstream) -> None:
     assert await ask(client, hostile, "redirects") == (307, b"")
     assert len(hostile.requests) == 1
