@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         answer = self._answer
-        if answer is None:
+        if answer is None or self.failure is not None:
             self.abort()
             return
         try:
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def eof_received(self) -> None:
-        if self._answer is not None:
+        if self._answer is not None and self.failure is None:
             try:
                 self._answer.end_of_file()
             except AnswerBroken as error:

@@ -107,6 +107,15 @@ async def test_the_first_failure_stays_the_reason(connection: Connection, transp
     assert isinstance(connection.failure, AnswerBroken)
 
 
+async def test_what_still_comes_after_it_was_given_up_is_nobodys(connection: Connection) -> None:
+    coming = connection.ask(REQUEST, total_s=60)
+    connection.data_received(b"HTTP/1.1 200 OK\r\n\r\n")
+    connection.abort(TimeoutError())
+    connection.data_received(b"late")
+    connection.eof_received()
+    assert (coming.pieces, coming.complete) == ([], False)
+
+
 async def test_nothing_wakes_a_wait_but_what_it_waits_for(connection: Connection) -> None:
     coming = connection.ask(REQUEST, total_s=60)
     waiting = asyncio.ensure_future(connection.wait(60))
