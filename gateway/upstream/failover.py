@@ -97,7 +97,7 @@ class Opening:
 
     def _abandon(self) -> None:
         if self.opened is not None:
-            self.opened.answer.abort()
+            self.opened.answer.release()
 
     async def _try(self, attempt: Attempt, index: int) -> Opened | None:
         """None: this target's answer is not worth relaying while another target is left."""
@@ -155,17 +155,15 @@ class Opening:
     async def _read_whole(self, attempt: Attempt, opened: Opened, first_by: float) -> None:
         idle_s = attempt.upstream.timeouts.idle_s
         timeout_s = max(0.0, first_by - asyncio.get_running_loop().time())
+        answer = opened.answer
         parts: list[bytes] = []
         size = 0
-        while size <= WHOLE_BYTES_MAX:
-            chunk = await opened.answer.read(timeout_s)
-            if not chunk:
-                opened.ended = True
-                opened.answer.release()
-                break
+        while not answer.ended and size <= WHOLE_BYTES_MAX:
+            chunk = await answer.read(timeout_s)
             timeout_s = idle_s
             parts.append(chunk)
             size += len(chunk)
+        opened.ended = answer.ended and size <= WHOLE_BYTES_MAX  # else the turn hands it on in pieces
         opened.whole = b"".join(parts)
 
 

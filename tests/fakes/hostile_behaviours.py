@@ -337,6 +337,14 @@ async def big_body(call: Call) -> bool:
     return True
 
 
+async def big_body_reported(call: Call) -> bool:
+    """32 MiB in one answer; `extra_sent` is set once the last of them is on its way."""
+    call.writer.transport.set_write_buffer_limits(high=0)
+    await call.send(answer(b"x" * 2**25))
+    call.extra_sent.set()
+    return True
+
+
 async def endless_event(call: Call) -> bool:
     """One event without end."""
     with contextlib.suppress(ConnectionError):

@@ -1,7 +1,7 @@
 """An upstream that breaks HTTP and SSE in ways that no HTTP library would: raw bytes on raw sockets.
 
-Each behaviour is a function of `hostile_behaviours` or `hostile_chats`; the first path segment of the base URL chooses
-it by name:
+Each behaviour is a function of `hostile_behaviours` or `hostile_chats`, or fixed bytes of `hostile_heads`; the first
+path segment of the base URL chooses it by name:
 
     async with HostileUpstream() as hostile:
         upstream = Upstream(name="h", provider="openai", base_url=hostile.url("two_answers_in_one_write"), api_key="k")
@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+from gateway.upstream.tls import ResumingContext
 from tests.fakes.hostile_behaviours import BEHAVIOURS, HEAD_ALONE
 from tests.fakes.hostile_bytes import answer, chat
 from tests.fakes.hostile_call import Call, Request
 from tests.fakes.hostile_chats import CHATS
+from tests.fakes.hostile_heads import HEADS
 
-_ALL: Final = BEHAVIOURS | CHATS
+_ALL: Final = BEHAVIOURS | CHATS | HEADS
 LOCALHOST_PEM: Final = Path(__file__).parent / "localhost.pem"
 
 
@@ -33,7 +35,7 @@ def server_tls() -> ssl.SSLContext:
 
 def client_tls() -> ssl.SSLContext:
     """Trusts what `server_tls` shows."""
-    return ssl.create_default_context(cafile=str(LOCALHOST_PEM))
+    return ResumingContext.trusting(str(LOCALHOST_PEM))
 
 
 @dataclass
@@ -49,6 +51,8 @@ class HostileUpstream:
     """Set by late_extra_answer once the extra bytes are in the socket."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever one of the connections is over, from whichever side."""
+    sessions_resumed: int = 0
+    """Connections whose TLS began with the session of an earlier one."""
     speaks_first: bool = False
     """Greets whoever connects with bytes that nobody asked for (and that are no TLS)."""
     tls: ssl.SSLContext | None = None
@@ -82,6 +86,7 @@ class HostileUpstream:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.sessions_resumed += self.tls is not None and writer.get_extra_info("ssl_object").session_reused
         task = asyncio.ensure_future(self._converse(reader, writer, self.connections))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

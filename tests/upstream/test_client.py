@@ -10,6 +10,7 @@ from gateway.core.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnreach
 from gateway.upstream.client import UpstreamAnswer, UpstreamClient
 from gateway.upstream.registry import Timeouts, Upstream
 from tests.fakes.hostile_bytes import chat, event
+from tests.fakes.hostile_heads import BREAK_OFF, NO_ANSWERS
 from tests.fakes.hostile_upstream import HostileUpstream
 from tests.upstream.calls import BODY, PATH, ask, read_all, upstream_at
 
@@ -91,6 +92,17 @@ async def test_the_end_of_an_answer_stays_its_end(client: UpstreamClient, hostil
     assert await answer.read(1) == b""
 
 
+@pytest.mark.parametrize("behaviour", ["well_behaved", "well_behaved_stream"])
+async def test_an_answer_ends_with_its_last_piece(
+    client: UpstreamClient, hostile: HostileUpstream, behaviour: str
+) -> None:
+    answer = await client.send(upstream_at(hostile.url(behaviour)), PATH, BODY)
+    assert await answer.read(5)
+    assert answer.ended
+    await ask(client, hostile, "well_behaved")
+    assert hostile.connections == 1
+
+
 async def test_a_redirect_is_an_answer_like_any_other(client: UpstreamClient, hostile: HostileUpstream) -> None:
     assert await ask(client, hostile, "redirects") == (307, b"")
     assert len(hostile.requests) == 1
@@ -115,6 +127,17 @@ async def test_a_big_answer_waits_in_a_bounded_buffer(client: UpstreamClient, ho
         await asyncio.sleep(0)
     assert sum(sizes) == 2**23
     assert max(sizes) <= 2**20
+
+
+async def test_an_answer_that_nobody_reads_is_not_taken_from_the_upstream(
+    client: UpstreamClient, hostile: HostileUpstream
+) -> None:
+    answer = await client.send(upstream_at(hostile.url("big_body_reported")), PATH, BODY)
+    for _ in range(1000):  # many times the turns of the loop that 32 MiB take
+        await asyncio.sleep(0)
+    assert not hostile.extra_sent.is_set()
+    assert len(await read_all(answer)) == 2**25
+    await asyncio.wait_for(hostile.extra_sent.wait(), 5)
 
 
 # --- unreachable ------------------------------------------------------------------------------------------------------
@@ -155,6 +178,20 @@ async def test_a_connection_that_is_never_accepted_times_out_while_connecting(cl
             filler.close()
 
 
+async def test_a_tls_handshake_without_end_times_out_while_connecting(
+    client: UpstreamClient, hostile: HostileUpstream
+) -> None:
+    timeouts = Timeouts(connect_s=0.05, first_event_s=5, idle_s=5, total_s=20)
+    with pytest.raises(UpstreamTimeout, match="nothing was sent"):
+        await client.send(upstream_at(f"https://127.0.0.1:{hostile.port}/v1", timeouts), PATH, BODY)
+    await asyncio.wait_for(hostile.closed.wait(), 5)
+
+
+async def test_a_name_that_no_host_can_have_is_unreachable(client: UpstreamClient) -> None:
+    with pytest.raises(UpstreamUnreachable):
+        await client.send(upstream_at("http://upstream..invalid/v1"), PATH, BODY)
+
+
 # --- broken -----------------------------------------------------------------------------------------------------------
 
 
@@ -167,11 +204,11 @@ async def test_a_connection_that_is_never_accepted_times_out_while_connecting(cl
         "one_huge_header",
         "two_lengths",
         "length_and_chunked",
-        "length_too_short",
         "no_http",
         "interim_answers_without_end",
         "switches_protocols",
         "compressed",
+        *NO_ANSWERS,
     ],
 )
 async def test_what_is_no_answer_is_broken(client: UpstreamClient, hostile: HostileUpstream, behaviour: str) -> None:
@@ -180,7 +217,7 @@ async def test_what_is_no_answer_is_broken(client: UpstreamClient, hostile: Host
     assert len(hostile.requests) == 1  # and was not asked for again
 
 
-@pytest.mark.parametrize("behaviour", ["length_too_long", "closes_mid_stream", "chunk_size_garbage"])
+@pytest.mark.parametrize("behaviour", ["length_too_long", "closes_mid_stream", "chunk_size_garbage", *BREAK_OFF])
 async def test_an_answer_that_breaks_off_is_broken_after_what_came(
     client: UpstreamClient, hostile: HostileUpstream, behaviour: str
 ) -> None:
