@@ -134,8 +134,12 @@ class Books:
     finish_reason: str
 
 
+_NULL_FOR_ZERO: Final = frozenset({"overage_ucr", "waived_ucr", "reasoning_tokens"})
+_FIELDS: Final = ", ".join(
+    f"coalesce({name}, 0) AS {name}" if name in _NULL_FOR_ZERO else name for name in Books.__dataclass_fields__
+)
 _BOOKS: Final = f"""
-    SELECT {", ".join(Books.__dataclass_fields__)} FROM ledger WHERE org_id = $1 AND ended IS NOT NULL ORDER BY version
+    SELECT {_FIELDS} FROM ledger WHERE org_id = $1 AND ended IS NOT NULL ORDER BY version
 """
 
 

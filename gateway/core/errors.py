@@ -3,6 +3,7 @@
 Names are the field's words for the situation; `edge/errors.py` alone turns them into a status and a body, per dialect.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -123,6 +124,38 @@ class InsufficientCredits(TollgateError):
         self.affordable_max_tokens = affordable_max_tokens
 
 
+class BudgetExceeded(InsufficientCredits):
+    """A budget's period has not so much left, whatever the account has; nothing was reserved or sent."""
+
+    code = "budget_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit_source: str,
+        available_ucr: int,
+        required_ucr: int,
+        affordable_max_tokens: int | None,
+        resets_at: datetime | None,
+    ) -> None:
+        super().__init__(
+            message,
+            limit_source=limit_source,
+            available_ucr=available_ucr,
+            required_ucr=required_ucr,
+            affordable_max_tokens=affordable_max_tokens,
+        )
+        self.resets_at = resets_at
+        """When the budget's next period begins; None: never."""
+
+
+class TooManyOpen(TollgateError):
+    """As many calls are open as a concurrency limit allows; nothing was reserved or sent."""
+
+    code = "rate_limit_exceeded"
+
+
 class CreditsReserved(InsufficientCredits):
     """It would fit if nothing were held: other calls of the account are open. Retrying helps."""
 
@@ -132,6 +165,7 @@ class CreditsReserved(InsufficientCredits):
         self,
         message: str,
         *,
+        limit_source: str = "org_pool",
         available_ucr: int,
         required_ucr: int,
         retry_after_s: int,
@@ -139,6 +173,7 @@ class CreditsReserved(InsufficientCredits):
     ) -> None:
         super().__init__(
             message,
+            limit_source=limit_source,
             available_ucr=available_ucr,
             required_ucr=required_ucr,
             affordable_max_tokens=affordable_max_tokens,

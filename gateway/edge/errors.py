@@ -27,6 +27,7 @@ _STATUS: Final[tuple[tuple[type[errors.TollgateError], int, str], ...]] = (
     (errors.Unauthenticated, 401, "invalid_request_error"),
     (errors.Forbidden, 403, "invalid_request_error"),
     (errors.InsufficientCredits, 402, "insufficient_quota"),
+    (errors.TooManyOpen, 429, "requests"),
     (errors.LedgerUnavailable, 503, "service_unavailable_error"),
     (errors.Overloaded, 503, "service_unavailable_error"),
     (errors.RequestTimeout, 408, "invalid_request_error"),
@@ -34,7 +35,12 @@ _STATUS: Final[tuple[tuple[type[errors.TollgateError], int, str], ...]] = (
     (errors.UpstreamUnavailable, 503, "service_unavailable_error"),
     (errors.UpstreamFailed, 502, "upstream_error"),
 )
-_RETRY_AFTER_S: Final = {errors.LedgerUnavailable: 2, errors.Overloaded: 1, errors.UpstreamUnavailable: 5}
+_RETRY_AFTER_S: Final = {
+    errors.TooManyOpen: 1,
+    errors.LedgerUnavailable: 2,
+    errors.Overloaded: 1,
+    errors.UpstreamUnavailable: 5,
+}
 
 _HTTP_CODE: Final = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
 
@@ -82,6 +88,8 @@ def _rendered_credits(error: errors.InsufficientCredits, status: int) -> Rendere
         "required": credits_text(error.required_ucr),
         "affordable_max_tokens": error.affordable_max_tokens,
     }
+    if isinstance(error, errors.BudgetExceeded):
+        metadata["resets_at"] = error.resets_at
     headers: tuple[tuple[str, str], ...]
     if isinstance(error, errors.CreditsReserved):
         # 1 to 60 only: at 0 some SDKs retry at once, above 60 some give up or outsleep their own timeout.

@@ -1,5 +1,6 @@
 """What passes between a call and the ledger: the wish to hold credits, the answer, and the ending."""
 
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -11,10 +12,12 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     org_id: UUID
-    account_id: UUID
+    account_ids: tuple[UUID, ...]
+    """Who may pay, in the order in which they are tried; one of them pays all of it."""
     key_id: UUID | None
     user_id: UUID | None = None
     model: str
+    feature: str = ""
     amount_ucr: int
     """The most the call can cost. Held whole or not at all."""
     learned_ucr: int
@@ -28,6 +31,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 class Held(msgspec.Struct, frozen=True, kw_only=True):
     """The credits are set aside, durably."""
 
+    account_id: UUID
+    """Who pays."""
     amount_ucr: int
     available_ucr: int
     """What the account has left for other calls."""
@@ -42,6 +47,10 @@ class RefusalReason(StrEnum):
     SUSPENDED = "suspended"
     PARKED = "parked"
     """The audit found the account's books broken; calls wait for a person."""
+    BUDGET = "budget"
+    """A budget's period has not so much left; `budget_scope` says whose."""
+    CONCURRENCY = "concurrency"
+    """As many calls are open as a budget allows."""
     ENDED = "ended"
     """This id had its ending already; an id is used once."""
 
@@ -50,10 +59,16 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing was held."""
 
     reason: RefusalReason
+    account_id: UUID | None = None
+    """Whose figures these are: of the accounts that may pay, the one that came nearest."""
     available_ucr: int = 0
     balance_ucr: int = 0
     retry_after_s: int = 1
     """For BUSY: when trying again may help, 1 to 60."""
+    budget_scope: str = ""
+    """org, user, key, model or feature: whose budget refused; empty where none did."""
+    resets_at: datetime | None = None
+    """When that budget's next period begins."""
 
 
 class End(StrEnum):
@@ -69,6 +84,8 @@ class End(StrEnum):
     """Complete, but the provider sent no usage."""
     RECOVERED = "recovered"
     """The owning process died; the sweeper ended it."""
+    EXPIRED = "expired"
+    """An outside caller's reservation, or a job's, that nobody ended in time."""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +109,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     user_id: UUID | None = None
     model: str = ""
     """As the caller named it."""
+    feature: str = ""
     upstream: str = ""
     upstream_model: str = ""
     provider_request_id: str = ""
@@ -104,8 +122,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
-    started_at_ms: int = 0
-    """Unix milliseconds."""
     first_event_ms: int | None = None
     """Milliseconds from the start to the first content."""
     duration_ms: int = 0
+    other_accounts: tuple[UUID, ...] | None = None
+    """Where it is not known who was to pay: the others of the wish's accounts."""

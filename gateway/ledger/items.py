@@ -1,6 +1,7 @@
 """What waits for a batch: holds (reservations and extensions), which somebody awaits, and endings."""
 
 import asyncio
+from datetime import datetime
 from enum import IntEnum
 from uuid import UUID
 
@@ -9,16 +10,22 @@ import msgspec
 from gateway.ledger.calls import Ending, Wish
 
 Row = tuple[object, ...]
-"""An item as Postgres takes it, in the order of its composite type (see migrations 0005 and 0007)."""
+"""An item as Postgres takes it, in the order of its composite type (see migration 0004)."""
 
 
 class HoldAnswer(msgspec.Struct, frozen=True, gc=False):
-    """One item's answer; `status` is one of those listed in migration 0005."""
+    """One item's answer; `status` is one of those listed in functions/reserving.sql."""
 
     status: str
     held_ucr: int
     available_ucr: int
     balance_ucr: int
+    account_id: UUID
+    """Who pays, or whose figures these are."""
+    budget_scope: str | None = None
+    """Of the budget that refused."""
+    resets_at: datetime | None = None
+    """When that budget begins anew; None: never, or no budget refused."""
 
 
 class Hold(msgspec.Struct, eq=False, kw_only=True):
@@ -35,18 +42,20 @@ class Hold(msgspec.Struct, eq=False, kw_only=True):
     """It may have reached the database: from now on its outcome can be unknown."""
 
 
-def wish_row(wish: Wish) -> Row:
+def wish_row(wish: Wish, pin_id: int | None) -> Row:
     """In the order of `wish_item`."""
     return (
         wish.id,
-        wish.account_id,
+        wish.account_ids,
         wish.amount_ucr,
         wish.learned_ucr,
         wish.prompt_ucr,
         wish.key_id,
         wish.user_id,
         wish.model,
-        wish.pins.decode(),
+        wish.feature,
+        pin_id,
+        None,
     )
 
 
@@ -90,6 +99,7 @@ def ending_row(ending: Ending) -> Row:
         ending.key_id,
         ending.user_id,
         ending.model,
+        ending.feature,
         ending.upstream,
         ending.upstream_model,
         ending.provider_request_id,
@@ -101,9 +111,9 @@ def ending_row(ending: Ending) -> Row:
         ending.cache_write_tokens,
         ending.output_tokens,
         ending.reasoning_tokens,
-        ending.started_at_ms,
         ending.first_event_ms,
         ending.duration_ms,
+        ending.other_accounts,
     )
 
 
@@ -121,11 +131,12 @@ def stripped_row(ending: Ending) -> Row:
         ending.waive_above_held,
         ending.key_id,
         ending.user_id,
-        *("",) * 4,
+        *("",) * 5,
         ending.streamed,
         0,
         "",
-        *(0,) * 6,
+        *(0,) * 5,
         None,
         0,
+        ending.other_accounts,
     )

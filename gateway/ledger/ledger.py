@@ -21,11 +21,13 @@ from gateway.ledger.accounts import (
 )
 from gateway.ledger.audit import Audit, Violation
 from gateway.ledger.batcher import Lane
+from gateway.ledger.budgets import Budget, BudgetState, read_budgets, remove_budget, set_budget
 from gateway.ledger.calls import Ending, Held, Refusal, Wish
 from gateway.ledger.grants import Grant, GrantResult, Idempotency, add_grant
 from gateway.ledger.instances import Instances
 from gateway.ledger.items import Unsettled
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.pins import Pins
 from gateway.ledger.reservations import Reservations
 from gateway.ledger.settlement import Settler
 from gateway.ledger.sweeper import Sweeper
@@ -81,6 +83,7 @@ class Ledger:
             lane_of=self._lane_of,
             settler=self._settler,
             instances=self.instances,
+            pins=Pins(pool),
             settings=settings,
             metrics=metrics,
         )
@@ -219,6 +222,20 @@ class Ledger:
             order_direction=order_direction,
             with_releases=with_releases,
         )
+
+    @unavailable_in_outage
+    async def set_budget(self, budget: Budget) -> Budget:
+        """Makes or changes it. Raises InvalidRequest; then nothing changed."""
+        return await set_budget(self._pool, budget)
+
+    @unavailable_in_outage
+    async def remove_budget(self, org_id: UUID, budget_id: UUID) -> None:
+        """Raises NotFound."""
+        await remove_budget(self._pool, org_id, budget_id)
+
+    @unavailable_in_outage
+    async def budgets(self, org_id: UUID, *, limit: int = 50, offset: int = 0) -> list[BudgetState]:
+        return await read_budgets(self._pool, org_id, limit=limit, offset=offset)
 
     @unavailable_in_outage
     async def audit(self, *, full: bool) -> list[Violation]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -13,8 +14,9 @@ from gateway.ledger.calls import End, Ending, Held, Refusal, RefusalReason, Wish
 from gateway.ledger.instances import Instances
 from gateway.ledger.items import Hold, HoldAnswer, Row, wish_row
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.pins import Pins
 from gateway.ledger.queue import FairQueue
-from gateway.ledger.refusals import RefusalMemory
+from gateway.ledger.refusals import Payers, RefusalMemory
 from gateway.ledger.settlement import Settler
 from gateway.ops.metrics import Metrics
 
@@ -41,12 +43,14 @@ class Reservations:
         lane_of: Callable[[UUID], Lane],
         settler: Settler,
         instances: Instances,
+        pins: Pins,
         settings: LedgerSettings,
         metrics: Metrics,
     ) -> None:
         self._lane_of = lane_of
         self._settler = settler
         self._instances = instances
+        self._pins = pins
         self._settings = settings
         self._metrics = metrics
         self.open: dict[UUID, OpenCall] = {}
@@ -69,45 +73,48 @@ class Reservations:
     async def reserve(self, wish: Wish) -> Held | Refusal:
         if len(self._settler) >= self._settings.endings_waiting_max:
             raise LedgerUnavailable("Too many calls wait to be settled; nothing was reserved.")
-        account_id = wish.account_id
-        answer = self._refusals.recall(account_id, wish.amount_ucr) or self._queue.line(account_id)
+        payers = wish.account_ids
+        answer = self._refusals.recall(payers, wish.amount_ucr)
+        if answer is None and len(payers) == 1:
+            answer = self._queue.line(payers[0])
         if answer is None:
-            answer = await self._hold(wish.id, wish.org_id, account_id, extends=False, row=wish_row(wish))
-        if answer.status == "busy":
-            answer = await self._queue.wait(
-                account_id,
-                answer,
-                lambda: self._hold(wish.id, wish.org_id, account_id, extends=False, row=wish_row(wish)),
-                extends=None,
-            )
+            answer = await self._reserve(wish)
+        if answer.status == "busy" and answer.budget_scope is None:
+            # Who waits for a budget stands in no account's line: those behind may have room in theirs.
+            answer = await self._queue.wait(answer.account_id, answer, partial(self._reserve, wish), extends=None)
         if answer.status in _HELD:
-            self.open[wish.id] = OpenCall(wish.org_id, account_id, answer.held_ucr)
-            return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
+            self.open[wish.id] = OpenCall(wish.org_id, answer.account_id, answer.held_ucr)
+            return Held(account_id=answer.account_id, amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
         if answer.status == "insufficient":
-            self._refusals.remember(account_id, wish.amount_ucr, answer)
+            self._refusals.remember(payers, wish.amount_ucr, answer)
         elif answer.status in _WHATEVER_THE_AMOUNT:
-            self._refusals.remember(account_id, 0, answer)
-        return self._refusal(wish.org_id, account_id, answer)
+            self._refusals.remember(payers, 0, answer)
+        return self._refusal(wish.org_id, answer)
+
+    async def _reserve(self, wish: Wish) -> HoldAnswer:
+        pin_id = self._pins.known(wish.pins)
+        if pin_id is None:
+            pin_id = await self._pins.keep(wish.pins)
+        return await self._hold(wish.id, wish.org_id, wish.account_ids, extends=False, row=wish_row(wish, pin_id))
 
     async def extend(self, *, id: UUID, org_id: UUID, account_id: UUID, at_least_ucr: int) -> Held | Refusal:
         row = (id, account_id, at_least_ucr)
-        answer = await self._hold(id, org_id, account_id, extends=True, row=row)
-        if answer.status == "busy":
-            answer = await self._queue.wait(
-                account_id, answer, lambda: self._hold(id, org_id, account_id, extends=True, row=row), extends=id
-            )
+        ask = partial(self._hold, id, org_id, (account_id,), extends=True, row=row)
+        answer = await ask()
+        if answer.status == "busy" and answer.budget_scope is None:
+            answer = await self._queue.wait(account_id, answer, ask, extends=id)
         if answer.status in _HELD:
             call = self.open.get(id)
             if call is not None and answer.held_ucr > call.held_ucr:
                 self._metrics.credits_moved("reserved", org=str(org_id), ucr=answer.held_ucr - call.held_ucr)
                 call.held_ucr = answer.held_ucr
-            return Held(amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
-        return self._refusal(org_id, account_id, answer)
+            return Held(account_id=account_id, amount_ucr=answer.held_ucr, available_ucr=answer.available_ucr)
+        return self._refusal(org_id, answer)
 
     def ended(self, id: UUID) -> None:
         self.open.pop(id, None)
 
-    async def _hold(self, id: UUID, org_id: UUID, account_id: UUID, *, extends: bool, row: Row) -> HoldAnswer:
+    async def _hold(self, id: UUID, org_id: UUID, payers: Payers, *, extends: bool, row: Row) -> HoldAnswer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.hold_timeout_s
         while True:
@@ -128,15 +135,15 @@ class Reservations:
             except BaseException:
                 # Also a cancellation: whether it was held may be unknown, and the release by id is right either way.
                 if hold.sent and not extends:
-                    self._settler.settle(_release(id, org_id, account_id))
+                    self._settler.settle(_release(id, org_id, payers))
                 raise
             if answer.status != "fenced":
                 return answer
             if extends:
-                return HoldAnswer("ended", 0, 0, 0)
+                return HoldAnswer("ended", 0, 0, 0, payers[0])
             await self._instances.renewed(instance_id, until=deadline)
 
-    def _refusal(self, org_id: UUID, account_id: UUID, answer: HoldAnswer) -> Refusal:
+    def _refusal(self, org_id: UUID, answer: HoldAnswer) -> Refusal:
         status = answer.status
         if status == "off_clock":
             raise InvalidRequest(
@@ -149,11 +156,21 @@ class Reservations:
             reason=RefusalReason(status),
             available_ucr=answer.available_ucr,
             balance_ucr=answer.balance_ucr,
-            retry_after_s=min(60, 1 + self._queue.length(account_id) // 100),
+            retry_after_s=min(60, 1 + self._queue.length(answer.account_id) // 100),
+            account_id=answer.account_id,
+            budget_scope=answer.budget_scope or "",
+            resets_at=answer.resets_at,
         )
 
 
-def _release(id: UUID, org_id: UUID, account_id: UUID) -> Ending:
+def _release(id: UUID, org_id: UUID, payers: Payers) -> Ending:
     return Ending(
-        id=id, org_id=org_id, account_id=account_id, end=End.CANCELLED, delivered=False, cost_ucr=0, numerator=0
+        id=id,
+        org_id=org_id,
+        account_id=payers[0],
+        other_accounts=payers[1:] or None,
+        end=End.CANCELLED,
+        delivered=False,
+        cost_ucr=0,
+        numerator=0,
     )

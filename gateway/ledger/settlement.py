@@ -80,12 +80,14 @@ class Settler:
         """One batch's answers, in the items' order. Returns those that went nowhere, each with its reason."""
         charged = overage = waived = released = 0
         odd: list[tuple[Unsettled, str]] = []
-        for item, (status, charged_ucr, overage_ucr, waived_ucr, held_ucr) in zip(items, answers, strict=True):
+        moved: set[UUID] = set()
+        for item, (status, charged_ucr, overage_ucr, waived_ucr, held_ucr, payer) in zip(items, answers, strict=True):
             ending = item.ending
             charged += charged_ucr
             overage += overage_ucr
             waived += waived_ucr
             released += max(0, held_ucr - charged_ucr)
+            moved.add(payer or ending.account_id)
             if status in _WENT_NOWHERE:
                 odd.append((item, status))
                 continue
@@ -97,7 +99,7 @@ class Settler:
         for event, ucr in (("settled", charged), ("released", released), ("overage", overage), ("waived", waived)):
             if ucr:
                 self._metrics.credits_moved(event, org=org, ucr=ucr)
-        for account_id in {item.ending.account_id for item in items}:
+        for account_id in moved:
             self._moved(account_id)
         return odd
 

@@ -5,24 +5,16 @@ from contextlib import suppress
 from functools import partial
 
 from gateway.core.chat_request import ChatRequest
-from gateway.core.errors import (
-    CreditsReserved,
-    InsufficientCredits,
-    InvalidRequest,
-    ModelNotFound,
-    OrgSuspended,
-    UpstreamFailed,
-    UpstreamUnavailable,
-)
+from gateway.core.errors import ModelNotFound, UpstreamFailed, UpstreamUnavailable
 from gateway.core.reservation import Quote, Size, first_size, smaller_size
 from gateway.core.splicing import splice
-from gateway.core.units import credits_text
-from gateway.ledger.calls import End, Held, Refusal, RefusalReason, Wish
+from gateway.ledger.calls import End, Held, Refusal, Wish
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Catalogue, CatalogueEntry, Target
 from gateway.relay.quoter import Quoter
+from gateway.relay.refusals import SMALLER_MAY_FIT, refused
 from gateway.relay.reservation import Reservation
 from gateway.relay.settings import ReserveSettings
 from gateway.relay.turn import StreamTurn
@@ -132,7 +124,7 @@ class Relay:
                 Wish(
                     id=call.id,
                     org_id=call.caller.org_id,
-                    account_id=call.caller.account_id,
+                    account_ids=(call.caller.account_id,),
                     key_id=call.caller.key_id,
                     user_id=call.caller.user_id,
                     model=call.request.model,
@@ -146,12 +138,12 @@ class Relay:
                 return Reservation(self._ledger, self._clock, call, size, answer)
             smaller = self._smaller(quote, answer) if tries_left else None
             if smaller is None or smaller.amount_ucr >= size.amount_ucr:
-                raise self._refused(quote, size, answer)
+                raise refused(quote, size, answer)
             size = smaller
         raise AssertionError("the last try either holds or raises")
 
     def _smaller(self, quote: Quote, refusal: Refusal) -> Size | None:
-        if refusal.reason not in (RefusalReason.INSUFFICIENT, RefusalReason.BUSY):
+        if refusal.reason not in SMALLER_MAY_FIT:
             return None
         return smaller_size(
             quote,
@@ -159,43 +151,6 @@ class Relay:
             first_slice_tokens=self._settings.first_slice_tokens,
             clamp=self._settings.clamp,
         )
-
-    def _refused(self, quote: Quote, size: Size, refusal: Refusal) -> Exception:
-        match refusal.reason:
-            case RefusalReason.SUSPENDED:
-                return OrgSuspended("The organisation is suspended; nothing was reserved or sent.")
-            case RefusalReason.PARKED:
-                return OrgSuspended(
-                    "The organisation's account is parked until its books are checked; nothing was reserved or sent."
-                )
-            case RefusalReason.ENDED:
-                return InvalidRequest("This request id was used before; nothing was reserved or sent.", code="id_used")
-            case RefusalReason.BUSY:
-                return CreditsReserved(
-                    "The credits for this call are held by other calls that are still open "
-                    f"({_in_credits(size.amount_ucr, refusal.available_ucr)}); nothing was reserved or sent. "
-                    "Retry shortly.",
-                    available_ucr=refusal.available_ucr,
-                    required_ucr=size.amount_ucr,
-                    retry_after_s=refusal.retry_after_s,
-                    affordable_max_tokens=quote.affordable_tokens(refusal.available_ucr),
-                )
-            case RefusalReason.RECEIVABLE:
-                return InsufficientCredits(
-                    "The organisation owes credits for an earlier call that cost more than was reserved; "
-                    "new calls wait until that is repaid. Nothing was reserved or sent.",
-                    limit_source="receivable",
-                    available_ucr=refusal.available_ucr,
-                    required_ucr=size.amount_ucr,
-                )
-            case RefusalReason.INSUFFICIENT:
-                return InsufficientCredits(
-                    "The organisation's credits do not cover the most this call can cost "
-                    f"({_in_credits(size.amount_ucr, refusal.available_ucr)}); nothing was reserved or sent.",
-                    available_ucr=refusal.available_ucr,
-                    required_ucr=size.amount_ucr,
-                    affordable_max_tokens=quote.affordable_tokens(refusal.available_ucr),
-                )
 
     # --- up to the commit point -------------------------------------------------------------------------------------
 
@@ -275,7 +230,3 @@ class Relay:
                     await self._idle.wait()
             return cut
         return 0
-
-
-def _in_credits(required_ucr: int, available_ucr: int) -> str:
-    return f"{credits_text(required_ucr)} credits needed, {credits_text(available_ucr)} available"

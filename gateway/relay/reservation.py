@@ -31,7 +31,7 @@ class Said(Protocol):
 class Reservation:
     """What a call holds. The first `charge` or `release` ends it; later ones are ignored, since an end is final."""
 
-    __slots__ = ("_call", "_clock", "_ledger", "available_ucr", "ended", "held_ucr", "size")
+    __slots__ = ("_account_id", "_call", "_clock", "_ledger", "available_ucr", "ended", "held_ucr", "size")
 
     def __init__(self, ledger: Ledger, clock: Clock, call: Call, size: Size, held: Held) -> None:
         self._ledger = ledger
@@ -40,6 +40,7 @@ class Reservation:
         self.size = size
         self.ended = False
         call.reserved = True
+        self._account_id = held.account_id
         self.available_ucr = held.available_ucr
         self.held_ucr = call.held_ucr = held.amount_ucr
         call.send_limit = size.send_limit
@@ -50,7 +51,7 @@ class Reservation:
         ask = max(needed_ucr, wanted_ucr)
         for _ in range(EXTEND_TRIES_MAX):
             answer = await self._ledger.extend(
-                id=call.id, org_id=call.caller.org_id, account_id=call.caller.account_id, at_least_ucr=ask
+                id=call.id, org_id=call.caller.org_id, account_id=self._account_id, at_least_ucr=ask
             )
             if isinstance(answer, Held):
                 self.held_ucr = call.held_ucr = answer.amount_ucr
@@ -112,7 +113,7 @@ class Reservation:
             Ending(
                 id=call.id,
                 org_id=call.caller.org_id,
-                account_id=call.caller.account_id,
+                account_id=self._account_id,
                 end=end,
                 delivered=cost is not None,
                 cost_ucr=cost.cost_ucr if cost else 0,
@@ -133,7 +134,6 @@ class Reservation:
                 cache_write_tokens=usage.cache_write_tokens,
                 output_tokens=usage.output_tokens,
                 reasoning_tokens=usage.reasoning_tokens,
-                started_at_ms=call.started_unix_ms,
                 first_event_ms=int((first - call.started_at) * 1000) if first is not None else None,
                 duration_ms=int((now - call.started_at) * 1000),
             )

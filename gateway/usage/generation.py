@@ -13,6 +13,8 @@ from gateway.postgres.queries import load
 
 _SQL: Final = load("usage")
 _ID_CHARS_SHOWN_MAX: Final = 64
+NEWEST_CALLS: Final = 100_000
+"""How many of an account's newest rows are looked through for a provider's id."""
 _decode_lines: Final = msgspec.json.Decoder(tuple[tuple[str, int, int], ...]).decode
 
 
@@ -50,11 +52,14 @@ class Generations:
 
     @unavailable_in_outage
     async def find(self, org_id: UUID, id: str) -> Generation:
-        """By our id, else by the provider's (the latest that has it). Raises NotFound, also for an open call."""
+        """By our id, else by the provider's: the latest that has it, of the newest calls.
+
+        Raises NotFound, also for an open call.
+        """
         call_id = _uuid(id)
         row = None if call_id is None else await self._pool.fetchrow(_SQL.find_generation, org_id, call_id)
         if row is None and "\0" not in id:
-            known_as = await self._pool.fetchval(_SQL.find_generation_id, org_id, id)
+            known_as = await self._pool.fetchval(_SQL.find_generation_id, org_id, id, NEWEST_CALLS)
             row = None if known_as is None else await self._pool.fetchrow(_SQL.find_generation, org_id, known_as)
         if row is not None:
             return _generation(row)

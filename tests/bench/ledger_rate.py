@@ -57,7 +57,7 @@ async def measure(dsn: str, *, callers: int, calls: int, orgs: int) -> None:
             Wish(
                 id=id,
                 org_id=account,
-                account_id=account,
+                account_ids=(account,),
                 key_id=key,
                 model="gpt-4o-mini",
                 amount_ucr=900,
@@ -87,7 +87,6 @@ async def measure(dsn: str, *, callers: int, calls: int, orgs: int) -> None:
                 finish_reason="stop",
                 prompt_tokens=1000,
                 output_tokens=500,
-                started_at_ms=id.int >> 80,
                 duration_ms=3,
             )
         )

@@ -18,10 +18,11 @@ async def a_call(house: House, key: str, **ending: Any) -> UUID:
     whose: dict[str, Any] = {
         "id": id,
         "org_id": caller.org_id,
-        "account_id": caller.account_id,
         "key_id": caller.key_id,
     }
-    held = await house.ledger.reserve(Wish(**whose, model="fast", amount_ucr=100, learned_ucr=100, prompt_ucr=1))
+    held = await house.ledger.reserve(
+        Wish(**whose, account_ids=(caller.account_id,), model="fast", amount_ucr=100, learned_ucr=100, prompt_ucr=1)
+    )
     assert isinstance(held, Held)
     fields: dict[str, Any] = {
         "end": End.OK,
@@ -31,7 +32,7 @@ async def a_call(house: House, key: str, **ending: Any) -> UUID:
         "lines": b'[["output",7,1000000]]',
         "model": "fast",
     }
-    house.ledger.settle(Ending(**whose, **(fields | ending)))
+    house.ledger.settle(Ending(**whose, account_id=caller.account_id, **(fields | ending)))
     return id
 
 
@@ -104,11 +105,17 @@ async def test_credits_say_what_open_calls_hold(house: House, key: str) -> None:
     whose: dict[str, Any] = {
         "id": id,
         "org_id": caller.org_id,
-        "account_id": caller.account_id,
         "key_id": caller.key_id,
     }
     await house.ledger.reserve(
-        Wish(**whose, model="fast", amount_ucr=400_000_000, learned_ucr=400_000_000, prompt_ucr=1)
+        Wish(
+            **whose,
+            account_ids=(caller.account_id,),
+            model="fast",
+            amount_ucr=400_000_000,
+            learned_ucr=400_000_000,
+            prompt_ucr=1,
+        )
     )
     data = (await house.ask("GET", "/v1/credits", key=key)).json["data"]
     assert (data["held"], data["available"]) == (400, 600)
@@ -117,7 +124,9 @@ async def test_credits_say_what_open_calls_hold(house: House, key: str) -> None:
     assert "still running" in answer.json["error"]["message"]
     operators = (await house.operate("GET", f"/api/credits/balance?organization_id={caller.org_id}")).json
     assert (operators["held_ucr"], operators["available_ucr"], operators["open_count"]) == (400_000_000, 600_000_000, 1)
-    house.ledger.settle(Ending(**whose, end=End.ERROR, delivered=False, cost_ucr=0, numerator=0))
+    house.ledger.settle(
+        Ending(**whose, account_id=caller.account_id, end=End.ERROR, delivered=False, cost_ucr=0, numerator=0)
+    )
 
 
 async def test_a_key_knows_what_it_used_and_not_what_others_did(house: House, org: UUID, key: str) -> None:

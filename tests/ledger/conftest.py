@@ -55,7 +55,7 @@ class Bench:
         wish = Wish(
             id=self.ids.next(),
             org_id=self.org_id,
-            account_id=self.account_id,
+            account_ids=(self.account_id,),
             key_id=None,
             model="gpt-4o-mini",
             amount_ucr=ucr,
@@ -78,7 +78,6 @@ class Bench:
             upstream="openai",
             status=200,
             output_tokens=1_000_000,
-            started_at_ms=1_763_690_000_000,
         )
         return msgspec.structs.replace(ending, **changes)
 

@@ -49,10 +49,10 @@ CORRUPTIONS = {
     "lines that are not the sum": (5, f"""UPDATE ledger SET lines = '[["output", 1, 1]]' WHERE id = {_LAST}"""),
     "a charge that is not what left": (
         5,
-        f"UPDATE ledger SET charged_ucr = charged_ucr - 1, overage_ucr = overage_ucr + 1 WHERE id = {_LAST}",
+        f"UPDATE ledger SET charged_ucr = charged_ucr - 1, overage_ucr = 1 WHERE id = {_LAST}",
     ),
     "a debt that nobody made": (6, "UPDATE account SET receivable_ucr = receivable_ucr + 1"),
-    "an overage that is not owed": (6, f"UPDATE ledger SET overage_ucr = overage_ucr + 1 WHERE id = {_LAST}"),
+    "an overage that is not owed": (6, f"UPDATE ledger SET overage_ucr = 1 WHERE id = {_LAST}"),
     "a row against the wrong side": (7, f"UPDATE ledger SET contra = 'breakage' WHERE id = {_LAST}"),
     "a charge that burned nothing": (8, f"UPDATE ledger SET burned_ucr = '{{}}' WHERE id = {_LAST}"),
     "a charge that burned another grant": (

@@ -46,7 +46,7 @@ async def test_ids_far_from_the_ledgers_clock_are_refused_at_reserve(bench: Benc
 
 async def test_there_must_be_an_account(bench: Bench) -> None:
     with pytest.raises(NotFound):
-        await bench.ledger.reserve(bench.wish(0, account_id=bench.ids.next()))
+        await bench.ledger.reserve(bench.wish(0, account_ids=(bench.ids.next(),)))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ async def test_there_must_be_an_account(bench: Bench) -> None:
         {"prompt_tokens": 2**80},
         {"status": 40_000},
         {"numerator": 5},
-        {"started_at_ms": 2**62},
+        {"duration_ms": 2**62},
     ],
 )
 async def test_a_poisoned_ending_posts_its_money_and_keeps_its_payload(
@@ -107,8 +107,8 @@ async def test_settlements_come_before_extensions_before_wishes(bench: Bench, po
         await asyncio.sleep(0)
         bench.ledger.settle(bench.ending(first, 0))
     assert isinstance(await opener, Held)
-    assert await extension == Held(amount_ucr=70, available_ucr=30)
-    assert await wish == Held(amount_ucr=30, available_ucr=0)
+    assert await extension == Held(account_id=bench.account_id, amount_ucr=70, available_ucr=30)
+    assert await wish == Held(account_id=bench.account_id, amount_ucr=30, available_ucr=0)
 
 
 async def blocked(pool: asyncpg.Pool) -> None:
@@ -132,7 +132,7 @@ async def test_crossing_batches_over_many_accounts_do_not_deadlock(
     async def caller(side: Bench) -> None:
         for _ in range(15):
             account_id = chance.choice(accounts)
-            wish = side.wish(chance.randrange(1, 300), account_id=account_id)
+            wish = side.wish(chance.randrange(1, 300), account_ids=(account_id,))
             if not isinstance(await side.ledger.reserve(wish), Held):
                 continue
             match chance.randrange(4):

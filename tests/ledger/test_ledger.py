@@ -59,9 +59,9 @@ async def test_a_release_gives_everything_back(bench: Bench, pool: asyncpg.Pool)
 async def test_the_learned_amount_is_enough_while_there_is_plenty(bench: Bench) -> None:
     await bench.grant(2_000)
     answer = await bench.ledger.reserve(bench.wish(100, learned_ucr=30))
-    assert answer == Held(amount_ucr=30, available_ucr=1_970)
+    assert answer == Held(account_id=bench.account_id, amount_ucr=30, available_ucr=1_970)
     answer = await bench.ledger.reserve(bench.wish(100, learned_ucr=30))
-    assert answer == Held(amount_ucr=100, available_ucr=1_870)
+    assert answer == Held(account_id=bench.account_id, amount_ucr=100, available_ucr=1_870)
 
 
 async def test_a_call_of_a_free_model_is_a_row_of_zero(bench: Bench) -> None:
@@ -79,10 +79,10 @@ async def test_an_extension_is_absolute(bench: Bench) -> None:
     async def extend(ucr: int) -> Held | Refusal:
         return await bench.ledger.extend(id=wish.id, org_id=bench.org_id, account_id=bench.account_id, at_least_ucr=ucr)
 
-    assert await extend(50) == Held(amount_ucr=50, available_ucr=50)
-    assert await extend(50) == Held(amount_ucr=50, available_ucr=50)
-    assert await extend(20) == Held(amount_ucr=50, available_ucr=50)
-    assert await extend(100) == Held(amount_ucr=100, available_ucr=0)
+    assert await extend(50) == Held(account_id=bench.account_id, amount_ucr=50, available_ucr=50)
+    assert await extend(50) == Held(account_id=bench.account_id, amount_ucr=50, available_ucr=50)
+    assert await extend(20) == Held(account_id=bench.account_id, amount_ucr=50, available_ucr=50)
+    assert await extend(100) == Held(account_id=bench.account_id, amount_ucr=100, available_ucr=0)
     refusal = await extend(101)
     assert isinstance(refusal, Refusal)
     assert refusal.reason is RefusalReason.INSUFFICIENT

@@ -46,7 +46,7 @@ async def test_a_reservation_whose_commit_nobody_heard_of_is_held_once(
 ) -> None:
     wish = far.wish(100)
     proxy.lose_answer_to(wish.id.bytes)
-    assert await far.ledger.reserve(wish) == Held(amount_ucr=100, available_ucr=900)
+    assert await far.ledger.reserve(wish) == Held(account_id=far.account_id, amount_ucr=100, available_ucr=900)
     assert proxy.lost.is_set()
     assert await books(pool, far) == (1_000, 100, 1)
     await far.settle(far.ending(wish, 60))
@@ -69,7 +69,7 @@ async def test_an_extension_whose_commit_nobody_heard_of_is_added_once(
     wish = await far.held(100)
     proxy.lose_answer_to(wish.id.bytes)
     answer = await far.ledger.extend(id=wish.id, org_id=far.org_id, account_id=far.account_id, at_least_ucr=150)
-    assert answer == Held(amount_ucr=150, available_ucr=850)
+    assert answer == Held(account_id=far.account_id, amount_ucr=150, available_ucr=850)
     assert await books(pool, far) == (1_000, 150, 1)
 
 

@@ -30,7 +30,7 @@ async def test_a_call_waits_for_credits_that_others_hold_and_gets_them(patient: 
     waiting = asyncio.create_task(patient.ledger.reserve(patient.wish(50)))
     await in_line(patient, 1)
     await patient.settle(patient.ending(first, 30))
-    assert await waiting == Held(amount_ucr=50, available_ucr=20)
+    assert await waiting == Held(account_id=patient.account_id, amount_ucr=50, available_ucr=20)
 
 
 async def test_a_large_call_is_not_starved_by_small_ones(patient: Bench) -> None:
@@ -42,8 +42,8 @@ async def test_a_large_call_is_not_starved_by_small_ones(patient: Bench) -> None
     await in_line(patient, 2)
     assert not small.done()  # It would fit right now, and so would the next, and the next.
     await patient.settle(patient.release(first))
-    assert await large == Held(amount_ucr=90, available_ucr=10)
-    assert await small == Held(amount_ucr=10, available_ucr=0)
+    assert await large == Held(account_id=patient.account_id, amount_ucr=90, available_ucr=10)
+    assert await small == Held(account_id=patient.account_id, amount_ucr=10, available_ucr=0)
 
 
 async def test_extensions_go_first_and_the_oldest_call_before_all(patient: Bench) -> None:
@@ -119,13 +119,13 @@ async def test_a_caller_that_gives_up_leaves_the_line(patient: Bench) -> None:
     gone.cancel()
     await asyncio.wait([gone])
     await patient.settle(patient.release(first))
-    assert await next_one == Held(amount_ucr=60, available_ucr=40)
+    assert await next_one == Held(account_id=patient.account_id, amount_ucr=60, available_ucr=40)
 
 
 async def test_a_full_line_answers_at_once() -> None:
     counts: list[int] = []
     queue = FairQueue(wait_s=60, poll_s=60, waiting_max=1, changed=counts.append)
-    busy = HoldAnswer("busy", 0, 0, 0)
+    busy = HoldAnswer("busy", 0, 0, 0, uuid4())
     account = "account"
 
     async def attempt() -> HoldAnswer:
@@ -167,22 +167,22 @@ def batches(bench: Bench) -> float:
 
 async def test_the_memory_of_refusals_is_bounded_and_keeps_the_smallest(bench: Bench) -> None:
     memory = RefusalMemory(memory_s=60, accounts_max=2)
-    answer = HoldAnswer("insufficient", 0, 1, 2)
-    accounts = [bench.ids.next() for _ in range(3)]
-    for account_id in accounts:
-        memory.remember(account_id, 10, answer)
-        memory.remember(account_id, 20, answer)
-    assert memory.recall(accounts[0], 100) is None
-    assert memory.recall(accounts[2], 10) is answer
-    assert memory.recall(accounts[2], 9) is None
-    memory.forget(accounts[2])
-    assert memory.recall(accounts[2], 100) is None
+    answer = HoldAnswer("insufficient", 0, 1, 2, uuid4())
+    payers = [(bench.ids.next(), bench.account_id) for _ in range(3)]
+    for accounts in payers:
+        memory.remember(accounts, 10, answer)
+        memory.remember(accounts, 20, answer)
+    assert memory.recall(payers[0], 100) is None
+    assert memory.recall(payers[2], 10) is answer
+    assert memory.recall(payers[2], 9) is None
+    memory.forget(payers[2][1])
+    assert memory.recall(payers[2], 100) is None
 
 
 async def test_where_nobody_may_wait_an_account_is_asked_about_each_time() -> None:
     queue = FairQueue(wait_s=60, poll_s=60, waiting_max=0, changed=lambda _: None)
     account_id = uuid4()
-    busy = HoldAnswer("busy", 0, 0, 100)
+    busy = HoldAnswer("busy", 0, 0, 100, account_id)
     assert await queue.wait(account_id, busy, never, extends=None) == busy
     assert queue.line(account_id) is None
     queue.wake(account_id)

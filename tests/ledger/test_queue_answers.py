@@ -7,8 +7,8 @@ from gateway.ledger.items import HoldAnswer
 from gateway.ledger.queue import FairQueue
 
 ACCOUNT = UUID(int=1)
-BUSY = HoldAnswer("busy", 0, 0, 100)
-HELD = HoldAnswer("ok", 100, 0, 100)
+BUSY = HoldAnswer("busy", 0, 0, 100, ACCOUNT)
+HELD = HoldAnswer("ok", 100, 0, 100, ACCOUNT)
 
 
 class Caller:

@@ -51,7 +51,7 @@ async def test_reserving_the_same_id_twice_holds_once(bench: Bench) -> None:
     wish = bench.wish(50)
     assert isinstance(await bench.ledger.reserve(wish), Held)
     again = await bench.ledger.reserve(wish)
-    assert again == Held(amount_ucr=50, available_ucr=50)
+    assert again == Held(account_id=bench.account_id, amount_ucr=50, available_ucr=50)
     assert await bench.numbers() == (100, 50, 0)
 
 

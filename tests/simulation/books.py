@@ -17,7 +17,6 @@ class OpenRow:
 
     id: UUID
     amount_ucr: int
-    prompt_ucr: int
     spent_ucr: int
     """The watermark."""
     owner_id: UUID
@@ -25,7 +24,7 @@ class OpenRow:
     @property
     def swept_ucr(self) -> int:
         """What the sweeper must charge for it."""
-        return min(max(self.spent_ucr, self.prompt_ucr), self.amount_ucr)
+        return min(self.spent_ucr, self.amount_ucr)
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Books:
         self._connection = connection
 
     async def open_rows(self) -> dict[UUID, OpenRow]:
-        rows = await self._connection.fetch("SELECT id, amount_ucr, prompt_ucr, spent_ucr, owner_id FROM reservation")
+        rows = await self._connection.fetch("SELECT id, amount_ucr, spent_ucr, owner_id FROM reservation")
         return {row["id"]: OpenRow(**dict(row.items())) for row in rows}
 
     async def watermark(self, id: UUID, *, at_least_ucr: int) -> OpenRow:
@@ -77,7 +76,8 @@ class Books:
         """Of every call, in the order they were written."""
         rows = await self._connection.fetch(
             """
-            SELECT id, kind, ended, ref_id, cost_ucr, charged_ucr, overage_ucr, waived_ucr, output_tokens
+            SELECT id, kind, ended, ref_id, cost_ucr, charged_ucr, coalesce(overage_ucr, 0) AS overage_ucr,
+                   coalesce(waived_ucr, 0) AS waived_ucr, output_tokens
               FROM ledger WHERE ended IS NOT NULL ORDER BY org_id, account_id, version
             """
         )

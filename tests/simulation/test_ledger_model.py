@@ -128,7 +128,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
                 RECEIVABLE_MAX,
                 [ending_row(ending) for ending in endings],
                 [(id, self.org, ucr) for id, ucr in extensions],
-                [wish_row(wish) for wish in wishes],
+                [wish_row(wish, None) for wish in wishes],
             )
         )
         expected = [
@@ -163,7 +163,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         return Wish(
             id=id,
             org_id=self.org,
-            account_id=self.org,
+            account_ids=(self.org,),
             key_id=None,
             model="m",
             amount_ucr=amount,

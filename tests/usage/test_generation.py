@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from gateway.core.errors import NotFound
+from gateway.core.ids import first_id_at
 from gateway.usage.generation import Generations
 from tests.usage.rows import ORG, OTHER_ORG, Books
 
@@ -28,7 +29,7 @@ async def test_a_call_is_found_with_everything_it_was(pool: asyncpg.Pool, books:
         output_tokens=20,
         reasoning_tokens=5,
         lines='[["input", 6, 250000], ["output", 20, 2000000]]',
-        started_at=began,
+        id=first_id_at(int(began.timestamp() * 1000)),
         first_event_ms=120,
         duration_ms=900,
     )
@@ -83,8 +84,8 @@ async def test_what_names_no_call_is_not_found(pool: asyncpg.Pool, books: Books,
 async def test_a_call_that_still_runs_is_said_to(pool: asyncpg.Pool, books: Books, owner: asyncpg.Connection) -> None:
     id = UUID(int=9)
     await owner.execute(
-        "INSERT INTO reservation (org_id, id, account_id, owner_kind, owner_id, amount_ucr, prompt_ucr, forwarded,"
-        " model, created_at) VALUES ($1, $2, $1, 'instance', $2, 1, 1, true, 'm', now())",
+        "INSERT INTO reservation (org_id, id, account_id, owner_kind, owner_id, amount_ucr, spent_ucr, model,"
+        " created_at) VALUES ($1, $2, $1, 'instance', $2, 1, 1, 'm', now())",
         ORG,
         id,
     )

@@ -16,7 +16,7 @@ BEGIN
       INTO v_grants, v_spent
       FROM credit_grant g WHERE g.org_id = p_org AND g.account_id = p_account AND g.live;
     SELECT count(*) AS rows, coalesce(sum(l.amount_ucr), 0) AS amount,
-           coalesce(sum(CASE l.kind WHEN 'REFUND' THEN -l.overage_ucr WHEN 'REPAYMENT' THEN l.amount_ucr ELSE l.overage_ucr END), 0)
+           coalesce(sum(CASE l.kind WHEN 'REFUND' THEN -coalesce(l.overage_ucr, 0) WHEN 'REPAYMENT' THEN l.amount_ucr ELSE coalesce(l.overage_ucr, 0) END), 0)
                AS receivable
       INTO v_ledger
       FROM ledger l WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after;
@@ -42,6 +42,17 @@ BEGIN
     RETURN QUERY SELECT 2, p_account, format('held %s in %s, open %s in %s', a.held_ucr, a.open_count, v_open.amount, v_open.rows)
         WHERE a.held_ucr <> v_open.amount OR a.open_count <> v_open.rows;
 
+    IF a.kind = 'pool' THEN
+        -- Once for the organisation, whose accounts share its budgets.
+        RETURN QUERY
+            SELECT 2, b.budget_id, format('budget period %s: held %s in %s, open %s in %s', p.id, p.held_ucr, coalesce(o.ucr, 0),
+                                          p.open_count, coalesce(o.calls, 0))
+              FROM budget_period p JOIN budget b ON b.org_id = p.org_id AND b.budget_id = p.budget_id
+              LEFT JOIN (SELECT u AS id, sum(r.amount_ucr) AS ucr, count(*) AS calls
+                           FROM reservation r, unnest(r.budgets) AS u WHERE r.org_id = p_org GROUP BY u) AS o ON o.id = p.id
+             WHERE p.org_id = p_org AND (p.held_ucr <> coalesce(o.ucr, 0) OR p.open_count <> coalesce(o.calls, 0));
+    END IF;
+
     RETURN QUERY
         SELECT 3, g.id, format('remaining %s of %s', g.remaining_ucr, g.amount_ucr)
           FROM credit_grant g
@@ -64,11 +75,11 @@ BEGIN
           FROM ledger l LEFT JOIN ledger b ON b.org_id = l.org_id AND b.id = l.ref_id AND l.kind IN ('LATE_CHARGE', 'REFUND')
          WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after AND l.ended IS NOT NULL
            AND NOT coalesce(
-                   l.charged_ucr + l.overage_ucr + l.waived_ucr = l.cost_ucr
+                   l.charged_ucr + coalesce(l.overage_ucr, 0) + coalesce(l.waived_ucr, 0) = l.cost_ucr
                    AND l.charged_ucr = CASE l.kind WHEN 'REFUND' THEN l.amount_ucr ELSE -l.amount_ucr END
                    AND ceil(l.numerator / 1000000) = coalesce(b.cost_ucr, 0) + CASE l.kind WHEN 'REFUND' THEN -l.cost_ucr ELSE l.cost_ucr END
                    AND l.numerator = (SELECT coalesce(sum((line ->> 1)::numeric * (line ->> 2)::numeric), 0)
-                                        FROM jsonb_array_elements(l.lines) AS line), false);
+                                        FROM json_array_elements(l.lines) AS line), false);
 
     RETURN QUERY SELECT 6, p_account, format('receivable %s, its ledger %s', a.receivable_ucr, p_receivable + v_ledger.receivable)
         WHERE a.receivable_ucr <> p_receivable + v_ledger.receivable;
@@ -85,11 +96,11 @@ BEGIN
                    WHEN l.kind = 'REPAYMENT' THEN 'receivable' END, false);
 
     RETURN QUERY
-        SELECT 8, l.id, format('moved %s, in grants %s', l.amount_ucr, l.burned_ucr)
+        SELECT 8, l.id, format('moved %s, in grants %s', l.amount_ucr, burned_by(l))
           FROM ledger l
          WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after
            AND l.kind IN ('CHARGE', 'RELEASE', 'LATE_CHARGE', 'REFUND', 'EXPIRY', 'REPAYMENT')
-           AND abs(l.amount_ucr) <> (SELECT coalesce(sum(u), 0) FROM unnest(l.burned_ucr) AS u);
+           AND abs(l.amount_ucr) <> (SELECT coalesce(sum(u), 0) FROM unnest(burned_by(l)) AS u);
     RETURN QUERY SELECT 8, p_account, format('expired and protected %s, in grants %s', a.expired_ucr, v_spent)
         WHERE a.expired_ucr <> v_spent;
     IF p_after = 0 THEN
@@ -97,7 +108,7 @@ BEGIN
             SELECT 8, g.id, format('%s of %s are gone, the ledger burned %s', g.amount_ucr - g.remaining_ucr, g.amount_ucr, b.burned)
               FROM credit_grant g
               LEFT JOIN (SELECT u.grant_id, sum(CASE l.kind WHEN 'REFUND' THEN -u.ucr ELSE u.ucr END) AS burned
-                           FROM ledger l CROSS JOIN unnest(l.burned_grants, l.burned_ucr) AS u (grant_id, ucr)
+                           FROM ledger l CROSS JOIN unnest(l.burned_grants, burned_by(l)) AS u (grant_id, ucr)
                           WHERE l.org_id = p_org AND l.account_id = p_account
                           GROUP BY u.grant_id) AS b ON b.grant_id = g.id
              WHERE g.org_id = p_org AND g.account_id = p_account AND g.activated_at IS NOT NULL

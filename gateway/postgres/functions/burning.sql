@@ -60,6 +60,12 @@ END
 $$;
 
 
+-- How much a ledger row took of each of its grants.
+CREATE OR REPLACE FUNCTION burned_by(l ledger) RETURNS bigint[] LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN l.burned_ucr IS NULL AND cardinality(l.burned_grants) = 1 THEN ARRAY[abs(l.amount_ucr)] ELSE l.burned_ucr END
+$$;
+
+
 -- What a refund returns goes back to where it was burned, last burned first. A grant that expired since lets it pass
 -- through: it returns and leaves as an expiry at once.
 CREATE OR REPLACE FUNCTION unburn(INOUT a account, p_grants uuid[], p_burned_ucr bigint[], p_ucr bigint, p_now timestamptz,

@@ -5,6 +5,11 @@ CREATE OR REPLACE FUNCTION first_id_at(p_at timestamptz) RETURNS uuid
     RETURN (lpad(to_hex((extract(epoch FROM p_at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid;
 
 
+-- When the id was made, to the millisecond.
+CREATE OR REPLACE FUNCTION id_time(p_id uuid) RETURNS timestamptz
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN to_timestamp(('x' || left(replace(p_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0);
+
 -- A uuid of version 7 for rows that the ledger itself decides on (expiry, repayment, activation).
 CREATE OR REPLACE FUNCTION new_ledger_id(p_at timestamptz) RETURNS uuid
     LANGUAGE sql VOLATILE STRICT

@@ -39,7 +39,7 @@ BEGIN
         END IF;
     ELSE
         late.kind := 'REFUND';
-        late.waived_ucr := least(-v_more, p_before.waived_ucr);
+        late.waived_ucr := least(-v_more, coalesce(p_before.waived_ucr, 0));
         late.overage_ucr := 0;  -- a sweep makes none: it waives what is above the reservation
         late.charged_ucr := -v_more - late.waived_ucr;
         late.amount_ucr := late.charged_ucr;
@@ -50,7 +50,7 @@ BEGIN
     late.version := a.version;
     late.balance_after_ucr := a.balance_ucr;
     IF v_more < 0 THEN
-        b := unburn(a, p_before.burned_grants, p_before.burned_ucr, late.charged_ucr, p_now);
+        b := unburn(a, p_before.burned_grants, burned_by(p_before), late.charged_ucr, p_now);
         a := b.a;
         late.burned_grants := b.grants;
         late.burned_ucr := b.returned_ucr;
@@ -90,7 +90,7 @@ BEGIN
         status := 'tombstone';
         a.version := a.version + 1;
         ending := ROW(s.id, a.account_id, CASE WHEN s.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version, 0, a.balance_ucr,
-                      NULL, s.cost_ucr, 0, 0, s.cost_ucr, 0, NULL, NULL);
+                      NULL, s.cost_ucr, 0, 0, s.cost_ucr, 0, NULL, NULL, NULL);
     END IF;
 END
 $$;
@@ -101,140 +101,184 @@ LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO ledger (
         org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, ref_id, created_at, ended, user_id, key_id,
-        model, upstream, upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens, cached_tokens,
-        cache_write_tokens, output_tokens, reasoning_tokens, lines, numerator, cost_ucr, charged_ucr, overage_ucr, waived_ucr,
-        held_ucr, burned_grants, burned_ucr, started_at, first_event_ms, duration_ms)
+        model, feature, upstream, upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens,
+        cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, lines, numerator, cost_ucr, charged_ucr, overage_ucr,
+        waived_ucr, held_ucr, burned_grants, burned_ucr, first_event_ms, duration_ms)
     SELECT p_org, r_id, r_account_id, version, kind, 'revenue', amount_ucr, balance_after_ucr, ref_id, p_now, ended, user_id, key_id,
-           left(model, 256), left(upstream, 256), left(upstream_model, 256), left(provider_request_id, 256), streamed, status,
-           left(finish_reason, 64), prompt_tokens, cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-           lines::jsonb, numerator::numeric, r_cost_ucr, charged_ucr, overage_ucr, waived_ucr, held_ucr, burned_grants, burned_ucr,
-           to_timestamp(started_at_ms / 1000.0), first_event_ms, duration_ms
+           left(model, 256), nullif(left(feature, 256), ''), left(upstream, 256), left(upstream_model, 256),
+           left(provider_request_id, 256), streamed, status, left(finish_reason, 64), prompt_tokens, nullif(cached_tokens, 0),
+           nullif(cache_write_tokens, 0), output_tokens, nullif(reasoning_tokens, 0), lines::json, numerator::numeric, r_cost_ucr,
+           charged_ucr, nullif(overage_ucr, 0), nullif(waived_ucr, 0), held_ucr, burned_grants,
+           CASE WHEN cardinality(burned_grants) > 1 THEN burned_ucr END, first_event_ms, duration_ms
       FROM ROWS FROM (unnest(p_items), unnest(p_rows)) AS u (
-           id, account_id, ended, delivered, cost_ucr, numerator, lines, waive_above_held, key_id, user_id, model, upstream,
+           id, account_id, ended, delivered, cost_ucr, numerator, lines, waive_above_held, key_id, user_id, model, feature, upstream,
            upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens, cached_tokens,
-           cache_write_tokens, output_tokens, reasoning_tokens, started_at_ms, first_event_ms, duration_ms,
+           cache_write_tokens, output_tokens, reasoning_tokens, first_event_ms, duration_ms, other_accounts,
            r_id, r_account_id, kind, version, amount_ucr, balance_after_ucr, ref_id, r_cost_ucr, charged_ucr, overage_ucr,
-           waived_ucr, held_ucr, burned_grants, burned_ucr)
+           waived_ucr, held_ucr, burned_grants, burned_ucr, budgets)
      WHERE version IS NOT NULL;
 END
 $$;
 
 
--- Every item gets its one ending row here, and the account what follows from it, as if the items came one by one.
+-- Every item gets its one ending row here, and the account what follows from it, as if the items came one by one. What it
+-- touches was locked by lock_for_batch.
 -- p_receivable_max bounds what an account may owe; beyond it the operator waives. The planner's settings are for plans
 -- made while tables are empty and kept when they are not.
 CREATE OR REPLACE FUNCTION settle_batch(p_org uuid, p_receivable_max bigint, p_items settlement_item[]) RETURNS settlement_answer[]
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET enable_nestloop = off AS $$
 DECLARE
-    v_ids       uuid[] := ARRAY(SELECT id FROM unnest(p_items));
-    v_accounts  uuid[] := ARRAY(SELECT DISTINCT account_id FROM unnest(p_items));
-    v_answers   settlement_answer[] := array_fill(ROW('no_account', 0, 0, 0, 0)::settlement_answer, ARRAY[cardinality(p_items)]);
-    v_rows      settlement_row[] := array_fill(NULL::settlement_row, ARRAY[cardinality(p_items)]);
-    v_now       timestamptz;
-    v_singly    boolean;
-    v_cost      bigint;
-    v_most      bigint;
-    v_charged   bigint;
-    v_overage   bigint;
-    v_status    text;
-    a           account;
-    s           record;
-    v_row       settlement_row;
-    v_unheld    record;
-    v_grants    uuid[];
-    v_burned    bigint[];
-    v_expired   bigint;
-    -- The first grant in burn order, kept here while it lasts; written back before anyone else looks.
-    g           credit_grant;
-    v_left      bigint;
+    v_ids   uuid[] := ARRAY(SELECT id FROM unnest(p_items));
+    v_rows  settlement_row[] := array_fill(NULL::settlement_row, ARRAY[cardinality(p_items)]);
+    v_why   text[] := array_fill('no_account'::text, ARRAY[cardinality(p_items)]);
+    v_now   timestamptz;
+    a       account;
+    v_done  record;
 BEGIN
+    p_items := find_payers(p_org, p_items);
     FOR a IN
-        SELECT * FROM account WHERE org_id = p_org AND account_id = ANY (v_accounts) ORDER BY account_id FOR NO KEY UPDATE
+        SELECT * FROM account
+         WHERE org_id = p_org AND account_id = ANY (ARRAY(SELECT DISTINCT account_id FROM unnest(p_items)))
+         ORDER BY account_id
     LOOP
         v_now := clock_timestamp();
         IF a.next_change_at <= v_now THEN
             a := bring_up_to(a, v_now);
         END IF;
-        -- Expired grants last as long as reservations older than them are open, so then rows must go one after another.
-        v_singly := a.expired_ucr > 0;
-        g := first_grant(a);
-        v_left := g.remaining_ucr;
-        FOR s IN
-            WITH gone AS (
-                DELETE FROM reservation
-                 WHERE org_id = p_org AND id = ANY (v_ids) AND account_id = a.account_id AND NOT v_singly
-                RETURNING id, amount_ucr, created_at
-            )
-            SELECT u.n, u.id, u.delivered, u.cost_ucr, u.waive_above_held, gone.amount_ucr AS held_ucr, gone.created_at AS made_at
-              FROM unnest(p_items) WITH ORDINALITY AS u (
-                   id, account_id, ended, delivered, cost_ucr, numerator, lines, waive_above_held, key_id, user_id, model, upstream,
-                   upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens, cached_tokens,
-                   cache_write_tokens, output_tokens, reasoning_tokens, started_at_ms, first_event_ms, duration_ms, n)
-              LEFT JOIN gone ON gone.id = u.id
-             WHERE u.account_id = a.account_id
-             ORDER BY u.n
-        LOOP
-            IF v_singly THEN
-                DELETE FROM reservation WHERE org_id = p_org AND id = s.id AND account_id = a.account_id
-                RETURNING amount_ucr, created_at INTO s.held_ucr, s.made_at;
-            END IF;
-            v_row := NULL;
-            IF s.held_ucr IS NULL THEN
-                PERFORM save_grant(g, v_left);
-                v_unheld := settle_unheld(a, p_items[s.n], p_receivable_max, v_now);
-                a := v_unheld.a;
-                v_row := v_unheld.ending;
-                v_status := v_unheld.status;
-                g := first_grant(a);
-                v_left := g.remaining_ucr;
-            ELSE
-                v_cost := s.cost_ucr;
-                a.held_ucr := a.held_ucr - s.held_ucr;
-                a.open_count := a.open_count - 1;
-                v_most := CASE WHEN s.waive_above_held THEN least(v_cost, s.held_ucr) ELSE v_cost END;
-                v_charged := least(v_most, a.balance_ucr - a.held_ucr);
-                v_overage := least(v_most - v_charged, greatest(p_receivable_max - a.receivable_ucr, 0));
-                a.balance_ucr := a.balance_ucr - v_charged;
-                a.receivable_ucr := a.receivable_ucr + v_overage;
-                a.used_ucr := a.used_ucr + v_charged;
-                a.version := a.version + 1;
-                IF v_charged = 0 THEN
-                    v_grants := NULL;
-                    v_burned := NULL;
-                ELSIF v_charged <= v_left THEN
-                    v_left := v_left - v_charged;
-                    v_grants := ARRAY[g.id];
-                    v_burned := ARRAY[v_charged];
-                ELSE
-                    PERFORM save_grant(g, v_left);
-                    SELECT u.grants, u.burned_ucr, u.expired_ucr INTO v_grants, v_burned, v_expired
-                      FROM burn(a, v_charged, s.made_at) AS u;
-                    a.expired_ucr := a.expired_ucr - v_expired;
-                    g := first_grant(a);
-                    v_left := g.remaining_ucr;
-                END IF;
-                v_status := 'settled';
-                v_row := ROW(s.id, a.account_id, CASE WHEN s.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version, -v_charged,
-                             a.balance_ucr, NULL, v_cost, v_charged, v_overage, v_cost - v_charged - v_overage, s.held_ucr,
-                             v_grants, v_burned);
-                IF a.expired_ucr > 0 THEN
-                    a := trim_expired(a, v_now);
-                END IF;
-                IF a.receivable_ucr > 0 AND a.balance_ucr > a.held_ucr THEN
-                    PERFORM save_grant(g, v_left);
-                    a := repay(a, v_now, s.id);
-                    g := first_grant(a);
-                    v_left := g.remaining_ucr;
-                END IF;
-            END IF;
-            v_rows[s.n] := v_row;
-            v_answers[s.n] := ROW(v_status, coalesce(v_row.charged_ucr, 0), coalesce(v_row.overage_ucr, 0),
-                                  coalesce(v_row.waived_ucr, 0), coalesce(v_row.held_ucr, 0))::settlement_answer;
-        END LOOP;
-        PERFORM save_grant(g, v_left);
+        v_done := settle_together(a, v_ids, p_items, v_rows, v_why);
+        IF v_done.a IS NULL THEN
+            v_done := settle_one_by_one(a, p_receivable_max, p_items, v_rows, v_why, v_now);
+        END IF;
+        a := v_done.a;
+        v_rows := v_done.p_rows;
+        v_why := v_done.p_why;
         PERFORM save_account(a);
     END LOOP;
     PERFORM write_endings(p_org, p_items, v_rows, v_now);
-    RETURN v_answers;
+    IF EXISTS (SELECT FROM unnest(v_rows) AS r WHERE r.budgets IS NOT NULL) THEN
+        PERFORM book_endings(p_org, v_rows);
+    END IF;
+    RETURN ARRAY(
+        SELECT ROW(why, coalesce(charged_ucr, 0), coalesce(overage_ucr, 0), coalesce(waived_ucr, 0), coalesce(held_ucr, 0),
+                   account_id)::settlement_answer
+          FROM ROWS FROM (unnest(v_rows), unnest(v_why)) WITH ORDINALITY AS u (
+               id, account_id, kind, version, amount_ucr, balance_after_ucr, ref_id, cost_ucr, charged_ucr, overage_ucr, waived_ucr,
+               held_ucr, burned_grants, burned_ucr, budgets, why, n)
+         ORDER BY n);
+END
+$$;
+
+
+-- Says for each item which account pays: where that is not known, the one that its reservation is on.
+CREATE OR REPLACE FUNCTION find_payers(p_org uuid, p_items settlement_item[]) RETURNS settlement_item[]
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    FOR i IN 1 .. cardinality(p_items) LOOP
+        IF p_items[i].other_accounts IS NOT NULL THEN
+            p_items[i].account_id := coalesce((SELECT r.account_id FROM reservation r WHERE r.org_id = p_org AND r.id = p_items[i].id),
+                                              p_items[i].account_id);
+        END IF;
+    END LOOP;
+    RETURN p_items;
+END
+$$;
+
+
+-- Where every item of the account is open, nothing is owed or expired, and one grant pays for all: what the walk below
+-- would say, in one step. `a` is NULL where it is not so simple; then nothing was changed.
+CREATE OR REPLACE FUNCTION settle_together(INOUT a account, p_ids uuid[], p_items settlement_item[], INOUT p_rows settlement_row[],
+                                           INOUT p_why text[])
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET enable_nestloop = off AS $$
+DECLARE
+    g       credit_grant;
+    v_sum   record;
+BEGIN
+    IF a.expired_ucr > 0 OR a.receivable_ucr > 0 OR cardinality(p_ids) < 2 THEN
+        a := NULL;
+        RETURN;
+    END IF;
+    g := first_grant(a);
+    SELECT array_agg(ROW(u.id, u.account_id, CASE WHEN u.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version + u.place, -u.charged,
+                         a.balance_ucr - u.charged_so_far, NULL, u.cost_ucr, u.charged, 0, u.cost_ucr - u.charged, u.held,
+                         CASE WHEN u.charged > 0 THEN ARRAY[g.id] END, CASE WHEN u.charged > 0 THEN ARRAY[u.charged] END,
+                         u.budgets)::settlement_row ORDER BY u.n) AS rows,
+           count(*) AS calls, count(u.held) AS open, sum(u.charged)::bigint AS charged, sum(u.held)::bigint AS held,
+           sum(greatest(u.charged - u.held, 0))::bigint AS above
+      INTO v_sum
+      FROM (SELECT i.*, r.amount_ucr AS held, r.budgets, c.charged,
+                   row_number() OVER (ORDER BY i.n) AS place, sum(c.charged) OVER (ORDER BY i.n) AS charged_so_far
+              FROM unnest(p_items) WITH ORDINALITY AS i (
+                   id, account_id, ended, delivered, cost_ucr, numerator, lines, waive_above_held, key_id, user_id, model, feature,
+                   upstream, upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens, cached_tokens,
+                   cache_write_tokens, output_tokens, reasoning_tokens, first_event_ms, duration_ms, other_accounts, n)
+              LEFT JOIN (SELECT id, amount_ucr, budgets FROM reservation
+                          WHERE org_id = a.org_id AND id = ANY (p_ids) AND account_id = a.account_id) AS r ON r.id = i.id
+             CROSS JOIN LATERAL (SELECT CASE WHEN i.waive_above_held THEN least(i.cost_ucr, r.amount_ucr) ELSE i.cost_ucr END) AS c (charged)
+             WHERE i.account_id = a.account_id) AS u;
+    IF v_sum.open < v_sum.calls OR v_sum.calls < cardinality(p_ids) OR v_sum.above > a.balance_ucr - a.held_ucr
+       OR v_sum.charged > coalesce(g.remaining_ucr, 0)
+       OR (SELECT count(DISTINCT id) FROM unnest(p_ids) AS id) < cardinality(p_ids) THEN
+        a := NULL;
+        RETURN;
+    END IF;
+    DELETE FROM reservation WHERE org_id = a.org_id AND id = ANY (p_ids);
+    PERFORM save_grant(g, g.remaining_ucr - v_sum.charged);
+    a.balance_ucr := a.balance_ucr - v_sum.charged;
+    a.held_ucr := a.held_ucr - v_sum.held;
+    a.open_count := a.open_count - v_sum.calls;
+    a.used_ucr := a.used_ucr + v_sum.charged;
+    a.version := a.version + v_sum.calls;
+    p_rows := v_sum.rows;
+    p_why := array_fill('settled'::text, ARRAY[cardinality(p_ids)]);
+END
+$$;
+
+
+-- One after another, whatever each of them meets.
+CREATE OR REPLACE FUNCTION settle_one_by_one(INOUT a account, p_receivable_max bigint, p_items settlement_item[],
+                                             INOUT p_rows settlement_row[], INOUT p_why text[], p_now timestamptz)
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    s         settlement_item;
+    v_open    reservation;
+    v_unheld  record;
+    v_charged bigint;
+    v_overage bigint;
+    v_most    bigint;
+    b         record;
+BEGIN
+    FOR i IN 1 .. cardinality(p_items) LOOP
+        s := p_items[i];
+        CONTINUE WHEN s.account_id <> a.account_id;
+        DELETE FROM reservation WHERE org_id = a.org_id AND id = s.id AND account_id = a.account_id RETURNING * INTO v_open;
+        IF NOT FOUND THEN
+            v_unheld := settle_unheld(a, s, p_receivable_max, p_now);
+            a := v_unheld.a;
+            p_rows[i] := v_unheld.ending;
+            p_why[i] := v_unheld.status;
+            CONTINUE;
+        END IF;
+        a.held_ucr := a.held_ucr - v_open.amount_ucr;
+        a.open_count := a.open_count - 1;
+        v_most := CASE WHEN s.waive_above_held THEN least(s.cost_ucr, v_open.amount_ucr) ELSE s.cost_ucr END;
+        v_charged := least(v_most, a.balance_ucr - a.held_ucr);
+        v_overage := least(v_most - v_charged, greatest(p_receivable_max - a.receivable_ucr, 0));
+        a.balance_ucr := a.balance_ucr - v_charged;
+        a.receivable_ucr := a.receivable_ucr + v_overage;
+        a.used_ucr := a.used_ucr + v_charged;
+        a.version := a.version + 1;
+        b := burn(a, v_charged, v_open.created_at);
+        a.expired_ucr := a.expired_ucr - b.expired_ucr;
+        p_why[i] := 'settled';
+        p_rows[i] := ROW(s.id, a.account_id, CASE WHEN s.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version, -v_charged,
+                       a.balance_ucr, NULL, s.cost_ucr, v_charged, v_overage, s.cost_ucr - v_charged - v_overage, v_open.amount_ucr,
+                       b.grants, b.burned_ucr, v_open.budgets);
+        IF a.expired_ucr > 0 THEN
+            a := trim_expired(a, p_now);
+        END IF;
+        IF a.receivable_ucr > 0 AND a.balance_ucr > a.held_ucr THEN
+            a := repay(a, p_now, s.id);
+        END IF;
+    END LOOP;
 END
 $$;

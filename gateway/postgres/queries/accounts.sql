@@ -45,7 +45,9 @@ SELECT count(*) FROM ledger WHERE org_id = $1 AND ($2 OR kind <> 'RELEASE');
 
 -- name: transactions_oldest_first
 SELECT h.id, h.account_id, h.kind, h.transaction_type, h.reason, h.note, h.actor, h.amount_ucr, h.balance_after_ucr, h.ref_id,
-       h.created_at, h.ended, h.key_id, h.user_id, h.model, h.cost_ucr, h.overage_ucr, h.waived_ucr
+       h.created_at, h.ended, h.key_id, h.user_id, h.model, h.cost_ucr,
+       CASE WHEN h.ended IS NOT NULL THEN coalesce(h.overage_ucr, 0) END AS overage_ucr,
+       CASE WHEN h.ended IS NOT NULL THEN coalesce(h.waived_ucr, 0) END AS waived_ucr
   FROM account a
  CROSS JOIN LATERAL (
         SELECT l.*
@@ -59,7 +61,9 @@ SELECT h.id, h.account_id, h.kind, h.transaction_type, h.reason, h.note, h.actor
 
 -- name: transactions_newest_first
 SELECT h.id, h.account_id, h.kind, h.transaction_type, h.reason, h.note, h.actor, h.amount_ucr, h.balance_after_ucr, h.ref_id,
-       h.created_at, h.ended, h.key_id, h.user_id, h.model, h.cost_ucr, h.overage_ucr, h.waived_ucr
+       h.created_at, h.ended, h.key_id, h.user_id, h.model, h.cost_ucr,
+       CASE WHEN h.ended IS NOT NULL THEN coalesce(h.overage_ucr, 0) END AS overage_ucr,
+       CASE WHEN h.ended IS NOT NULL THEN coalesce(h.waived_ucr, 0) END AS waived_ucr
   FROM account a
  CROSS JOIN LATERAL (
         SELECT l.*
@@ -73,7 +77,8 @@ SELECT h.id, h.account_id, h.kind, h.transaction_type, h.reason, h.note, h.actor
 
 -- name: transactions_smallest_first
 SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, balance_after_ucr, ref_id, created_at, ended,
-       key_id, user_id, model, cost_ucr, overage_ucr, waived_ucr
+       key_id, user_id, model, cost_ucr, CASE WHEN ended IS NOT NULL THEN coalesce(overage_ucr, 0) END AS overage_ucr,
+       CASE WHEN ended IS NOT NULL THEN coalesce(waived_ucr, 0) END AS waived_ucr
   FROM ledger
  WHERE org_id = $1 AND ($4 OR kind <> 'RELEASE')
  ORDER BY amount_ucr, id
@@ -81,7 +86,8 @@ SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, 
 
 -- name: transactions_largest_first
 SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, balance_after_ucr, ref_id, created_at, ended,
-       key_id, user_id, model, cost_ucr, overage_ucr, waived_ucr
+       key_id, user_id, model, cost_ucr, CASE WHEN ended IS NOT NULL THEN coalesce(overage_ucr, 0) END AS overage_ucr,
+       CASE WHEN ended IS NOT NULL THEN coalesce(waived_ucr, 0) END AS waived_ucr
   FROM ledger
  WHERE org_id = $1 AND ($4 OR kind <> 'RELEASE')
  ORDER BY amount_ucr DESC, id DESC

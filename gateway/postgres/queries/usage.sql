@@ -7,21 +7,29 @@ SELECT l.id, coalesce(l.model, '') AS model, coalesce(l.upstream, '') AS upstrea
        coalesce(l.finish_reason, '') AS finish_reason, coalesce(l.prompt_tokens, 0) AS prompt_tokens,
        coalesce(l.cached_tokens, 0) AS cached_tokens, coalesce(l.cache_write_tokens, 0) AS cache_write_tokens,
        coalesce(l.output_tokens, 0) AS output_tokens, coalesce(l.reasoning_tokens, 0) AS reasoning_tokens,
-       coalesce(l.lines, '[]')::text AS lines,
-       l.charged_ucr + l.overage_ucr
-           + coalesce(CASE late.kind WHEN 'REFUND' THEN -1 ELSE 1 END * (late.charged_ucr + late.overage_ucr), 0)
+       coalesce(l.lines::text, '[]') AS lines,
+       l.charged_ucr + coalesce(l.overage_ucr, 0)
+           + coalesce(CASE late.kind WHEN 'REFUND' THEN -1 ELSE 1 END * (late.charged_ucr + coalesce(late.overage_ucr, 0)), 0)
            AS used_ucr,
-       coalesce(l.started_at, l.created_at) AS started_at, l.first_event_ms, coalesce(l.duration_ms, 0) AS duration_ms,
+       id_time(l.id) AS started_at, l.first_event_ms, coalesce(l.duration_ms, 0) AS duration_ms,
        l.created_at
 FROM ledger AS l
 LEFT JOIN ledger AS late ON late.org_id = l.org_id AND late.id = late_id(l.id)
 WHERE l.org_id = $1 AND l.id = $2 AND l.ended IS NOT NULL;
 
 -- name: find_generation_id
-SELECT id
-FROM ledger
-WHERE org_id = $1 AND provider_request_id = $2 AND provider_request_id <> '' AND ended IS NOT NULL
-ORDER BY id DESC
+-- Nobody pays for an index on what providers call their answers: it is asked for rarely, and soon after. So the newest
+-- calls of each of the organisation's accounts are looked through, $3 at most.
+SELECT h.id
+FROM account AS a
+CROSS JOIN LATERAL (
+    SELECT l.id, l.provider_request_id, l.ended
+    FROM ledger AS l
+    WHERE l.account_id = a.account_id AND l.org_id = a.org_id
+    ORDER BY l.version DESC
+    LIMIT $3) AS h
+WHERE a.org_id = $1 AND h.provider_request_id = $2 AND $2 <> '' AND h.ended IS NOT NULL
+ORDER BY h.id DESC
 LIMIT 1;
 
 -- name: is_open

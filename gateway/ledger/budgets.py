@@ -1,0 +1,101 @@
+"""Budgets: caps on what an organisation, user, key, model or feature may cost in a calendar period, or have open.
+
+They are checked with the reservation, in its own commit; a changed maximum counts from the next reservation on.
+"""
+
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.units import UCR_MAX
+from gateway.ledger.accounts import Executor
+from gateway.postgres.queries import load
+
+_SQL = load("budgets")
+
+Scope = Literal["org", "user", "key", "model", "feature"]
+Period = Literal["day", "week", "month", "lifetime"]
+OPEN_MAX: Final = 1_000_000
+ALERTS_MAX: Final = 10
+SCOPE_ID_CHARS_MAX: Final = 256
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """One cap. A scope has one budget for each period; setting it again changes it."""
+
+    budget_id: UUID
+    org_id: UUID
+    scope: Scope
+    scope_id: str = ""
+    """The user's or key's id, the model's or feature's name; empty for the organisation."""
+    period: Period
+    """Calendar periods of the organisation's time zone; weeks begin on Monday."""
+    max_ucr: int | None = None
+    open_max: int | None = None
+    """Calls open at one time; with period `lifetime` only."""
+    alert_percents: tuple[int, ...] = (80, 100)
+    """Shares of `max_ucr` at which the outbox speaks."""
+
+
+class BudgetState(Budget, frozen=True, kw_only=True):
+    """With what the period of now has seen; zeros where nothing fell into it yet."""
+
+    used_ucr: int
+    held_ucr: int
+    open_count: int
+    period_start: datetime | None
+    """None: nothing fell into the period of now yet, or the budget is for a lifetime."""
+    resets_at: datetime | None
+
+
+async def set_budget(connection: Executor, budget: Budget) -> Budget:
+    """Makes or changes it; its id stays the first one. Raises InvalidRequest; then nothing changed."""
+    _check(budget)
+    id = await connection.fetchval(
+        _SQL.set_budget,
+        budget.org_id,
+        budget.budget_id,
+        budget.scope,
+        budget.scope_id,
+        budget.period,
+        budget.max_ucr,
+        budget.open_max,
+        list(budget.alert_percents),
+    )
+    return msgspec.structs.replace(budget, budget_id=id)
+
+
+async def remove_budget(connection: Executor, org_id: UUID, budget_id: UUID) -> None:
+    """Open calls are no longer counted in it. Raises NotFound."""
+    if await connection.fetchval(_SQL.remove_budget, org_id, budget_id) is None:
+        raise NotFound("There is no such budget in this organisation; nothing was changed.")
+
+
+async def read_budgets(connection: Executor, org_id: UUID, *, limit: int, offset: int) -> list[BudgetState]:
+    """By scope, then by period."""
+    rows = await connection.fetch(_SQL.list_budgets, org_id, limit, offset)
+    return [BudgetState(**{**dict(row.items()), "alert_percents": tuple(row["alert_percents"])}) for row in rows]
+
+
+def _check(budget: Budget) -> None:
+    if (budget.scope == "org") != (budget.scope_id == ""):
+        raise InvalidRequest(
+            "scope_id names the user, key, model or feature, and is empty for `org`.", param="scope_id"
+        )
+    if len(budget.scope_id) > SCOPE_ID_CHARS_MAX or "\x00" in budget.scope_id:
+        raise InvalidRequest(f"scope_id must have at most {SCOPE_ID_CHARS_MAX} characters, no NUL.", param="scope_id")
+    if budget.max_ucr is None and budget.open_max is None:
+        raise InvalidRequest("A budget limits credits, open calls or both; nothing was changed.", param="max")
+    if budget.max_ucr is not None and not 0 <= budget.max_ucr <= UCR_MAX:
+        raise InvalidRequest("The maximum must not be below zero or above the largest amount.", param="max")
+    if budget.open_max is not None and not (0 <= budget.open_max <= OPEN_MAX and budget.period == "lifetime"):
+        raise InvalidRequest(
+            f"open_max must be 0 to {OPEN_MAX}, with the period `lifetime`: calls are open now, not in a month.",
+            param="open_max",
+        )
+    percents = budget.alert_percents
+    if len(percents) > ALERTS_MAX or not all(0 < percent <= 1000 for percent in percents):
+        raise InvalidRequest(f"alert_percents holds at most {ALERTS_MAX} shares of 1 to 1000.", param="alert_percents")

@@ -1,0 +1,20 @@
+-- name: set_budget
+INSERT INTO budget (org_id, budget_id, scope, scope_id, period, max_ucr, open_max, alert_percents)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT ON CONSTRAINT budget_once
+    DO UPDATE SET max_ucr = excluded.max_ucr, open_max = excluded.open_max, alert_percents = excluded.alert_percents
+RETURNING budget_id;
+
+-- name: remove_budget
+DELETE FROM budget WHERE org_id = $1 AND budget_id = $2 RETURNING budget_id;
+
+-- name: list_budgets
+SELECT b.budget_id, b.org_id, b.scope, b.scope_id, b.period, b.max_ucr, b.open_max, b.alert_percents,
+       coalesce(p.used_ucr, 0) AS used_ucr, coalesce(p.held_ucr, 0) AS held_ucr, coalesce(p.open_count, 0) AS open_count,
+       nullif(p.period_start, '-infinity') AS period_start, nullif(p.period_end, 'infinity') AS resets_at
+  FROM budget b
+  LEFT JOIN budget_period p ON p.org_id = b.org_id AND p.budget_id = b.budget_id
+                           AND p.period_start <= clock_timestamp() AND p.period_end > clock_timestamp()
+ WHERE b.org_id = $1
+ ORDER BY b.scope, b.scope_id, b.period
+ LIMIT $2 OFFSET $3;
