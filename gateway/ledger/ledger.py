@@ -28,6 +28,7 @@ from gateway.ledger.items import Unsettled
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.reservations import Reservations
 from gateway.ledger.settlement import Settler
+from gateway.ledger.subscriptions import Subscriptions
 from gateway.ledger.sweeper import Sweeper
 from gateway.ledger.upkeep import Upkeep
 from gateway.ops.clock import Clock
@@ -92,6 +93,7 @@ class Ledger:
             settings=settings,
             metrics=metrics,
         )
+        self.subscriptions = Subscriptions(pool, moved=self._credits_moved)
         self._audit = Audit(pool=pool, settings=settings, metrics=metrics)
         self.upkeep = Upkeep(
             pool=pool,
