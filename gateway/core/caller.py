@@ -5,6 +5,8 @@ from uuid import UUID
 
 import msgspec
 
+from gateway.core.payment_order import PayingAccount, PaymentOrder
+
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """An API key that was found valid, with the organisation and the account it spends from."""
@@ -18,6 +20,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     models: frozenset[str] | None = None
     """The only models this key may use; None allows all."""
     expires_at: datetime | None = None
+    accounts: tuple[PayingAccount, ...] = ()
+    """Those of the organisation that may pay for this key's calls: `core.payment_order` says which for which."""
+    payment_order: PaymentOrder = "allocation_first"
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models
