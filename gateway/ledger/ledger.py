@@ -19,6 +19,7 @@ from gateway.ledger.accounts import (
     read_balance,
     read_transactions,
 )
+from gateway.ledger.allocations import Allocations
 from gateway.ledger.audit import Audit, Violation
 from gateway.ledger.batcher import Lane
 from gateway.ledger.calls import Ending, Held, Refusal, Wish
@@ -26,6 +27,7 @@ from gateway.ledger.grants import Grant, GrantResult, Idempotency, add_grant
 from gateway.ledger.instances import Instances
 from gateway.ledger.items import Unsettled
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.policy import Policies
 from gateway.ledger.reservations import Reservations
 from gateway.ledger.settlement import Settler
 from gateway.ledger.subscriptions import Subscriptions
@@ -93,6 +95,8 @@ class Ledger:
             settings=settings,
             metrics=metrics,
         )
+        self.allocations = Allocations(pool)
+        self.policies = Policies(pool)
         self.subscriptions = Subscriptions(pool, moved=self._credits_moved)
         self._audit = Audit(pool=pool, settings=settings, metrics=metrics)
         self.upkeep = Upkeep(

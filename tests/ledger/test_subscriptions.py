@@ -267,14 +267,15 @@ async def test_a_day_that_a_zone_skips_is_no_period(pool: asyncpg.Pool) -> None:
 
 
 async def middle(owner: asyncpg.Connection, bench: Bench) -> None:
-    """A moment that leaves half of the period, but for the moments that the test takes."""
+    """Half of the period is left, but for the moments that the test takes."""
     await owner.execute(
         "UPDATE subscription SET period_start = clock_timestamp() - interval '15 days',"
         " period_end = clock_timestamp() + interval '15 days' WHERE org_id = $1",
         bench.org_id,
     )
     await owner.execute(
-        "UPDATE credit_grant g SET expires_at = s.period_end, period_start = s.period_start, effective_at = s.period_start"
+        "UPDATE credit_grant g SET expires_at = s.period_end, period_start = s.period_start,"
+        " effective_at = s.period_start"
         "  FROM subscription s WHERE s.subscription_id = g.subscription_id AND g.org_id = $1",
         bench.org_id,
     )
