@@ -69,8 +69,10 @@ CORRUPTIONS = {
     ),
     "a VOID that took from no grant": (
         8,
-        "UPDATE ledger SET kind = 'VOID', contra = 'grant_source', ended = NULL, burned_ucr = '{}'"
-        f" WHERE id = {_LAST}",
+        "INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, created_at)"
+        " SELECT org_id, late_id(id), account_id, version + 1, 'VOID', 'grant_source', -1, balance_after_ucr,"
+        " created_at"
+        f" FROM ledger WHERE id = {_LAST}",
     ),
     "a charge that burned nothing": (8, f"UPDATE ledger SET burned_ucr = '{{}}' WHERE id = {_LAST}"),
     "a charge that burned another grant": (
