@@ -23,6 +23,7 @@ from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
 from gateway.identity.shared_key import SharedKey
+from gateway.identity.users import Users
 from gateway.ledger import accounts
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
@@ -122,6 +123,7 @@ class Gateway:
         stack.push_async_callback(key_ring.stop)
         self.orgs = Orgs(pool, ids=self.ids, books=accounts)
         self.keys = Keys(pool, ids=self.ids, forget=key_ring.forget)
+        self.users = Users(pool, ids=self.ids, forget_org=key_ring.forget_org)
         await self._open_road(clock)
 
         app = web.Application(middlewares=[answer_errors])

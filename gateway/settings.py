@@ -16,6 +16,7 @@ from gateway.edge.bodies import BodyLimits
 from gateway.edge.connection import ConnectionLimits
 from gateway.edge.headers import never_passes
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.plans import DEFAULT_PLANS, Plan, read_plans
 from gateway.pricing.book import PriceOverride
 from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
@@ -66,6 +67,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: tuple[Served, ...] = ()
     aliases: tuple[Alias, ...] = ()
     prices: tuple[PriceOverride, ...] = ()
+    plans: tuple[Plan, ...] = DEFAULT_PLANS
+    """What organisations can subscribe to."""
     database_url: str | None = None
     operator_key: str | None = None
 
@@ -131,6 +134,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     insufficient_status: Literal[402, 429] = 402
     shutdown_drain_s: float = 60.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    plans_file: str = ""
     listen: _Listen = _Listen()
     metrics: _Metrics = _Metrics()
     database: _Database = _Database()
@@ -176,6 +180,7 @@ def load_settings(
         upstreams=tuple(_upstreams(source, environ)),
         aliases=tuple(_aliases(source)),
         prices=file.prices,
+        plans=_plans(file.plans_file, beside=path),
         database_url=environ.get("DATABASE_URL") or None,
         operator_key=environ.get("TOLLGATE_OPERATOR_KEY") or None,
     )
@@ -189,11 +194,7 @@ def load_settings(
 
 
 def _read(path: Path) -> StrictToml[_File]:
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: {error}") from error
-    source = StrictToml(text, _File, name=str(path), reserved=_DECIDED_ELSEWHERE)
+    source = StrictToml(_text(path), _File, name=str(path), reserved=_DECIDED_ELSEWHERE)
     file = source.value
     if file.credits_per_usd == 0:
         source.refuse(("credits_per_usd",), "must be more than 0")
@@ -204,6 +205,21 @@ def _read(path: Path) -> StrictToml[_File]:
     if file.ledger.dead_after_s < _BEATS_BEFORE_DEAD_MIN * file.ledger.beat_s:
         source.refuse(("ledger", "dead_after_s"), f"must be at least {_BEATS_BEFORE_DEAD_MIN} × ledger.beat_s")
     return source
+
+
+def _plans(plans_file: str, *, beside: Path | None) -> tuple[Plan, ...]:
+    """Of the file, which is looked for from the folder of the one that names it; without one the default."""
+    if not plans_file or beside is None:
+        return DEFAULT_PLANS
+    path = beside.parent / plans_file
+    return read_plans(_text(path), name=str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error
 
 
 def _upstreams(source: StrictToml[_File], environ: Mapping[str, str]) -> Iterator[Served]:

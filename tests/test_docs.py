@@ -18,6 +18,7 @@ from gateway.cli import main
 from gateway.core import errors
 from gateway.edge import headers
 from gateway.edge.routes import add_metrics_route, add_routes
+from gateway.ledger.plans import PlanTable
 from gateway.ops.metrics import Metrics
 from gateway.settings import _DECIDED_ELSEWHERE, _File
 from gateway.upstream.registry import PROVIDERS, Provider
@@ -60,6 +61,12 @@ def settings_of(shape: Any, path: str = "") -> Iterator[tuple[str, object]]:
             yield name, field.default_factory() if made else field.default
 
 
+SETTINGS = [
+    *settings_of(msgspec.inspect.type_info(_File)),
+    *settings_of(msgspec.inspect.type_info(PlanTable), "plans."),
+]
+
+
 def settings_told() -> dict[str, str]:
     """Each key that configuration.md has a row for, with the cell of its default."""
     told: dict[str, str] = {}
@@ -78,10 +85,10 @@ def settings_told() -> dict[str, str]:
 
 
 def test_configuration_names_every_setting_and_no_other() -> None:
-    assert sorted(settings_told()) == sorted(name for name, _ in settings_of(msgspec.inspect.type_info(_File)))
+    assert sorted(settings_told()) == sorted(name for name, _ in SETTINGS)
 
 
-@pytest.mark.parametrize(("name", "default"), list(settings_of(msgspec.inspect.type_info(_File))))
+@pytest.mark.parametrize(("name", "default"), SETTINGS)
 def test_configuration_tells_the_default(name: str, default: object) -> None:
     told = settings_told()[name]
     if default is msgspec.NODEFAULT:

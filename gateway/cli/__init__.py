@@ -16,6 +16,9 @@ _COMMANDS: Final = {
     "org": "gateway.cli.orgs:org",
     "key": "gateway.cli.keys:key",
     "credits": "gateway.cli.credits:credits",
+    "plan": "gateway.cli.plans:plan",
+    "user": "gateway.cli.users:user",
+    "policy": "gateway.cli.policies:policy",
 }
 
 

@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 
 from gateway.cli.place import default_data_dir
+from gateway.cli.plan_view import plan_table, plan_view
 from gateway.cli.show import print_json, print_lines, table
 from gateway.pricing.book import PriceBook
 from gateway.pricing.price_map import PriceMapMissing
@@ -68,6 +69,7 @@ def _view(settings: Settings, models: int, unpriced: list[str]) -> dict[str, Any
         ],
         "models": models,
         "unpriced": unpriced,
+        "plans": [plan_view(plan) for plan in settings.plans],
     }
 
 
@@ -93,6 +95,7 @@ def _print(settings: Settings, models: int, unpriced: list[str]) -> None:
         print_lines("", rows)
     else:
         print_lines("", "No upstream: set OPENAI_API_KEY, or configure one, or no model is served.")
+    print_lines("", plan_table(settings.plans))
     if unpriced:
         print_lines(
             "Without a price, so refused when asked for; add \\[\\[prices]]:", *(f"  {escape(n)}" for n in unpriced)

@@ -28,6 +28,7 @@ from gateway.postgres.embedded import EmbeddedPostgresError
 from gateway.postgres.migrate import SchemaError
 from gateway.postgres.outage import DRIVER_ERRORS
 from gateway.postgres.pool import open_pool
+from gateway.settings import SettingsError
 
 
 class Desk:
@@ -69,7 +70,7 @@ def run_and_exit(work: Callable[[], Coroutine[Any, Any, int]]) -> NoReturn:
     """Ends the process with what `work` returns; a refusal is one line on stderr and 1."""
     try:
         code = asyncio.run(work())
-    except (TollgateError, SchemaError, EmbeddedPostgresError, BinariesMissing) as error:
+    except (TollgateError, SettingsError, SchemaError, EmbeddedPostgresError, BinariesMissing) as error:
         click.echo(f"tollgate: {error}", err=True)
         code = 1
     except DRIVER_ERRORS as error:

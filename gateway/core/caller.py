@@ -5,19 +5,29 @@ from uuid import UUID
 
 import msgspec
 
+from gateway.core.payment_order import PayingAccount, PaymentOrder, candidate_accounts
+
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key that was found valid, with the organisation and the account it spends from."""
+    """An API key that was found valid, with its organisation and the accounts that may pay for it."""
 
     org_id: UUID
     org_name: str
     key_id: UUID
     key_name: str
-    account_id: UUID
     user_id: UUID | None = None
     models: frozenset[str] | None = None
     """The only models this key may use; None allows all."""
     expires_at: datetime | None = None
+    accounts: tuple[PayingAccount, ...] = ()
+    """Those of the organisation that may pay for this key's calls: `core.payment_order` says which for which."""
+    payment_order: PaymentOrder = "allocation_first"
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models
+
+    def payers(self, *, model: str, feature: str = "") -> tuple[UUID, ...]:
+        """The accounts to try for such a call, in order; none where nothing may pay."""
+        return candidate_accounts(
+            self.accounts, user_id=self.user_id, model=model, feature=feature, order=self.payment_order
+        )

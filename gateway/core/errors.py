@@ -100,6 +100,12 @@ class OrgSuspended(Forbidden):
     code = "org_suspended"
 
 
+class UserSuspended(Forbidden):
+    """The user whose key it is is suspended; their calls are refused until they are resumed."""
+
+    code = "user_suspended"
+
+
 # --- credits --------------------------------------------------------------------------------------------------------
 
 

@@ -69,7 +69,7 @@ async def key(request: web.Request) -> web.StreamResponse:
     caller = await authenticate(request)
     await request.app[LEDGER].settled(caller.org_id)
     used = await request.app[KEY_USAGE].of(
-        org_id=caller.org_id, account_id=caller.account_id, key_id=caller.key_id, now=request.app[CLOCK].now()
+        org_id=caller.org_id, user_id=caller.user_id, key_id=caller.key_id, now=request.app[CLOCK].now()
     )
     return json_answer(
         {

@@ -13,7 +13,8 @@ import msgspec
 import structlog
 
 from gateway.core.caller import Caller
-from gateway.core.errors import LedgerUnavailable, OrgSuspended, Unauthenticated
+from gateway.core.errors import LedgerUnavailable, OrgSuspended, Unauthenticated, UserSuspended
+from gateway.core.payment_order import PayingAccount
 from gateway.identity.changes import Changes
 from gateway.identity.keys import hash_of
 from gateway.identity.orgs import OrgStatus
@@ -46,6 +47,8 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     caller: Caller | None
     """None: nobody's key."""
     suspended: bool = False
+    """The organisation; the user is, where there is a `suspended_user`."""
+    suspended_user: str | None = None
     revoked_at: datetime | None = None
     stale_at_s: float
     """On the monotonic clock."""
@@ -97,7 +100,7 @@ class KeyRing:
         await self._changes.connected.wait()
 
     async def caller(self, token: str) -> Caller:
-        """Raises Unauthenticated, OrgSuspended, or LedgerUnavailable where only the database could tell."""
+        """Raises Unauthenticated, OrgSuspended, UserSuspended; LedgerUnavailable where only the database could tell."""
         hash = hash_of(token)
         if hash is None:
             raise _incorrect()
@@ -214,12 +217,14 @@ def _entry(row: asyncpg.Record, *, stale_at_s: float) -> _Entry:
             org_name=row["org_name"],
             key_id=row["key_id"],
             key_name=row["key_name"],
-            account_id=row["org_id"],
             user_id=row["user_id"],
             models=None if row["models"] is None else frozenset(row["models"]),
             expires_at=row["expires_at"],
+            accounts=msgspec.json.decode(row["accounts"], type=tuple[PayingAccount, ...]),
+            payment_order=row["payment_order"],
         ),
         suspended=row["org_status"] == OrgStatus.SUSPENDED,
+        suspended_user=row["user_name"] if row["user_status"] == "suspended" else None,
         revoked_at=row["revoked_at"],
         stale_at_s=stale_at_s,
     )
@@ -235,6 +240,8 @@ def _admit(entry: _Entry, clock: Clock) -> Caller:
         raise Unauthenticated(f"This API key expired at {caller.expires_at.isoformat(timespec='seconds')}.")
     if entry.suspended:
         raise OrgSuspended(f"The organisation {caller.org_name} is suspended; nothing was reserved or sent.")
+    if entry.suspended_user is not None:
+        raise UserSuspended(f"The user {entry.suspended_user} is suspended; nothing was reserved or sent.")
     return caller
 
 

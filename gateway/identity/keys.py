@@ -72,7 +72,7 @@ class Keys:
         user_id: UUID | None = None,
         expires_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
-        """The stored key and its text, which exists nowhere else from then on. Raises NotFound for an unknown org."""
+        """The stored key and its text, which exists nowhere else. Raises NotFound for an unknown org or user."""
         token = new_token()
         hash = hash_of(token)
         assert hash is not None
@@ -88,7 +88,9 @@ class Keys:
                 user_id,
                 expires_at,
             )
-        except asyncpg.ForeignKeyViolationError:
+        except asyncpg.ForeignKeyViolationError as error:
+            if error.constraint_name == "api_key_user_is_of_the_org":
+                raise NotFound(f"Organisation {org_id} has no user {user_id}; no key was made.") from None
             raise NotFound(f"There is no organisation {org_id}.") from None
         assert row is not None
         return _api_key(row), token

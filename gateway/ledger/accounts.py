@@ -91,10 +91,15 @@ async def set_status(connection: Executor, org_id: UUID, status: Literal["active
     await connection.execute(_SQL.set_status, org_id, status)
 
 
-async def read_balance(connection: Executor, org_id: UUID) -> Balance:
-    """Zero for an organisation without accounts. Grants that became due are posted first."""
+async def bring_up_to_date(connection: Executor, org_id: UUID) -> None:
+    """Posts what became due on the organisation's accounts: grants that begin or end, periods that follow."""
     for due in await connection.fetch(_SQL.due_of_org, org_id):
         await connection.execute(_SQL.bring_up_to_date, org_id, due["account_id"])
+
+
+async def read_balance(connection: Executor, org_id: UUID) -> Balance:
+    """Zero for an organisation without accounts. What became due is posted first."""
+    await bring_up_to_date(connection, org_id)
     row = await connection.fetchrow(_SQL.balance, org_id)
     assert row is not None
     return Balance(**dict(row.items()))

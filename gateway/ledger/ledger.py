@@ -19,6 +19,7 @@ from gateway.ledger.accounts import (
     read_balance,
     read_transactions,
 )
+from gateway.ledger.allocations import Allocations
 from gateway.ledger.audit import Audit, Violation
 from gateway.ledger.batcher import Lane
 from gateway.ledger.budgets import Budget, BudgetState, read_budgets, remove_budget, set_budget
@@ -28,8 +29,10 @@ from gateway.ledger.instances import Instances
 from gateway.ledger.items import Unsettled
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.pins import Pins
+from gateway.ledger.policy import Policies
 from gateway.ledger.reservations import Reservations
 from gateway.ledger.settlement import Settler
+from gateway.ledger.subscriptions import Subscriptions
 from gateway.ledger.sweeper import Sweeper
 from gateway.ledger.upkeep import Upkeep
 from gateway.ops.clock import Clock
@@ -95,6 +98,9 @@ class Ledger:
             settings=settings,
             metrics=metrics,
         )
+        self.allocations = Allocations(pool)
+        self.policies = Policies(pool)
+        self.subscriptions = Subscriptions(pool, moved=self._credits_moved)
         self._audit = Audit(pool=pool, settings=settings, metrics=metrics)
         self.upkeep = Upkeep(
             pool=pool,

@@ -1,8 +1,10 @@
 """What the ledger does by itself, again and again: beat, write watermarks, sweep, reconcile, post what is due."""
 
 import asyncpg
+import structlog
 
 from gateway.ledger.audit import Audit
+from gateway.ledger.errors import is_data
 from gateway.ledger.instances import Instances
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.reservations import Reservations
@@ -15,6 +17,7 @@ from gateway.postgres.queries import load
 _ACCOUNTS = load("accounts")
 _LEDGER = load("ledger")
 _DUE_MAX = 500
+_log = structlog.get_logger()
 
 
 class Upkeep:
@@ -56,9 +59,16 @@ class Upkeep:
         await write_watermarks(self._pool, self._reservations)
 
     async def post_due(self) -> None:
-        """Grants that became effective or expired on accounts that nobody looks at."""
+        """Grants that begin or expire, and periods that end, on accounts that nobody looks at."""
         for org_id, account_id in await self._pool.fetch(_ACCOUNTS.due, _DUE_MAX):
-            await self._pool.execute(_ACCOUNTS.bring_up_to_date, org_id, account_id)
+            try:
+                await self._pool.execute(_ACCOUNTS.bring_up_to_date, org_id, account_id)
+            except asyncpg.PostgresError as error:
+                if not is_data(error):
+                    raise
+                # One account whose books are wrong must not keep all others from what is due to them.
+                _log.error("ledger.due_not_posted", org=str(org_id), account=str(account_id), error=str(error))
+                continue
             self._reservations.credits_moved(account_id)
 
     async def make_partitions(self) -> None:

@@ -72,3 +72,14 @@ def refused(quote: Quote, size: Size, refusal: Refusal) -> TollgateError:
                 required_ucr=size.amount_ucr,
                 affordable_max_tokens=quote.affordable_tokens(refusal.available_ucr),
             )
+
+
+def nobody_pays(size: Size) -> InsufficientCredits:
+    """The organisation's policy leaves users without an allocation unpaid."""
+    return InsufficientCredits(
+        "No account may pay for this call: its user has no allocation, and by the organisation's policy nothing else "
+        "pays; nothing was reserved or sent.",
+        limit_source="user_allocation",
+        available_ucr=0,
+        required_ucr=size.amount_ucr,
+    )

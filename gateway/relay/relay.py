@@ -14,7 +14,7 @@ from gateway.ops.clock import Clock
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Catalogue, CatalogueEntry, Target
 from gateway.relay.quoter import Quoter
-from gateway.relay.refusals import SMALLER_MAY_FIT, refused
+from gateway.relay.refusals import SMALLER_MAY_FIT, nobody_pays, refused
 from gateway.relay.reservation import Reservation
 from gateway.relay.settings import ReserveSettings
 from gateway.relay.turn import StreamTurn
@@ -119,12 +119,15 @@ class Relay:
 
     async def _reserve(self, call: Call, quote: Quote, entry: CatalogueEntry) -> Reservation:
         size = first_size(quote)
+        payers = call.caller.payers(model=call.request.model)
+        if not payers:
+            raise nobody_pays(size)
         for tries_left in reversed(range(1 + SMALLER_TRIES_MAX)):
             answer = await self._ledger.reserve(
                 Wish(
                     id=call.id,
                     org_id=call.caller.org_id,
-                    account_ids=(call.caller.account_id,),
+                    account_ids=payers,
                     key_id=call.caller.key_id,
                     user_id=call.caller.user_id,
                     model=call.request.model,

@@ -28,10 +28,11 @@ class KeyUsage:
         self._pool = pool
 
     @unavailable_in_outage
-    async def of(self, *, org_id: UUID, account_id: UUID, key_id: UUID, now: datetime) -> Used:
-        """With every row of the account that was committed before the call."""
-        while await self._pool.fetchval(_SQL.roll_up_key_days, org_id, account_id, _VERSIONS_AT_ONCE):
-            pass
+    async def of(self, *, org_id: UUID, user_id: UUID | None, key_id: UUID, now: datetime) -> Used:
+        """With every row that was committed before the call, on whichever account. `user_id`: whose key it is."""
+        for (account_id,) in await self._pool.fetch(_SQL.accounts_of_key, org_id, user_id):
+            while await self._pool.fetchval(_SQL.roll_up_key_days, org_id, account_id, _VERSIONS_AT_ONCE):
+                pass
         today = now.date()
         monday = today - timedelta(days=today.weekday())
         row = await self._pool.fetchrow(_SQL.key_usage, org_id, key_id, today, monday, today.replace(day=1))

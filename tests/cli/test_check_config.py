@@ -62,3 +62,17 @@ def test_models_without_a_price_are_named(config: Path) -> None:
     assert result.exit_code == 1
     assert json.loads(result.stdout)["unpriced"] == ["gpt-0 (main: openai/gpt-0)", "fast (main: openai/gpt-00)"]
     assert "gpt-0 (main: openai/gpt-0)" in check("--config", str(config)).stdout
+
+
+def test_plans_are_shown(config: Path) -> None:
+    plans = json.loads(check("--json").stdout)["plans"]
+    assert [(plan["id"], plan["credits"]) for plan in plans][:2] == [
+        ("explorer", "400.000000"),
+        ("growth", "2000.000000"),
+    ]
+    assert "20,000.000000" in check().stdout
+    config.write_text('plans_file = "plans.toml"')
+    (config.parent / "plans.toml").write_text('[[plans]]\nid = "own"\nname = "Own"\ncredits = "1.5"\nprice = 1\n')
+    refused = check("--config", str(config))
+    assert refused.exit_code == 1
+    assert "plans.toml:5: plans[0].price: unknown key" in refused.stderr

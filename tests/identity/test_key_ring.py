@@ -13,6 +13,7 @@ from gateway.core.errors import LedgerUnavailable, OrgSuspended, Unauthenticated
 from gateway.identity.key_ring import KeyRing, KeyRingSettings
 from gateway.identity.keys import Keys, new_token
 from gateway.identity.orgs import Org, Orgs
+from gateway.ledger.accounts import open_account
 from gateway.ops.clock import Clock
 from tests.fakes.clock import START, SteppedClock
 from tests.identity.conftest import RingMaker
@@ -77,10 +78,13 @@ async def refused(ring: KeyRing, token: str, error: type[Exception]) -> None:
             await asyncio.sleep(0)
 
 
-async def test_a_key_is_known_with_all_that_later_steps_need(make_ring: RingMaker, keys: Keys, org: Org) -> None:
+async def test_a_key_is_known_with_all_that_later_steps_need(
+    make_ring: RingMaker, keys: Keys, org: Org, pool: asyncpg.Pool
+) -> None:
+    await open_account(pool, org.org_id, org.account_id)
     key, token = await keys.create(org.org_id, name="web", models=("a", "b"))
     caller = await (await make_ring(LASTING)).caller(token)
-    assert (caller.org_id, caller.org_name, caller.account_id) == (org.org_id, "Acme", org.account_id)
+    assert (caller.org_id, caller.org_name, caller.payers(model="m")) == (org.org_id, "Acme", (org.account_id,))
     assert (caller.key_id, caller.key_name, caller.user_id) == (key.key_id, "web", None)
     assert caller.may_use("a")
     assert not caller.may_use("c")

@@ -54,6 +54,26 @@ CORRUPTIONS = {
     "a debt that nobody made": (6, "UPDATE account SET receivable_ucr = receivable_ucr + 1"),
     "an overage that is not owed": (6, f"UPDATE ledger SET overage_ucr = 1 WHERE id = {_LAST}"),
     "a row against the wrong side": (7, f"UPDATE ledger SET contra = 'breakage' WHERE id = {_LAST}"),
+    "a transfer that arrived nowhere": (
+        7,
+        f"UPDATE ledger SET kind = 'TRANSFER_OUT', contra = 'transfer', ended = NULL WHERE id = {_LAST}",
+    ),
+    "a transfer that arrived as less": (
+        7,
+        "INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, ref_id,"
+        " created_at)"
+        " SELECT org_id, v.id, account_id, version + n, v.kind, 'transfer', ucr, balance_after_ucr, ref, created_at"
+        "   FROM ledger l, (VALUES (1, 'TRANSFER_OUT', -9, md5('a')::uuid, md5('b')::uuid),"
+        "                          (2, 'TRANSFER_IN', 8, md5('b')::uuid, md5('a')::uuid)) AS v (n, kind, ucr, id, ref)"
+        f" WHERE l.id = {_LAST}",
+    ),
+    "a VOID that took from no grant": (
+        8,
+        "INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, created_at)"
+        " SELECT org_id, late_id(id), account_id, version + 1, 'VOID', 'grant_source', -1, balance_after_ucr,"
+        " created_at"
+        f" FROM ledger WHERE id = {_LAST}",
+    ),
     "a charge that burned nothing": (8, f"UPDATE ledger SET burned_ucr = '{{}}' WHERE id = {_LAST}"),
     "a charge that burned another grant": (
         8,

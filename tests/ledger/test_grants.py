@@ -125,6 +125,21 @@ async def test_a_younger_call_protects_nothing_that_had_expired(
     await bench.settle(bench.ending(younger, 100))
 
 
+async def test_of_expired_grants_an_older_call_leaves_a_younger_one_what_that_may_burn(
+    bench: Bench, owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    await bench.grant(10, expires_at=in_hours(1), reason="first to end")
+    older = await bench.held(10)
+    await let_expire(owner, bench, "first to end")
+    await bench.grant(10, expires_at=in_hours(2), reason="better, but later", priority=0)
+    younger = await bench.held(10)
+    await let_expire(owner, bench, "better, but later")
+    await bench.settle(bench.ending(older, 10))
+    assert await remaining(pool, bench) == {"first to end": 0, "better, but later": 10}
+    await bench.settle(bench.ending(younger, 10))
+    assert await bench.numbers() == (0, 0, 0)
+
+
 async def test_a_new_credit_is_not_eaten_by_an_expiry_that_was_posted(
     bench: Bench, owner: asyncpg.Connection, pool: asyncpg.Pool
 ) -> None:

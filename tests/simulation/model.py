@@ -206,7 +206,16 @@ class Account:
     def _burn(self, ucr: int, *, made_at: int) -> list[tuple[Grant, int]]:
         burned = []
         order = sorted(
-            self.grants, key=lambda g: (not g.expired, g.priority, g.expires_at, g.paid, g.effective_at, g.id)
+            self.grants,
+            key=lambda g: (
+                not g.expired,
+                g.expires_at if g.expired else 0,
+                g.priority,
+                g.expires_at,
+                g.paid,
+                g.effective_at,
+                g.id,
+            ),
         )
         for grant in order:
             take = min(ucr, grant.remaining)

@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 19, 12, tzinfo=UTC)  # A Thursday.
 
 
 async def used(pool: asyncpg.Pool, key_id: object = KEY, now: datetime = NOW) -> Used:
-    return await KeyUsage(pool).of(org_id=ORG, account_id=ORG, key_id=key_id, now=now)  # type: ignore[arg-type]
+    return await KeyUsage(pool).of(org_id=ORG, user_id=None, key_id=key_id, now=now)  # type: ignore[arg-type]
 
 
 async def test_a_key_that_was_never_used_used_nothing(pool: asyncpg.Pool, books: Books) -> None:

@@ -23,12 +23,36 @@ CREATE OR REPLACE FUNCTION blocked_because(a account) RETURNS text LANGUAGE sql 
 $$;
 
 
--- Brings the account up to p_now: grants that became effective enter the balance, grants that expired leave it but for
--- what open reservations hold. Called by everything that looks at what is available, when next_change_at has come.
+-- A grant past its end leaves the balance but for what open reservations hold.
+CREATE OR REPLACE FUNCTION expire_grant(a account, g credit_grant, p_now timestamptz) RETURNS account LANGUAGE plpgsql AS $$
+DECLARE
+    v_leave bigint := least(g.remaining_ucr, a.balance_ucr - a.held_ucr);
+BEGIN
+    UPDATE credit_grant SET remaining_ucr = remaining_ucr - v_leave, expired_at = p_now WHERE org_id = g.org_id AND id = g.id;
+    a.expired_ucr := a.expired_ucr + g.remaining_ucr - v_leave;
+    IF v_leave > 0 THEN
+        a := take_expired(a, g, v_leave, p_now);
+    END IF;
+    RETURN a;
+END
+$$;
+
+
+-- When the account must be looked at next: a grant begins or ends, or a subscription's period does.
+CREATE OR REPLACE FUNCTION next_change_of(p_org uuid, p_account uuid) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT least(
+        (SELECT min(CASE WHEN activated_at IS NULL THEN effective_at ELSE expires_at END) FROM credit_grant
+          WHERE org_id = p_org AND account_id = p_account AND live AND expired_at IS NULL),
+        (SELECT period_end FROM subscription WHERE org_id = p_org AND account_id = p_account AND ended_at IS NULL))
+$$;
+
+
+-- Brings the account up to p_now: grants that became effective enter the balance, the periods of its subscription follow
+-- each other, grants that expired leave but for what open reservations hold. Called by everything that looks at what is
+-- available, when next_change_at has come.
 CREATE OR REPLACE FUNCTION bring_up_to(a account, p_now timestamptz) RETURNS account LANGUAGE plpgsql AS $$
 DECLARE
-    g       credit_grant;
-    v_leave bigint;
+    g credit_grant;
 BEGIN
     FOR g IN
         SELECT * FROM credit_grant
@@ -44,22 +68,16 @@ BEGIN
         VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'GRANT', 'grant_source', g.amount_ucr, a.balance_ucr,
                 g.transaction_type, g.reason, g.id, g.actor, g.description, p_now);
     END LOOP;
+    a := renew_until(a, p_now);
     FOR g IN
         SELECT * FROM credit_grant
          WHERE org_id = a.org_id AND account_id = a.account_id AND live AND activated_at IS NOT NULL
            AND expired_at IS NULL AND expires_at <= p_now
          ORDER BY expires_at, id
     LOOP
-        v_leave := least(g.remaining_ucr, a.balance_ucr - a.held_ucr);
-        UPDATE credit_grant SET remaining_ucr = remaining_ucr - v_leave, expired_at = p_now WHERE org_id = g.org_id AND id = g.id;
-        a.expired_ucr := a.expired_ucr + g.remaining_ucr - v_leave;
-        IF v_leave > 0 THEN
-            a := take_expired(a, g, v_leave, p_now);
-        END IF;
+        a := expire_grant(a, g, p_now);
     END LOOP;
-    SELECT min(CASE WHEN activated_at IS NULL THEN effective_at ELSE expires_at END) INTO a.next_change_at
-      FROM credit_grant
-     WHERE org_id = a.org_id AND account_id = a.account_id AND live AND expired_at IS NULL;
+    a.next_change_at := next_change_of(a.org_id, a.account_id);
     RETURN repay(a, p_now, NULL);
 END
 $$;

@@ -94,12 +94,18 @@ BEGIN
                    WHEN l.kind IN ('TRANSFER_OUT', 'TRANSFER_IN') THEN 'transfer'
                    WHEN l.kind = 'EXPIRY' THEN 'breakage'
                    WHEN l.kind = 'REPAYMENT' THEN 'receivable' END, false);
+    RETURN QUERY
+        SELECT 7, l.id, format('%s of %s, on the other side %s of %s', l.kind, l.amount_ucr, o.kind, o.amount_ucr)
+          FROM ledger l LEFT JOIN ledger o ON o.org_id = l.org_id AND o.id = l.ref_id
+         WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after
+           AND l.kind IN ('TRANSFER_OUT', 'TRANSFER_IN')
+           AND NOT coalesce(o.ref_id = l.id AND o.amount_ucr = -l.amount_ucr AND o.kind LIKE 'TRANSFER_%' AND o.kind <> l.kind, false);
 
     RETURN QUERY
         SELECT 8, l.id, format('moved %s, in grants %s', l.amount_ucr, burned_by(l))
           FROM ledger l
          WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after
-           AND l.kind IN ('CHARGE', 'RELEASE', 'LATE_CHARGE', 'REFUND', 'EXPIRY', 'REPAYMENT')
+           AND l.kind IN ('CHARGE', 'RELEASE', 'LATE_CHARGE', 'REFUND', 'EXPIRY', 'REPAYMENT', 'VOID', 'TRANSFER_OUT')
            AND abs(l.amount_ucr) <> (SELECT coalesce(sum(u), 0) FROM unnest(burned_by(l)) AS u);
     RETURN QUERY SELECT 8, p_account, format('expired and protected %s, in grants %s', a.expired_ucr, v_spent)
         WHERE a.expired_ucr <> v_spent;

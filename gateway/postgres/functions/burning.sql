@@ -28,6 +28,7 @@ $$;
 
 -- Takes p_ucr from the account's grants in burn order. A grant past its expiry is there only for reservations that are
 -- older than the expiry, so for them it comes first and for others it does not exist; p_made_at NULL is such an other.
+-- Of those, the one that ended first goes first, whatever its priority: fewer calls may burn it than any that ended later.
 CREATE OR REPLACE FUNCTION burn(a account, p_ucr bigint, p_made_at timestamptz, OUT grants uuid[], OUT burned_ucr bigint[], OUT expired_ucr bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -40,7 +41,7 @@ BEGIN
         SELECT * FROM credit_grant
          WHERE org_id = a.org_id AND account_id = a.account_id AND live AND remaining_ucr > 0
            AND (expired_at IS NULL OR expires_at > p_made_at)
-         ORDER BY (expired_at IS NOT NULL) DESC, priority, expires_at NULLS LAST, (category = 'paid'), effective_at, id
+         ORDER BY (expired_at IS NOT NULL) DESC, CASE WHEN expired_at IS NOT NULL THEN expires_at END, priority, expires_at NULLS LAST, (category = 'paid'), effective_at, id
     LOOP
         EXIT WHEN v_left = 0;
         v_take := least(v_left, g.remaining_ucr);

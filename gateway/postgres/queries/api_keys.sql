@@ -22,7 +22,18 @@ RETURNING org_id, key_id, name, prefix, models, user_id, expires_at, revoked_at,
 
 -- name: find_callers
 SELECT k.hash, k.org_id, k.key_id, k.name AS key_name, k.models, k.user_id, k.expires_at, k.revoked_at,
-       o.name AS org_name, o.status AS org_status
+       o.name AS org_name, o.status AS org_status, u.name AS user_name, u.status AS user_status,
+       coalesce(p.payment_order, 'allocation_first') AS payment_order, coalesce(a.accounts, '[]') AS accounts
 FROM api_key AS k
 JOIN org AS o ON o.org_id = k.org_id
+LEFT JOIN org_user AS u ON u.org_id = k.org_id AND u.user_id = k.user_id
+LEFT JOIN credit_policy AS p ON p.org_id = k.org_id
+CROSS JOIN LATERAL (
+    SELECT json_agg(json_build_object('account_id', x.account_id, 'kind', x.kind, 'user_id', x.user_id, 'models', x.models,
+                                      'features', x.features) ORDER BY x.account_id)::text AS accounts
+    FROM (SELECT * FROM account WHERE org_id = k.org_id AND kind = 'pool'
+          UNION ALL SELECT * FROM account WHERE org_id = k.org_id AND kind = 'user' AND status <> 'closed' AND user_id = k.user_id
+          UNION ALL SELECT * FROM account WHERE org_id = k.org_id AND kind = 'restricted') AS x
+    WHERE x.status <> 'closed'
+) AS a
 WHERE k.hash = ANY ($1::bytea[]);

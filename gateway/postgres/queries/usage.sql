@@ -35,6 +35,12 @@ LIMIT 1;
 -- name: is_open
 SELECT EXISTS (SELECT FROM reservation WHERE org_id = $1 AND id = $2);
 
+-- name: accounts_of_key
+SELECT account_id
+FROM account
+WHERE org_id = $1 AND (user_id IS NULL OR user_id = $2)
+ORDER BY account_id;
+
 -- name: roll_up_key_days
 SELECT roll_up_key_days($1, $2, $3);
 

@@ -1,0 +1,58 @@
+"""What an organisation chose about its credits: which account pays first, and whose clocks its periods follow."""
+
+from typing import get_args
+from uuid import UUID
+from zoneinfo import available_timezones
+
+import msgspec
+
+from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.payment_order import PaymentOrder
+from gateway.ledger.accounts import Executor
+from gateway.postgres.outage import unavailable_in_outage
+from gateway.postgres.queries import load
+
+_SQL = load("policies")
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    payment_order: PaymentOrder = "allocation_first"
+    time_zone: str = "UTC"
+    """An IANA name. Another one holds from each subscription's next period on; the anchor's day and hour stay."""
+
+
+class Policies:
+    def __init__(self, pool: Executor) -> None:
+        self._pool = pool
+
+    @unavailable_in_outage
+    async def get(self, org_id: UUID) -> Policy:
+        """The defaults where nothing was chosen."""
+        row = await self._pool.fetchrow(_SQL.read_policy, org_id)
+        assert row is not None
+        return Policy(payment_order=row["payment_order"], time_zone=row["time_zone"])
+
+    @unavailable_in_outage
+    async def set(
+        self, org_id: UUID, *, payment_order: PaymentOrder | None = None, time_zone: str | None = None
+    ) -> Policy:
+        """What is None stays. Raises InvalidRequest or NotFound (no such organisation); then nothing changed."""
+        if payment_order is not None and payment_order not in get_args(PaymentOrder):
+            known = ", ".join(get_args(PaymentOrder))
+            raise InvalidRequest(f"payment_order must be one of {known}; nothing was changed.", param="payment_order")
+        if time_zone is not None and not await self._is_zone(time_zone):
+            raise InvalidRequest(
+                "time_zone must be the IANA name of a time zone, such as Europe/Berlin; nothing was changed.",
+                param="time_zone",
+            )
+        row = await self._pool.fetchrow(_SQL.set_policy, org_id, payment_order, time_zone)
+        if row is None:
+            raise NotFound(f"There is no organisation {org_id} with an account; nothing was changed.")
+        return Policy(payment_order=row["payment_order"], time_zone=row["time_zone"])
+
+    async def _is_zone(self, name: str) -> bool:
+        """Postgres computes with it, and so do we: both must know it, as far as this machine knows any."""
+        ours = available_timezones()
+        if "\x00" in name or (ours and name not in ours):
+            return False
+        return bool(await self._pool.fetchval(_SQL.knows_zone, name))
