@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "org": "gateway.cli.orgs:org",
     "key": "gateway.cli.keys:key",
     "credits": "gateway.cli.credits:credits",
+    "ledger": "gateway.cli.ledger:ledger",
 }
 
 

@@ -18,12 +18,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from gateway.core.origin import ITSELF
 from gateway.ledger.calls import End, Ending, Wish
+from gateway.ledger.grants import Grant, TransactionType
 from gateway.ledger.items import ending_row, wish_row
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.postgres.queries import load
-from tests.simulation.model import INFINITY, Account, Grant
+from tests.simulation import model
+from tests.simulation.model import INFINITY, Account
 
 RECEIVABLE_MAX = 40
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -67,13 +70,27 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         expires_at = FAR + timedelta(days=ends_in) if ends_in else None
         row = self.run(
             self.pool.fetchrow(
-                _GRANTS.add_grant, self.org, self.org, id, "prepaid", "paid" if paid else "promo", priority, amount,
-                effective_at, expires_at, "PURCHASE", "", "", "", None, None,
+                _GRANTS.add_grant,
+                self.org,
+                Grant(
+                    id=id,
+                    org_id=self.org,
+                    account_id=self.org,
+                    amount_ucr=amount,
+                    transaction_type=TransactionType.PURCHASE,
+                    priority=priority,
+                    category="paid" if paid else "promo",
+                    effective_at=effective_at,
+                    expires_at=expires_at,
+                ).row(),
+                ITSELF.row(),
+                None,
+                None,
             )
-        )  # fmt: skip
+        )
         assert row["status"] == "ok"
         self.model.grant(
-            Grant(
+            model.Grant(
                 id=id,
                 amount=amount,
                 priority=priority,
@@ -99,13 +116,13 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self._move_time(grant, "expires_at")
         grant.expires_at = self.model.now
 
-    def _waiting(self) -> list[Grant]:
+    def _waiting(self) -> list[model.Grant]:
         return [grant for grant in self.model.grants if grant.effective_at == FAR_TICKS]
 
-    def _ending(self) -> list[Grant]:
+    def _ending(self) -> list[model.Grant]:
         return [g for g in self.model.grants if g.active and FAR_TICKS < g.expires_at < INFINITY]
 
-    def _move_time(self, grant: Grant, column: str) -> None:
+    def _move_time(self, grant: model.Grant, column: str) -> None:
         move = f"UPDATE credit_grant SET {column} = clock_timestamp() WHERE org_id = $1 AND id = $2"
         self.run(self.pool.execute(move, self.org, grant.id))
         self.run(self.pool.execute("UPDATE account SET next_change_at = clock_timestamp() WHERE org_id = $1", self.org))
