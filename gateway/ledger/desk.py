@@ -9,9 +9,11 @@ from uuid import UUID
 import asyncpg
 
 from gateway.core.origin import Origin
-from gateway.ledger import operations
+from gateway.ledger import deductions, operations
+from gateway.ledger.deductions import Deducted, Deduction
 from gateway.ledger.grants import Grant, GrantResult, add_grant
 from gateway.ledger.operations import Changed, Closed, Idempotency, Refund, Taken, Transfer, Voided
+from gateway.ledger.options import LedgerSettings
 from gateway.postgres.outage import unavailable_in_outage
 
 
@@ -22,8 +24,9 @@ class Desk:
     again.
     """
 
-    def __init__(self, *, pool: asyncpg.Pool, moved: Callable[[UUID], None]) -> None:
+    def __init__(self, *, pool: asyncpg.Pool, settings: LedgerSettings, moved: Callable[[UUID], None]) -> None:
         self._pool = pool
+        self._settings = settings
         self._moved = moved
 
     @unavailable_in_outage
@@ -125,6 +128,23 @@ class Desk:
         """A grant is taken back, but for what open reservations hold of it. Raises InvalidRequest or NotFound."""
         return await operations.void_grant(
             self._pool, org_id=org_id, grant_id=grant_id, note=note, by=by, idempotency=idempotency
+        )
+
+    @unavailable_in_outage
+    async def deduct(
+        self, org_id: UUID, deduction: Deduction, *, by: Origin, idempotency: Idempotency | None = None
+    ) -> Deducted:
+        """Charge for something that has a price of its own, whole or not at all.
+
+        Raises InvalidRequest, NotFound, Conflict, InsufficientCredits, CreditsReserved or OrgSuspended.
+        """
+        return await deductions.deduct(
+            self._pool,
+            org_id,
+            deduction,
+            receivable_max_ucr=self._settings.receivable_max_ucr,
+            by=by,
+            idempotency=idempotency,
         )
 
     @unavailable_in_outage

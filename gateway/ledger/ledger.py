@@ -27,8 +27,10 @@ from gateway.ledger.desk import Desk
 from gateway.ledger.grants import Grant, GrantResult
 from gateway.ledger.instances import Instances
 from gateway.ledger.items import Unsettled
+from gateway.ledger.jobs import Jobs
 from gateway.ledger.operations import Idempotency
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.owned import OwnedReservations
 from gateway.ledger.reservations import Reservations
 from gateway.ledger.settlement import Settler
 from gateway.ledger.sweeper import Sweeper
@@ -96,12 +98,16 @@ class Ledger:
             metrics=metrics,
         )
         self._audit = Audit(pool=pool, settings=settings, metrics=metrics)
-        self.desk = Desk(pool=pool, moved=self._credits_moved)
+        self.desk = Desk(pool=pool, settings=settings, moved=self._credits_moved)
         """What is done beside calls."""
+        self.owned = OwnedReservations(pool=pool, settings=settings, moved=self._credits_moved, metrics=metrics)
+        """Reservations of outside callers and of jobs."""
+        self.jobs = Jobs(pool=pool, owned=self.owned, settings=settings)
         self.upkeep = Upkeep(
             pool=pool,
             audit=self._audit,
             instances=self.instances,
+            owned=self.owned,
             reservations=self._reservations,
             sweeper=self.sweeper,
             settings=settings,

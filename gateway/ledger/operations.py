@@ -278,16 +278,19 @@ async def perform(
     statement: str,
     arguments: tuple[object, ...],
     *,
-    by: Origin,
+    by: Origin | None,
     idempotency: Idempotency | None,
     answer: type[_Answer],
     refusals: Refusals,
 ) -> _Answer:
-    """Run one operation's statement, whose last arguments are who does it and the idempotency key."""
+    """Run one operation's statement, whose last arguments are who does it (None: it is not audited) and the key."""
     key = (idempotency.key, idempotency.request_hash) if idempotency else (None, None)
-    check_texts(**{"actor": by.actor, "reason": by.reason, "Idempotency-Key": key[0] or ""})
+    check_texts(**{"Idempotency-Key": key[0] or ""})
+    if by is not None:
+        check_texts(actor=by.actor, reason=by.reason)
+        arguments = (*arguments, by.row())
     try:
-        row = await connection.fetchrow(statement, *arguments, by.row(), *key)
+        row = await connection.fetchrow(statement, *arguments, *key)
     except asyncpg.CheckViolationError as error:
         if error.constraint_name == "ucr_within_bounds":
             raise InvalidRequest("The balance would pass the largest amount; nothing changed.") from None

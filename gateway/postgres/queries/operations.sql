@@ -20,3 +20,6 @@ SELECT status, answer FROM unpark_account($1, $2, $3);
 
 -- name: close_accounts
 SELECT status, answer FROM close_accounts($1, $2, $3, $4, $5, $6);
+
+-- name: deduct
+SELECT status, answer FROM deduct($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
