@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -117,10 +116,12 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         grant.expires_at = self.model.now
 
     def _waiting(self) -> list[model.Grant]:
-        return [grant for grant in self.model.grants if grant.effective_at == FAR_TICKS]
+        return [g for g in self.model.grants if g.effective_at == FAR_TICKS and g.voided_at == INFINITY]
 
     def _ending(self) -> list[model.Grant]:
-        return [g for g in self.model.grants if g.active and FAR_TICKS < g.expires_at < INFINITY]
+        return [
+            g for g in self.model.grants if g.active and FAR_TICKS < g.expires_at < INFINITY and g.voided_at == INFINITY
+        ]
 
     def _move_time(self, grant: model.Grant, column: str) -> None:
         move = f"UPDATE credit_grant SET {column} = clock_timestamp() WHERE org_id = $1 AND id = $2"
@@ -209,12 +210,11 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def the_books_are_the_same_and_sound(self) -> None:
-        self.run(self._compare())
+        self.run(self._compare(self.org, self.model))
 
-    async def _compare(self) -> None:
-        account = await self.pool.fetchrow("SELECT * FROM account WHERE org_id = $1", self.org)
+    async def _compare(self, account_id: UUID, model: Account) -> None:
+        account = await self.pool.fetchrow("SELECT * FROM account WHERE account_id = $1", account_id)
         assert account is not None
-        model = self.model
         assert (account["balance_ucr"], account["held_ucr"], account["open_count"], account["receivable_ucr"]) == (
             model.balance,
             model.held,
@@ -222,31 +222,22 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             model.receivable,
         )
         history = "SELECT kind, amount_ucr FROM ledger WHERE account_id = $1 ORDER BY version"
-        rows = await self.pool.fetch(history, self.org)
+        rows = await self.pool.fetch(history, account_id)
         assert str([tuple(row) for row in rows]) == str(model.rows)
-        grants = await self.pool.fetch("SELECT id, remaining_ucr FROM credit_grant WHERE org_id = $1", self.org)
+        grants = await self.pool.fetch("SELECT id, remaining_ucr FROM credit_grant WHERE account_id = $1", account_id)
         assert {row["id"]: row["remaining_ucr"] for row in grants} == {g.id: g.remaining for g in model.grants}
-        open_rows = await self.pool.fetch("SELECT id, amount_ucr FROM reservation WHERE org_id = $1", self.org)
+        open_rows = await self.pool.fetch("SELECT id, amount_ucr FROM reservation WHERE account_id = $1", account_id)
         assert {row["id"]: row["amount_ucr"] for row in open_rows} == {id: c.amount for id, c in model.open.items()}
-        found = await self.pool.fetch("SELECT * FROM violations($1, $1, 0, 0, 0)", self.org)
+        found = await self.pool.fetch("SELECT * FROM violations($1, $2, 0, 0, 0)", self.org, account_id)
         assert found == []
 
 
-@pytest.fixture
-def loop_and_pool(dsn: str) -> Any:
-    async def open_pool() -> asyncpg.Pool:
-        return await asyncpg.create_pool(dsn, min_size=1, max_size=1)
-
-    loop = asyncio.new_event_loop()
-    pool = loop.run_until_complete(open_pool())
-    yield loop, pool
-    loop.run_until_complete(pool.close())
-    loop.close()
-
-
 def test_postgres_does_what_the_model_does(loop_and_pool: Any) -> None:
-    loop, pool = loop_and_pool
-    machine = type("Machine", (LedgerAgainstModel,), {"loop": loop, "pool": pool})
+    play(LedgerAgainstModel, *loop_and_pool)
+
+
+def play(machine: type[LedgerAgainstModel], loop: asyncio.AbstractEventLoop, pool: asyncpg.Pool) -> None:
+    machine = type("Machine", (machine,), {"loop": loop, "pool": pool})
     run_state_machine_as_test(
         machine,
         settings=settings(
