@@ -39,6 +39,26 @@ async def test_a_refund_goes_back_to_the_grants_that_were_burned(bench: Bench, p
     assert await pool.fetchval("SELECT used_ucr FROM account WHERE account_id = $1", bench.account_id) == 0
 
 
+async def test_a_grant_gets_back_no_more_than_was_burned_of_it(bench: Bench, pool: asyncpg.Pool) -> None:
+    first, second = await bench.grant(10, priority=1), await bench.grant(100)
+    charge = await charged(bench, 25)
+    await charged(bench, 40)
+    for _ in range(2):
+        await give_back(bench, charge, 10)
+    assert (await left_of(pool, first), await left_of(pool, second)) == (5, 60)
+
+
+async def test_a_refund_is_taken_off_what_its_key_used(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100)
+    wish, key = await bench.held(40), bench.ids.next()
+    await bench.settle(bench.ending(wish, 40, key_id=key))
+    await give_back(bench, wish.id, 15)
+    await pool.execute("SELECT roll_up_key_days($1, $1, 1000)", bench.org_id)
+    row = await pool.fetchrow("SELECT calls, used_ucr FROM key_day WHERE key_id = $1", key)
+    assert row is not None
+    assert tuple(row) == (1, 25)
+
+
 async def test_refunds_never_pass_the_charge(bench: Bench) -> None:
     await bench.grant(100)
     charge = await charged(bench, 40)
