@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "plan": "gateway.cli.plans:plan",
     "user": "gateway.cli.users:user",
     "policy": "gateway.cli.policies:policy",
+    "ledger": "gateway.cli.ledger:ledger",
 }
 
 

@@ -70,9 +70,8 @@ async def grant(
         description=description,
         expires_at=expires_at,
         priority=priority,
-        actor=desk.actor,
     )
-    made = await add_grant(desk.pool, wish, None)
+    made = await add_grant(desk.pool, wish, by=desk.by)
     balance = await read_balance(desk.pool, found.org_id)
     desk.show(
         {

@@ -11,11 +11,13 @@ import click
 
 from gateway.app import Gateway
 from gateway.core.errors import NotFound
+from gateway.core.origin import Origin
 from gateway.core.units import ucr_from_credits
 from gateway.ledger.grants import Grant, TransactionType
 from gateway.settings import Settings
 
 ORG_NAME = "demo"
+DEMO = Origin(actor="demo")
 CREDITS = Decimal(1000)
 MODEL = "gpt-4o-mini"
 COMMAND = ".venv/bin/tollgate" if Path(sys.prefix).name == ".venv" else "tollgate"
@@ -66,7 +68,7 @@ class Demo:
                 err=True,
             )
             return
-        org = await gateway.orgs.create(ORG_NAME)
+        org = await gateway.orgs.create(ORG_NAME, by=DEMO)
         await gateway.ledger.grant(
             Grant(
                 id=gateway.ids.next(),
@@ -76,11 +78,10 @@ class Demo:
                 transaction_type=TransactionType.BONUS,
                 reason="WELCOME_BONUS",
                 description="credits to try the demo with",
-                category="promo",
-                actor="demo",
-            )
+            ),
+            by=DEMO,
         )
-        _, token = await gateway.keys.create(org.org_id, name="demo")
+        _, token = await gateway.keys.create(org.org_id, name="demo", by=DEMO)
         click.echo(_SNIPPETS.format(credits=f"{CREDITS:,}", token=token, url=gateway.url, model=MODEL), err=True)
 
 

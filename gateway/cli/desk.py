@@ -18,6 +18,7 @@ from gateway.cli.database import CONNECT_TIMEOUT_S, STATEMENT_TIMEOUT_S, databas
 from gateway.cli.place import data_dir_option
 from gateway.cli.show import print_json, print_lines
 from gateway.core.errors import TollgateError
+from gateway.core.origin import Origin
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Org, Orgs
 from gateway.ledger import accounts
@@ -39,7 +40,8 @@ class Desk:
         self.orgs = orgs
         self.keys = keys
         self.ids = ids
-        self.actor = f"cli:{_user()}"
+        self.by = Origin(actor=f"cli:{_user()}")
+        """Who sits at it."""
         self._as_json = as_json
 
     def show(self, value: Any, *lines: RenderableType) -> None:

@@ -26,7 +26,9 @@ def key() -> None:
 async def create(desk: Desk, org: str, name: str, models: tuple[str, ...], expires_at: datetime | None) -> None:
     """Create a key for ORG and print it, once."""
     found = await desk.orgs.named(org)
-    made, token = await desk.keys.create(found.org_id, name=name, models=models or None, expires_at=expires_at)
+    made, token = await desk.keys.create(
+        found.org_id, name=name, models=models or None, expires_at=expires_at, by=desk.by
+    )
     desk.show(
         {"key": token, **_view(made)},
         f"Created the key [bold]{escape(name)}[/] of {escape(found.name)}. It is shown only now:",
@@ -71,7 +73,7 @@ async def list_(desk: Desk, org: str, limit: int, offset: int) -> None:
 async def revoke(desk: Desk, org: str, key_id: Any) -> None:
     """Revoke KEY (its id) of ORG, for good; gateways hear of it at once."""
     found = await desk.orgs.named(org)
-    revoked = await desk.keys.revoke(found.org_id, key_id)
+    revoked = await desk.keys.revoke(found.org_id, key_id, by=desk.by)
     desk.show(
         _view(revoked),
         f"Revoked the key [bold]{escape(revoked.name)}[/] ({revoked.prefix}…) of {escape(found.name)} "

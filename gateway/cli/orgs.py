@@ -18,7 +18,7 @@ def org() -> None:
 @at_desk
 async def create(desk: Desk, name: str) -> None:
     """Create an organisation with an empty account."""
-    org = await desk.orgs.create(name)
+    org = await desk.orgs.create(name, by=desk.by)
     desk.show(
         org_view(org),
         f"Created the organisation [bold]{escape(org.name)}[/] with id {org.org_id}.",
@@ -49,7 +49,7 @@ async def list_(desk: Desk, limit: int, offset: int) -> None:
 @at_desk
 async def suspend(desk: Desk, org: str) -> None:
     """Refuse the calls of ORG until it is resumed; calls that run already end as they would."""
-    suspended = await desk.orgs.suspend((await desk.orgs.named(org)).org_id)
+    suspended = await desk.orgs.suspend((await desk.orgs.named(org)).org_id, by=desk.by)
     desk.show(
         org_view(suspended),
         f"Suspended [bold]{escape(suspended.name)}[/]: its calls are refused from now on.",
@@ -62,5 +62,5 @@ async def suspend(desk: Desk, org: str) -> None:
 @at_desk
 async def resume(desk: Desk, org: str) -> None:
     """Let the calls of ORG in again."""
-    resumed = await desk.orgs.resume((await desk.orgs.named(org)).org_id)
+    resumed = await desk.orgs.resume((await desk.orgs.named(org)).org_id, by=desk.by)
     desk.show(org_view(resumed), f"Resumed [bold]{escape(resumed.name)}[/]: its keys work again.")

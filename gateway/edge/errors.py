@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.core import errors
 from gateway.core.units import credits_text
-from gateway.edge.rooms import CLOCK, IDS, INSUFFICIENT_STATUS, OBSERVER
+from gateway.edge.rooms import CLOCK, IDS, INSUFFICIENT_STATUS, OBSERVER, REQUEST_ID
 
 log = structlog.get_logger()
 
@@ -189,6 +189,7 @@ async def answer_errors(
     """
     clock, observer = request.app[CLOCK], request.app[OBSERVER]
     began, id = clock.monotonic(), request.app[IDS].next()
+    request[REQUEST_ID] = id
     error: Rendered | None = None
     response: web.StreamResponse | None = None
     try:

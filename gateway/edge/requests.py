@@ -10,8 +10,10 @@ from aiohttp import web
 
 from gateway.core.errors import InvalidRequest, NotFound
 from gateway.core.json_object import Ambiguous, read_object
+from gateway.core.origin import Origin
 from gateway.core.units import AmountInvalid, credits_text, ucr_from_text
 from gateway.edge.bodies import Body, BodyBudget, BodyLimits
+from gateway.edge.rooms import REQUEST_ID
 
 BODY_BYTES_MAX: Final = 64 * 1024
 PAGE_ROWS_MAX: Final = 200
@@ -33,6 +35,11 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     limit: Limit = 50
     offset: Offset = 0
+
+
+def operator_of(request: web.Request) -> Origin:
+    """Who asks, as the audit log shall know it."""
+    return Origin(actor="operator", address=request.remote or "", request_id=request[REQUEST_ID])
 
 
 async def read_body(request: web.Request, type: type[T]) -> T:

@@ -1,6 +1,7 @@
 """The rooms a handler may enter: typed keys under which the application carries them. Filled by app.py alone."""
 
 from typing import Final
+from uuid import UUID
 
 from aiohttp import web
 
@@ -28,4 +29,8 @@ GENERATIONS: Final = web.AppKey("generations", Generations)
 KEY_USAGE: Final = web.AppKey("key_usage", KeyUsage)
 INSUFFICIENT_STATUS: Final = web.AppKey("insufficient_status", int)
 """402, or 429 for clients that know only OpenAI's own codes."""
+
+REQUEST_ID: Final = web.RequestKey("request_id", UUID)
+"""What a request outside inference is called, in its answer, in the log and in the audit log."""
+
 OBSERVER: Final = web.AppKey("observer", Observer)

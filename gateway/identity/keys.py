@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from gateway.core.errors import NotFound
+from gateway.core.origin import ITSELF, Origin
 from gateway.ops.ids import IdSource
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
@@ -71,6 +72,7 @@ class Keys:
         models: tuple[str, ...] | None = None,
         user_id: UUID | None = None,
         expires_at: datetime | None = None,
+        by: Origin = ITSELF,
     ) -> tuple[ApiKey, str]:
         """The stored key and its text, which exists nowhere else. Raises NotFound for an unknown org or user."""
         token = new_token()
@@ -87,6 +89,7 @@ class Keys:
                 models,
                 user_id,
                 expires_at,
+                by.row(),
             )
         except asyncpg.ForeignKeyViolationError as error:
             if error.constraint_name == "api_key_user_is_of_the_org":
@@ -104,9 +107,9 @@ class Keys:
         return [_api_key(row) for row in rows], total
 
     @unavailable_in_outage
-    async def revoke(self, org_id: UUID, key_id: UUID) -> ApiKey:
+    async def revoke(self, org_id: UUID, key_id: UUID, *, by: Origin = ITSELF) -> ApiKey:
         """For good; again changes nothing. Streams that already run end as they would. Raises NotFound."""
-        row = await self._pool.fetchrow(_SQL.revoke_api_key, org_id, key_id)
+        row = await self._pool.fetchrow(_SQL.revoke_api_key, org_id, key_id, by.row())
         if row is None:
             raise NotFound(f"Organisation {org_id} has no key {key_id}.")
         self._forget(row["hash"])

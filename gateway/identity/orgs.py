@@ -10,6 +10,7 @@ import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
 from gateway.core.errors import Conflict, NotFound
+from gateway.core.origin import ITSELF, Origin
 from gateway.ops.ids import IdSource
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
@@ -54,11 +55,11 @@ class Orgs:
         self._books = books
 
     @unavailable_in_outage
-    async def create(self, name: str) -> Org:
+    async def create(self, name: str, *, by: Origin = ITSELF) -> Org:
         """The org and its pool account, or neither."""
         org_id = self._ids.next()
         async with self._pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(_SQL.insert_org, org_id, name)
+            row = await connection.fetchrow(_SQL.insert_org, org_id, name, by.row())
             assert row is not None
             org = _org(row)
             await self._books.open_account(connection, org.org_id, org.account_id)
@@ -95,18 +96,18 @@ class Orgs:
             total: int = await connection.fetchval(_SQL.count_orgs)
         return [_org(row) for row in rows], total
 
-    async def suspend(self, org_id: UUID) -> Org:
+    async def suspend(self, org_id: UUID, *, by: Origin = ITSELF) -> Org:
         """From the commit on its accounts admit no call; calls already open end as they would. Raises NotFound."""
-        return await self._turn(org_id, OrgStatus.SUSPENDED)
+        return await self._turn(org_id, OrgStatus.SUSPENDED, by)
 
-    async def resume(self, org_id: UUID) -> Org:
+    async def resume(self, org_id: UUID, *, by: Origin = ITSELF) -> Org:
         """Raises NotFound."""
-        return await self._turn(org_id, OrgStatus.ACTIVE)
+        return await self._turn(org_id, OrgStatus.ACTIVE, by)
 
     @unavailable_in_outage
-    async def _turn(self, org_id: UUID, status: OrgStatus) -> Org:
+    async def _turn(self, org_id: UUID, status: OrgStatus, by: Origin) -> Org:
         async with self._pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(_SQL.set_org_status, org_id, status)
+            row = await connection.fetchrow(_SQL.set_org_status, org_id, status, by.row())
             if row is None:
                 raise _no_org(org_id)
             await self._books.set_status(connection, org_id, status.value)

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 import structlog
 
+from gateway.core.origin import Origin
 from gateway.ledger.options import LedgerSettings
 from gateway.ops.metrics import Metrics
 from gateway.postgres.queries import load
@@ -57,12 +58,8 @@ class Audit:
                 self._report(violation)
             if park:
                 for org_id, account_id in {(v.org_id, v.account_id) for v in page}:
-                    await self._park(org_id, account_id)
+                    await self._park(org_id, account_id, {v.invariant for v in page if v.account_id == account_id})
         return found
-
-    async def unpark(self, org_id: UUID, account_id: UUID) -> None:
-        """A person has looked at it."""
-        await self._pool.execute(_SQL.unpark, org_id, account_id)
 
     def _report(self, violation: Violation) -> None:
         self._metrics.violation_found(str(violation.invariant))
@@ -75,8 +72,9 @@ class Audit:
             detail=violation.detail,
         )
 
-    async def _park(self, org_id: UUID, account_id: UUID) -> None:
-        if await self._pool.fetchval(_SQL.park, org_id, account_id, self._settings.parked_max):
+    async def _park(self, org_id: UUID, account_id: UUID, broken: set[int]) -> None:
+        by = Origin(actor="tollgate", reason=f"broken: invariant {', '.join(map(str, sorted(broken)))}")
+        if await self._pool.fetchval(_SQL.park, org_id, account_id, self._settings.parked_max, by.row()):
             _log.error("ledger.account_parked", org=str(org_id), account=str(account_id))
         else:
             _log.error("ledger.account_not_parked", org=str(org_id), account=str(account_id))

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from gateway.core.origin import ITSELF, Origin
 from gateway.ledger.accounts import (
     Balance,
     Direction,
@@ -24,10 +25,14 @@ from gateway.ledger.audit import Audit, Violation
 from gateway.ledger.batcher import Lane
 from gateway.ledger.budgets import Budget, BudgetState, read_budgets, remove_budget, set_budget
 from gateway.ledger.calls import Ending, Held, Refusal, Wish
-from gateway.ledger.grants import Grant, GrantResult, Idempotency, add_grant
+from gateway.ledger.desk import Desk
+from gateway.ledger.grants import Grant, GrantResult
 from gateway.ledger.instances import Instances
 from gateway.ledger.items import Unsettled
+from gateway.ledger.jobs import Jobs
+from gateway.ledger.operations import Idempotency
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.owned import OwnedReservations
 from gateway.ledger.pins import Pins
 from gateway.ledger.policy import Policies
 from gateway.ledger.reservations import Reservations
@@ -102,10 +107,16 @@ class Ledger:
         self.policies = Policies(pool)
         self.subscriptions = Subscriptions(pool, moved=self._credits_moved)
         self._audit = Audit(pool=pool, settings=settings, metrics=metrics)
+        self.desk = Desk(pool=pool, settings=settings, moved=self._credits_moved)
+        """What is done beside calls."""
+        self.owned = OwnedReservations(pool=pool, settings=settings, moved=self._credits_moved, metrics=metrics)
+        """Reservations of outside callers and of jobs."""
+        self.jobs = Jobs(pool=pool, owned=self.owned, settings=settings)
         self.upkeep = Upkeep(
             pool=pool,
             audit=self._audit,
             instances=self.instances,
+            owned=self.owned,
             reservations=self._reservations,
             sweeper=self.sweeper,
             settings=settings,
@@ -197,12 +208,9 @@ class Ledger:
 
     # --- accounts ---------------------------------------------------------------------------------------------------
 
-    @unavailable_in_outage
-    async def grant(self, grant: Grant, *, idempotency: Idempotency | None = None) -> GrantResult:
-        """Raises InvalidRequest, NotFound or IdempotencyMismatch; then nothing changed."""
-        result = await add_grant(self._pool, grant, idempotency)
-        self._credits_moved(grant.account_id)
-        return result
+    async def grant(self, grant: Grant, *, by: Origin = ITSELF, idempotency: Idempotency | None = None) -> GrantResult:
+        """Raises InvalidRequest, NotFound, Conflict or IdempotencyMismatch; then nothing changed."""
+        return await self.desk.grant(grant, by=by, idempotency=idempotency)
 
     @unavailable_in_outage
     async def balance(self, org_id: UUID) -> Balance:

@@ -50,5 +50,14 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Accounts checked in one statement."""
     parked_max: int = 3
     """Accounts that the audit may park by itself."""
+    reservation_life_s: float = 600.0
+    """How long a reservation of an outside caller lives unless it asks otherwise; a call's lives with its process."""
+    reservation_life_max_s: float = 86_400.0
+    job_life_max_s: float = 691_200.0
+    """Work that outlives its request: eight days, so that a provider's batch of a week fits."""
+    expire_s: float = 5.0
+    """How often reservations and jobs whose time is over are ended."""
+    outbox_s: float = 15.0
+    """How often the rows that wait in the outbox are counted."""
     sole_owner: bool = False
     """The data folder's lock proves that no other process lives on this database."""

@@ -15,7 +15,8 @@ import msgspec
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
 from gateway.core.units import UCR_MAX
 from gateway.ledger.accounts import Executor, bring_up_to_date
-from gateway.ledger.grants import PRIORITY_MAX, TEXT_MAX
+from gateway.ledger.grants import PRIORITY_MAX
+from gateway.ledger.operations import TEXT_MAX
 from gateway.ledger.plans import Plan
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load

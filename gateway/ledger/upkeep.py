@@ -7,6 +7,8 @@ from gateway.ledger.audit import Audit
 from gateway.ledger.errors import is_data
 from gateway.ledger.instances import Instances
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.outbox import count_waiting
+from gateway.ledger.owned import OwnedReservations
 from gateway.ledger.reservations import Reservations
 from gateway.ledger.sweeper import Sweeper
 from gateway.ledger.watermarks import write_watermarks
@@ -29,6 +31,7 @@ class Upkeep:
         pool: asyncpg.Pool,
         audit: Audit,
         instances: Instances,
+        owned: OwnedReservations,
         reservations: Reservations,
         sweeper: Sweeper,
         settings: LedgerSettings,
@@ -37,12 +40,15 @@ class Upkeep:
         self._pool = pool
         self._reservations = reservations
         self._settings = settings
+        self._metrics = metrics
         self._tasks = [
             Periodic("ledger.beat", instances.beat, every_s=settings.beat_s, metrics=metrics, jitter=0, at_once=True),
             Periodic("ledger.watermarks", self.write_watermarks, every_s=settings.beat_s, metrics=metrics),
             Periodic("ledger.sweep", sweeper.sweep, every_s=settings.sweep_s, metrics=metrics),
             Periodic("ledger.reconcile", sweeper.reconcile, every_s=settings.reconcile_s, metrics=metrics),
             Periodic("ledger.due", self.post_due, every_s=settings.due_s, metrics=metrics),
+            Periodic("ledger.expire", owned.expire_due, every_s=settings.expire_s, metrics=metrics),
+            Periodic("ledger.outbox", self.count_outbox, every_s=settings.outbox_s, metrics=metrics),
             Periodic("ledger.partitions", self.make_partitions, every_s=settings.partitions_s, metrics=metrics),
             Periodic("ledger.audit", audit.run, every_s=settings.audit_s, metrics=metrics),
         ]
@@ -70,6 +76,9 @@ class Upkeep:
                 _log.error("ledger.due_not_posted", org=str(org_id), account=str(account_id), error=str(error))
                 continue
             self._reservations.credits_moved(account_id)
+
+    async def count_outbox(self) -> None:
+        await count_waiting(self._pool, self._metrics)
 
     async def make_partitions(self) -> None:
         await self._pool.execute(_LEDGER.make_months, self._settings.months_ahead)

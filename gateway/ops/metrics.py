@@ -117,6 +117,12 @@ class Metrics:
         self.unsettled = Gauge(
             "tollgate_unsettled_endings", "Endings handed over that the database has not committed yet.", registry=r
         )
+        self.outbox_waiting = Gauge(
+            "tollgate_outbox_waiting", "Messages that nobody has taken yet; counting ends at 10,001.", registry=r
+        )
+        self.outbox_oldest_s = Gauge(
+            "tollgate_outbox_oldest_seconds", "How long the oldest of them has been waiting.", registry=r
+        )
         self.quarantined = Counter(
             "tollgate_quarantined_endings",
             "Endings whose details the database refused; the money is posted.",

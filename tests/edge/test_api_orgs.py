@@ -1,5 +1,8 @@
 """/api/orgs: an operator makes, finds, lists, suspends and resumes organisations."""
 
+from uuid import UUID
+
+import asyncpg
 import pytest
 
 from tests.edge.conftest import House, instant
@@ -82,3 +85,10 @@ async def test_a_wrong_query_is_refused_naming_the_parameter(house: House) -> No
     ]:
         answer = await house.operate("GET", f"/api/orgs?{query}")
         assert (answer.status, answer.field) == (400, field), query
+
+
+async def test_the_audit_log_knows_the_request_and_its_address(house: House, pool: asyncpg.Pool) -> None:
+    made = await house.operate("POST", "/api/orgs", {"name": "Acme"})
+    entry = await pool.fetchrow("SELECT actor, address, request_id FROM audit_log WHERE action = 'org.created'")
+    assert entry is not None
+    assert tuple(entry) == ("operator", "127.0.0.1", UUID(made.headers["x-request-id"]))

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import NotFound
+from gateway.core.origin import Origin
 from gateway.identity.keys import Keys, hash_of, new_token
 from gateway.identity.orgs import Orgs
 
@@ -78,3 +79,21 @@ async def test_another_orgs_key_cannot_be_revoked(keys: Keys, orgs: Orgs) -> Non
     with pytest.raises(NotFound):
         await keys.revoke(other.org_id, key.key_id)
     assert (await keys.page(mine.org_id, limit=1, offset=0))[0][0].revoked_at is None
+
+
+async def test_the_audit_log_says_who_made_and_revoked_a_key_once_and_never_the_key(
+    orgs: Orgs, keys: Keys, pool: asyncpg.Pool
+) -> None:
+    org = await orgs.create("Acme")
+    key, token = await keys.create(org.org_id, name="web", by=Origin(actor="anna"))
+    for _ in range(2):
+        await keys.revoke(org.org_id, key.key_id, by=Origin(actor="bea"))
+    entries = await pool.fetch(
+        "SELECT action, actor, object_id, after FROM audit_log WHERE org_id = $1 AND object_kind = 'key' ORDER BY id",
+        org.org_id,
+    )
+    assert [tuple(entry)[:3] for entry in entries] == [
+        ("key.created", "anna", key.key_id),
+        ("key.revoked", "bea", key.key_id),
+    ]
+    assert token not in str(entries)

@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from gateway.core.errors import Conflict, LedgerUnavailable, NotFound
+from gateway.core.origin import Origin
 from gateway.identity.orgs import Orgs, OrgStatus
 from tests.identity.conftest import NoBooks
 from tests.postgres.outage import Outage
@@ -69,3 +71,27 @@ async def test_an_outage_is_said_to_be_one(orgs: Orgs, outage: Outage) -> None:
     for ask in (orgs.create("Acme"), orgs.get(NOBODY), orgs.page(limit=1, offset=0), orgs.suspend(NOBODY)):
         with pytest.raises(LedgerUnavailable):
             await ask
+
+
+async def test_the_audit_log_says_who_made_and_turned_it_and_nothing_of_repetitions(
+    orgs: Orgs, pool: asyncpg.Pool
+) -> None:
+    org = await orgs.create("Acme", by=Origin(actor="anna"))
+    for _ in range(2):
+        await orgs.suspend(org.org_id, by=Origin(actor="bea", address="192.0.2.7", reason="unpaid"))
+    await orgs.resume(org.org_id, by=Origin(actor="anna"))
+    entries = await pool.fetch(
+        "SELECT action, actor, reason, object_id, after FROM audit_log WHERE org_id = $1 ORDER BY id", org.org_id
+    )
+    assert [tuple(entry) for entry in entries] == [
+        ("org.created", "anna", "", org.org_id, '{"name": "Acme"}'),
+        ("org.suspended", "bea", "unpaid", org.org_id, '{"status": "suspended"}'),
+        ("org.resumed", "anna", "", org.org_id, '{"status": "active"}'),
+    ]
+
+
+async def test_an_org_that_is_not_created_leaves_no_entry(orgs: Orgs, books: NoBooks, pool: asyncpg.Pool) -> None:
+    books.fails = True
+    with pytest.raises(LedgerUnavailable):
+        await orgs.create("Acme")
+    assert await pool.fetchval("SELECT count(*) FROM audit_log") == 0

@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from gateway.core.errors import Conflict, InsufficientCredits, InvalidRequest, NotFound, OrgSuspended, UserSuspended
+from gateway.core.origin import ITSELF
 from gateway.core.payment_order import candidate_accounts
 from gateway.core.roles import Role
 from gateway.identity.key_ring import KeyRing, KeyRingSettings
@@ -63,7 +64,7 @@ async def fill(pool: asyncpg.Pool, ids: IdSource, org: Org, ucr: int, **facts: o
         transaction_type=TransactionType.PURCHASE,
         **facts,  # type: ignore[arg-type]
     )
-    await add_grant(pool, grant, None)
+    await add_grant(pool, grant, by=ITSELF, idempotency=None)
 
 
 async def balances(pool: asyncpg.Pool, org: Org) -> dict[UUID, int]:

@@ -5,12 +5,14 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from gateway.core.origin import ITSELF
 from gateway.ledger.accounts import open_account, set_status
 from gateway.ledger.audit import Audit
 from gateway.ledger.calls import RefusalReason
 from gateway.ledger.options import LedgerSettings
 from gateway.ops.metrics import Metrics
 from tests.ledger.conftest import Bench, StartLedger, open_bench
+from tests.ledger.desk import open_user
 
 OWN_DATABASE = True
 
@@ -80,11 +82,16 @@ CORRUPTIONS = {
         f"UPDATE ledger SET burned_grants = ARRAY[gen_random_uuid()] WHERE id = {_LAST}",
     ),
     "expired credits that nobody has": (8, "UPDATE account SET expired_ucr = expired_ucr + 1"),
+    "a transfer without its other side": (7, "UPDATE ledger SET ref_id = NULL WHERE kind = 'TRANSFER_OUT'"),
+    "a transfer that arrived as more": (7, "UPDATE ledger SET amount_ucr = amount_ucr + 1 WHERE kind = 'TRANSFER_IN'"),
+    "a refund of more than was charged": (9, "UPDATE ledger SET amount_ucr = amount_ucr + 1 WHERE kind = 'REFUND'"),
+    "a refund of another's charge": (9, "UPDATE ledger SET ref_id = gen_random_uuid() WHERE kind = 'REFUND'"),
+    "a void of a grant that is not": (9, "UPDATE credit_grant SET voided_at = NULL"),
 }
 
 
 @pytest.fixture
-async def busy(bench: Bench, owner: asyncpg.Connection) -> Bench:
+async def busy(bench: Bench) -> Bench:
     """Books with something of everything, and no constraint or trigger in the way of breaking them."""
     await bench.grant(1_000)
     await bench.settle(bench.ending(await bench.held(100), 40), bench.release(await bench.held(100)))
@@ -93,6 +100,18 @@ async def busy(bench: Bench, owner: asyncpg.Connection) -> Bench:
     # The calls outlive the test's own end in good order.
     bench.calls = [wish.id]  # type: ignore[attr-defined]
     return bench
+
+
+@pytest.fixture
+async def varied(busy: Bench, pool: asyncpg.Pool) -> Bench:
+    """And with what is done beside calls."""
+    desk, user = busy.ledger.desk, await open_user(busy, pool)
+    paid, moved = await busy.held(20), busy.ids.next()
+    await busy.settle(busy.ending(paid, 20))
+    await desk.refund(busy.org_id, charge_id=paid.id, id=busy.ids.next(), by=ITSELF)
+    await desk.transfer(busy.org_id, source_id=busy.account_id, target_id=user, id=moved, amount_ucr=9, by=ITSELF)
+    await desk.void(busy.org_id, await busy.grant(1, priority=90), by=ITSELF)
+    return busy
 
 
 async def corrupt(owner: asyncpg.Connection, statement: str) -> None:
@@ -105,13 +124,13 @@ async def corrupt(owner: asyncpg.Connection, statement: str) -> None:
     await owner.execute(statement)
 
 
-async def test_every_corruption_is_found(busy: Bench, owner: asyncpg.Connection) -> None:
-    assert await busy.ledger.audit(full=True) == []
+async def test_every_corruption_is_found(varied: Bench, owner: asyncpg.Connection) -> None:
+    assert await varied.ledger.audit(full=True) == []
     missed = []
     for what, (invariant, statement) in CORRUPTIONS.items():
         await owner.execute("BEGIN")
         await corrupt(owner, statement)
-        found = await owner.fetch("SELECT * FROM violations($1, $1, 0, 0, 0)", busy.org_id)
+        found = await owner.fetch("SELECT * FROM violations($1, $1, 0, 0, 0)", varied.org_id)
         await owner.execute("ROLLBACK")  # The books are sound again: what runs after every test says so.
         if invariant not in {row["invariant"] for row in found}:
             missed.append(what)
@@ -155,7 +174,7 @@ async def test_a_hit_parks_the_account_but_its_calls_are_settled(
     (call,) = busy.calls  # type: ignore[attr-defined]
     await busy.settle(busy.ending(call, 20))
     await owner.execute("UPDATE account SET open_count = open_count - 1")
-    await audit.unpark(busy.org_id, busy.account_id)
+    await busy.ledger.desk.unpark(busy.org_id, busy.account_id, by=ITSELF)
     await busy.held(1)
 
 

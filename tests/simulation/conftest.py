@@ -1,5 +1,6 @@
 """Whole processes: gateways on one database, the provider behind them, and a data folder that a server can live in."""
 
+import asyncio
 import contextlib
 import shutil
 import tempfile
@@ -7,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from gateway.postgres.postmaster import Postmaster
@@ -62,3 +64,17 @@ def data_dir() -> Iterator[Path]:
     yield folder
     Postmaster(folder / "postgres" / "cluster").stop(timeout_s=10)  # where the test failed before it was stopped
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def loop_and_pool(dsn: str) -> Iterator[tuple[asyncio.AbstractEventLoop, asyncpg.Pool]]:
+    """For state machines, which are not coroutines."""
+
+    async def open_pool() -> asyncpg.Pool:
+        return await asyncpg.create_pool(dsn, min_size=1, max_size=1)
+
+    loop = asyncio.new_event_loop()
+    pool = loop.run_until_complete(open_pool())
+    yield loop, pool
+    loop.run_until_complete(pool.close())
+    loop.close()

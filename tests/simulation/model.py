@@ -4,7 +4,7 @@ It knows no batch, lock or retry: whatever Postgres does with many at once must 
 order. Time is a counter. Amounts are ucr.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 INFINITY = 1 << 62
@@ -23,7 +23,12 @@ class Grant:
     active: bool = False
     remaining: int = 0
     expired: bool = False
-    """Its expiry was posted; what remains is for calls older than it."""
+    """Its end was posted; what remains is for calls older than it."""
+    voided_at: int = INFINITY
+
+    @property
+    def end(self) -> int:
+        return min(self.expires_at, self.voided_at)
 
 
 @dataclass
@@ -31,6 +36,9 @@ class Open:
     amount: int
     prompt: int
     made_at: int
+    owned: bool = False
+    """By an outside caller: no sweep ends it, but its time does."""
+    spent: int = 0
 
 
 @dataclass
@@ -43,6 +51,7 @@ class Ended:
     held: int
     swept: bool
     burned: list[tuple[Grant, int]]
+    """What no refund has returned yet."""
 
 
 @dataclass
@@ -136,8 +145,82 @@ class Account:
 
     def sweep(self) -> None:
         """The owner died; it had reported nothing."""
-        for id in sorted(self.open):
+        for id in sorted(id for id, call in self.open.items() if not call.owned):
             self.settle(id, delivered=True, cost=self.open[id].prompt, waive=True, swept=True)
+
+    # --- operations beside calls ------------------------------------------------------------------------------------
+
+    def expire(self, id: UUID) -> None:
+        """The time of an owned reservation is over."""
+        spent = self.open[id].spent
+        self.settle(id, delivered=spent > 0, cost=spent, waive=True, swept=True)
+
+    def settle_owned(self, id: UUID, cost: int) -> str:
+        before = self.ended.get(id)
+        if id not in self.open and before is None:
+            return "unknown"
+        status, *_ = self.settle(id, delivered=cost > 0, cost=cost, waive=False)
+        return {"settled": "ok", "late": "ok", "same": "exists"}.get(status, status)
+
+    def deduct(self, id: UUID, ucr: int) -> str:
+        status, _ = self.reserve(id, ucr, ucr, 0)
+        if status == "ok":
+            self.settle(id, delivered=True, cost=ucr, waive=False)
+        return status
+
+    def take(self, ucr: int) -> str:
+        self._bring_up_to_now()
+        if ucr > self.available:
+            return "insufficient"
+        self._burn(ucr, made_at=INFINITY)
+        self.balance -= ucr
+        self.rows.append(("ADJUSTMENT", -ucr))
+        return "ok"
+
+    def void(self, grant: Grant) -> str:
+        self._bring_up_to_now()
+        if grant.voided_at < INFINITY:
+            return "exists"
+        if not grant.active:
+            self._activate(grant)
+        leave = 0 if grant.expired else min(grant.remaining, self.available)
+        grant.voided_at = self.now
+        grant.expired = True
+        self._take_expired(grant, leave)
+        return "ok"
+
+    def refund(self, id: UUID, ucr: int) -> str:
+        charge = self.ended.get(id)
+        if charge is None or charge.kind != "CHARGE":
+            return "no_charge"
+        self._bring_up_to_now()
+        if charge.swept and id not in self.late:
+            return "provisional"
+        if ucr > sum(took for _, took in charge.burned):
+            return "too_much"
+        self.balance += ucr
+        self.rows.append(("REFUND", ucr))
+        self._unburn(charge, ucr)
+        self._repay()
+        return "ok"
+
+    def send(self, target: "Account", ucr: int, ids: list[UUID]) -> str:
+        """A transfer; `ids` are those of the grants that it makes, one for each that it burns."""
+        self._bring_up_to_now()
+        target._bring_up_to_now()
+        if ucr > self.available:
+            return "insufficient"
+        burned = self._burn(ucr, made_at=INFINITY)
+        self.balance -= ucr
+        self.rows.append(("TRANSFER_OUT", -ucr))
+        for id, (grant, took) in zip(ids, burned, strict=True):
+            target.grants.append(
+                replace(grant, id=id, amount=took, remaining=took, active=True, expired=False, voided_at=INFINITY)
+            )
+        target.balance += ucr
+        target.rows.append(("TRANSFER_IN", ucr))
+        target._repay()
+        return "ok"
 
     # --- what they share --------------------------------------------------------------------------------------------
 
@@ -160,7 +243,7 @@ class Account:
             charged = -more - waived
             self.balance += charged
             self.rows.append(("REFUND", charged))
-            self._unburn(before.burned, charged)
+            self._unburn(before, charged)
         self._repay()
         return "late", charged, overage, waived
 
@@ -184,13 +267,13 @@ class Account:
         grant.remaining -= leave
         self.balance -= leave
         if leave:
-            self.rows.append(("EXPIRY", -leave))
+            self.rows.append(("EXPIRY" if grant.voided_at == INFINITY else "VOID", -leave))
 
     def _trim_expired(self) -> None:
         kept = 0
-        for grant in sorted(self.grants, key=lambda g: (g.expires_at, g.id)):
+        for grant in sorted(self.grants, key=lambda g: (g.end, g.id)):
             if grant.expired and grant.remaining:
-                protected = sum(call.amount for call in self.open.values() if call.made_at < grant.expires_at)
+                protected = sum(call.amount for call in self.open.values() if call.made_at < grant.end)
                 stays = min(grant.remaining, max(0, protected - kept))
                 kept += stays
                 self._take_expired(grant, grant.remaining - stays)
@@ -219,17 +302,20 @@ class Account:
         )
         for grant in order:
             take = min(ucr, grant.remaining)
-            if take and (not grant.expired or made_at < grant.expires_at):
+            if take and (not grant.expired or made_at < grant.end):
                 grant.remaining -= take
                 ucr -= take
                 burned.append((grant, take))
         assert ucr == 0, "available was more than the grants"
         return burned
 
-    def _unburn(self, burned: list[tuple[Grant, int]], ucr: int) -> None:
-        for grant, took in reversed(burned):
+    def _unburn(self, charge: Ended, ucr: int) -> None:
+        kept = []
+        for grant, took in reversed(charge.burned):
             back = min(ucr, took)
             ucr -= back
             grant.remaining += back
-            if grant.expires_at <= self.now:
+            kept.append((grant, took - back))
+            if grant.end <= self.now:
                 self._take_expired(grant, back)
+        charge.burned = [(grant, took) for grant, took in reversed(kept) if took]

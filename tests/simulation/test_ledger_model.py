@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -18,12 +17,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from gateway.core.origin import ITSELF
 from gateway.ledger.calls import End, Ending, Wish
+from gateway.ledger.grants import Grant, TransactionType
 from gateway.ledger.items import ending_row, wish_row
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.postgres.queries import load
-from tests.simulation.model import INFINITY, Account, Grant
+from tests.simulation import model
+from tests.simulation.model import INFINITY, Account
 
 RECEIVABLE_MAX = 40
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
@@ -67,13 +69,27 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         expires_at = FAR + timedelta(days=ends_in) if ends_in else None
         row = self.run(
             self.pool.fetchrow(
-                _GRANTS.add_grant, self.org, self.org, id, "prepaid", "paid" if paid else "promo", priority, amount,
-                effective_at, expires_at, "PURCHASE", "", "", "", None, None,
+                _GRANTS.add_grant,
+                self.org,
+                Grant(
+                    id=id,
+                    org_id=self.org,
+                    account_id=self.org,
+                    amount_ucr=amount,
+                    transaction_type=TransactionType.PURCHASE,
+                    priority=priority,
+                    category="paid" if paid else "promo",
+                    effective_at=effective_at,
+                    expires_at=expires_at,
+                ).row(),
+                ITSELF.row(),
+                None,
+                None,
             )
-        )  # fmt: skip
+        )
         assert row["status"] == "ok"
         self.model.grant(
-            Grant(
+            model.Grant(
                 id=id,
                 amount=amount,
                 priority=priority,
@@ -99,13 +115,15 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self._move_time(grant, "expires_at")
         grant.expires_at = self.model.now
 
-    def _waiting(self) -> list[Grant]:
-        return [grant for grant in self.model.grants if grant.effective_at == FAR_TICKS]
+    def _waiting(self) -> list[model.Grant]:
+        return [g for g in self.model.grants if g.effective_at == FAR_TICKS and g.voided_at == INFINITY]
 
-    def _ending(self) -> list[Grant]:
-        return [g for g in self.model.grants if g.active and FAR_TICKS < g.expires_at < INFINITY]
+    def _ending(self) -> list[model.Grant]:
+        return [
+            g for g in self.model.grants if g.active and FAR_TICKS < g.expires_at < INFINITY and g.voided_at == INFINITY
+        ]
 
-    def _move_time(self, grant: Grant, column: str) -> None:
+    def _move_time(self, grant: model.Grant, column: str) -> None:
         move = f"UPDATE credit_grant SET {column} = clock_timestamp() WHERE org_id = $1 AND id = $2"
         self.run(self.pool.execute(move, self.org, grant.id))
         self.run(self.pool.execute("UPDATE account SET next_change_at = clock_timestamp() WHERE org_id = $1", self.org))
@@ -192,12 +210,11 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def the_books_are_the_same_and_sound(self) -> None:
-        self.run(self._compare())
+        self.run(self._compare(self.org, self.model))
 
-    async def _compare(self) -> None:
-        account = await self.pool.fetchrow("SELECT * FROM account WHERE org_id = $1", self.org)
+    async def _compare(self, account_id: UUID, model: Account) -> None:
+        account = await self.pool.fetchrow("SELECT * FROM account WHERE account_id = $1", account_id)
         assert account is not None
-        model = self.model
         assert (account["balance_ucr"], account["held_ucr"], account["open_count"], account["receivable_ucr"]) == (
             model.balance,
             model.held,
@@ -205,31 +222,22 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             model.receivable,
         )
         history = "SELECT kind, amount_ucr FROM ledger WHERE account_id = $1 ORDER BY version"
-        rows = await self.pool.fetch(history, self.org)
+        rows = await self.pool.fetch(history, account_id)
         assert str([tuple(row) for row in rows]) == str(model.rows)
-        grants = await self.pool.fetch("SELECT id, remaining_ucr FROM credit_grant WHERE org_id = $1", self.org)
+        grants = await self.pool.fetch("SELECT id, remaining_ucr FROM credit_grant WHERE account_id = $1", account_id)
         assert {row["id"]: row["remaining_ucr"] for row in grants} == {g.id: g.remaining for g in model.grants}
-        open_rows = await self.pool.fetch("SELECT id, amount_ucr FROM reservation WHERE org_id = $1", self.org)
+        open_rows = await self.pool.fetch("SELECT id, amount_ucr FROM reservation WHERE account_id = $1", account_id)
         assert {row["id"]: row["amount_ucr"] for row in open_rows} == {id: c.amount for id, c in model.open.items()}
-        found = await self.pool.fetch("SELECT * FROM violations($1, $1, 0, 0, 0)", self.org)
+        found = await self.pool.fetch("SELECT * FROM violations($1, $2, 0, 0, 0)", self.org, account_id)
         assert found == []
 
 
-@pytest.fixture
-def loop_and_pool(dsn: str) -> Any:
-    async def open_pool() -> asyncpg.Pool:
-        return await asyncpg.create_pool(dsn, min_size=1, max_size=1)
-
-    loop = asyncio.new_event_loop()
-    pool = loop.run_until_complete(open_pool())
-    yield loop, pool
-    loop.run_until_complete(pool.close())
-    loop.close()
-
-
 def test_postgres_does_what_the_model_does(loop_and_pool: Any) -> None:
-    loop, pool = loop_and_pool
-    machine = type("Machine", (LedgerAgainstModel,), {"loop": loop, "pool": pool})
+    play(LedgerAgainstModel, *loop_and_pool)
+
+
+def play(machine: type[LedgerAgainstModel], loop: asyncio.AbstractEventLoop, pool: asyncpg.Pool) -> None:
+    machine = type("Machine", (machine,), {"loop": loop, "pool": pool})
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -12,10 +12,11 @@ from aiohttp import web
 from gateway.core.units import credits_text
 from gateway.edge.answers import json_answer
 from gateway.edge.auth import operators_only
-from gateway.edge.requests import Instant, Limit, Offset, amount_ucr, invalid, read_body, read_query
+from gateway.edge.requests import Instant, Limit, Offset, amount_ucr, invalid, operator_of, read_body, read_query
 from gateway.edge.rooms import CLOCK, IDS, LEDGER, ORGS
 from gateway.ledger.accounts import Balance, Transaction
-from gateway.ledger.grants import PRIORITY_MAX, TEXT_MAX, Grant, Idempotency, TransactionType
+from gateway.ledger.grants import PRIORITY_MAX, Grant, TransactionType
+from gateway.ledger.operations import TEXT_MAX, Idempotency
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -78,9 +79,8 @@ async def add(request: web.Request) -> web.StreamResponse:
         description=wish.description,
         expires_at=wish.expires_at,
         priority=wish.priority,
-        actor="operator",
     )
-    made = await request.app[LEDGER].grant(grant, idempotency=_idempotency(request, grant))
+    made = await request.app[LEDGER].grant(grant, by=operator_of(request), idempotency=_idempotency(request, grant))
     answer = {
         "id": made.id,
         "organization_id": org.org_id,

@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.edge.answers import json_answer
 from gateway.edge.api.orgs import org_id
 from gateway.edge.auth import operators_only
-from gateway.edge.requests import Instant, Line, Page, invalid, path_id, read_body, read_query
+from gateway.edge.requests import Instant, Line, Page, invalid, operator_of, path_id, read_body, read_query
 from gateway.edge.rooms import CLOCK, KEYS, ORGS
 from gateway.identity.keys import ApiKey
 
@@ -44,6 +44,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         name=wish.name,
         models=None if wish.models is None else tuple(wish.models),
         expires_at=wish.expires_at,
+        by=operator_of(request),
     )
     return json_answer(_view(key, token), status=201)
 
@@ -60,7 +61,9 @@ async def page(request: web.Request) -> web.StreamResponse:
 
 @operators_only
 async def revoke(request: web.Request) -> web.StreamResponse:
-    key = await request.app[KEYS].revoke(org_id(request), path_id(request, "key_id", what="key"))
+    key = await request.app[KEYS].revoke(
+        org_id(request), path_id(request, "key_id", what="key"), by=operator_of(request)
+    )
     return json_answer(_view(key))
 
 

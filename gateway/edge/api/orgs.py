@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.edge.answers import json_answer
 from gateway.edge.auth import operators_only
-from gateway.edge.requests import Line, Page, path_id, read_body, read_query
+from gateway.edge.requests import Line, Page, operator_of, path_id, read_body, read_query
 from gateway.edge.rooms import KEY_RING, ORGS
 from gateway.identity.orgs import Org, OrgStatus
 
@@ -27,7 +27,7 @@ class OrgView(msgspec.Struct, frozen=True):
 @operators_only
 async def create(request: web.Request) -> web.StreamResponse:
     wish = await read_body(request, NewOrg)
-    org = await request.app[ORGS].create(wish.name)
+    org = await request.app[ORGS].create(wish.name, by=operator_of(request))
     return json_answer(_view(org), status=201)
 
 
@@ -47,12 +47,12 @@ async def get(request: web.Request) -> web.StreamResponse:
 
 @operators_only
 async def suspend(request: web.Request) -> web.StreamResponse:
-    return _turned(request, await request.app[ORGS].suspend(org_id(request)))
+    return _turned(request, await request.app[ORGS].suspend(org_id(request), by=operator_of(request)))
 
 
 @operators_only
 async def resume(request: web.Request) -> web.StreamResponse:
-    return _turned(request, await request.app[ORGS].resume(org_id(request)))
+    return _turned(request, await request.app[ORGS].resume(org_id(request), by=operator_of(request)))
 
 
 def org_id(request: web.Request) -> UUID:

@@ -12,6 +12,30 @@ END
 $$;
 
 
+-- What an account has, for the answer of an operation.
+CREATE OR REPLACE FUNCTION standing(a account) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_build_object('balance_ucr', a.balance_ucr, 'held_ucr', a.held_ucr, 'available_ucr', a.balance_ucr - a.held_ucr,
+                              'receivable_ucr', a.receivable_ucr)
+$$;
+
+
+-- Locks one account and brings it up to now: how every operation beside calls begins. NULL: there is none.
+CREATE OR REPLACE FUNCTION lock_account(p_org uuid, p_account uuid) RETURNS account LANGUAGE plpgsql AS $$
+DECLARE
+    a     account;
+    v_now timestamptz;
+BEGIN
+    SELECT * INTO a FROM account WHERE org_id = p_org AND account_id = p_account FOR NO KEY UPDATE;
+    v_now := clock_timestamp();
+    IF a.next_change_at <= v_now THEN
+        a := bring_up_to(a, v_now);
+        PERFORM save_account(a);
+    END IF;
+    RETURN a;
+END
+$$;
+
+
 -- Why an account admits nothing at all, whatever the amount; NULL when it does.
 CREATE OR REPLACE FUNCTION blocked_because(a account) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE

@@ -51,9 +51,9 @@ BEGIN
     RETURNING * INTO u;
     INSERT INTO account (org_id, account_id, kind, user_id) VALUES (p_org, p_user, 'user', p_user) RETURNING * INTO own;
     IF v_rule.kind = 'transfer' THEN
-        v_both := move_credits(pool, own, v_rule.amount_ucr, v_now);
-        PERFORM save_account(v_both.a_from);
-        PERFORM save_account(v_both.a_to);
+        v_both := move_credits(pool, own, new_ledger_id(v_now), v_rule.amount_ucr, NULL, NULL, v_now);
+        PERFORM save_account(v_both.source);
+        PERFORM save_account(v_both.target);
     ELSIF v_rule.kind = 'quota' THEN
         PERFORM change_subscription(p_org, p_user, p_user, 'subscribe', 'quota',
                                     ROW('quota', 'Quota', v_rule.period, v_rule.amount_ucr, 0, 0, 50, 0)::plan_terms, NULL, false,

@@ -67,7 +67,8 @@ BEGIN
         SELECT 4, l.id, format('a late row whose call %s', coalesce('ended ' || b.ended, 'has no ending'))
           FROM ledger l LEFT JOIN ledger b ON b.org_id = l.org_id AND b.id = l.ref_id
          WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after AND l.ended IS NOT NULL
-           AND l.kind IN ('LATE_CHARGE', 'REFUND') AND (b.ended IS DISTINCT FROM 'recovered' OR l.id <> late_id(b.id));
+           AND l.kind IN ('LATE_CHARGE', 'REFUND')
+           AND (coalesce(b.ended, '') NOT IN ('recovered', 'expired') OR l.id <> late_id(b.id));
 
     RETURN QUERY
         SELECT 5, l.id, format('cost %s: charged %s, overage %s, waived %s, numerator %s, lines %s', l.cost_ucr, l.charged_ucr,
@@ -105,7 +106,7 @@ BEGIN
         SELECT 8, l.id, format('moved %s, in grants %s', l.amount_ucr, burned_by(l))
           FROM ledger l
          WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after
-           AND l.kind IN ('CHARGE', 'RELEASE', 'LATE_CHARGE', 'REFUND', 'EXPIRY', 'REPAYMENT', 'VOID', 'TRANSFER_OUT')
+           AND l.kind <> 'GRANT'
            AND abs(l.amount_ucr) <> (SELECT coalesce(sum(u), 0) FROM unnest(burned_by(l)) AS u);
     RETURN QUERY SELECT 8, p_account, format('expired and protected %s, in grants %s', a.expired_ucr, v_spent)
         WHERE a.expired_ucr <> v_spent;
@@ -115,11 +116,25 @@ BEGIN
               FROM credit_grant g
               LEFT JOIN (SELECT u.grant_id, sum(CASE l.kind WHEN 'REFUND' THEN -u.ucr ELSE u.ucr END) AS burned
                            FROM ledger l CROSS JOIN unnest(l.burned_grants, burned_by(l)) AS u (grant_id, ucr)
-                          WHERE l.org_id = p_org AND l.account_id = p_account
+                          WHERE l.org_id = p_org AND l.account_id = p_account AND l.kind <> 'TRANSFER_IN'
                           GROUP BY u.grant_id) AS b ON b.grant_id = g.id
              WHERE g.org_id = p_org AND g.account_id = p_account AND g.activated_at IS NOT NULL
                AND g.amount_ucr - g.remaining_ucr <> coalesce(b.burned, 0);
     END IF;
+
+    RETURN QUERY
+        SELECT 9, c.id, format('charged %s, refunded %s', c.charged_ucr, r.refunded)
+          FROM (SELECT l.ref_id, refunded_ucr(p_org, l.ref_id) AS refunded
+                  FROM ledger l
+                 WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after AND l.kind = 'REFUND'
+                 GROUP BY l.ref_id) AS r
+          LEFT JOIN ledger c ON c.org_id = p_org AND c.id = r.ref_id AND c.account_id = p_account
+         WHERE coalesce(c.charged_ucr, 0) < r.refunded;
+    RETURN QUERY
+        SELECT 9, l.id, 'void, but its grant is not'
+          FROM ledger l LEFT JOIN credit_grant g ON g.org_id = l.org_id AND g.id = l.ref_id
+         WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after AND l.kind = 'VOID' AND g.voided_at IS NULL
+           AND g.subscription_id IS NULL;  -- a change of plan takes back a part
 END
 $$;
 

@@ -26,8 +26,9 @@ END
 $$;
 
 
--- Takes p_ucr from the account's grants in burn order. A grant past its expiry is there only for reservations that are
--- older than the expiry, so for them it comes first and for others it does not exist; p_made_at NULL is such an other.
+-- Takes p_ucr from the account's grants in burn order. A grant past its end (expired or voided) is there only for
+-- reservations older than the end, so for them it comes first and for others it does not exist; p_made_at NULL is such an
+-- other.
 -- Of those, the one that ended first goes first, whatever its priority: fewer calls may burn it than any that ended later.
 CREATE OR REPLACE FUNCTION burn(a account, p_ucr bigint, p_made_at timestamptz, OUT grants uuid[], OUT burned_ucr bigint[], OUT expired_ucr bigint)
 LANGUAGE plpgsql AS $$
@@ -40,8 +41,9 @@ BEGIN
     FOR g IN
         SELECT * FROM credit_grant
          WHERE org_id = a.org_id AND account_id = a.account_id AND live AND remaining_ucr > 0
-           AND (expired_at IS NULL OR expires_at > p_made_at)
-         ORDER BY (expired_at IS NOT NULL) DESC, CASE WHEN expired_at IS NOT NULL THEN expires_at END, priority, expires_at NULLS LAST, (category = 'paid'), effective_at, id
+           AND (expired_at IS NULL OR least(expires_at, voided_at) > p_made_at)
+         ORDER BY (expired_at IS NOT NULL) DESC, CASE WHEN expired_at IS NOT NULL THEN least(expires_at, voided_at) END, priority,
+                  expires_at NULLS LAST, (category = 'paid'), effective_at, id
     LOOP
         EXIT WHEN v_left = 0;
         v_take := least(v_left, g.remaining_ucr);
@@ -67,8 +69,8 @@ CREATE OR REPLACE FUNCTION burned_by(l ledger) RETURNS bigint[] LANGUAGE sql IMM
 $$;
 
 
--- What a refund returns goes back to where it was burned, last burned first. A grant that expired since lets it pass
--- through: it returns and leaves as an expiry at once.
+-- What a refund returns goes back to where it was burned, last burned first. A grant that ended since lets it pass
+-- through: it returns and leaves at once, as an expiry or as void.
 CREATE OR REPLACE FUNCTION unburn(INOUT a account, p_grants uuid[], p_burned_ucr bigint[], p_ucr bigint, p_now timestamptz,
                        OUT grants uuid[], OUT returned_ucr bigint[])
 LANGUAGE plpgsql AS $$
@@ -84,7 +86,7 @@ BEGIN
         grants := grants || p_grants[i];
         returned_ucr := returned_ucr || v_back;
         SELECT * INTO STRICT g FROM credit_grant WHERE org_id = a.org_id AND id = p_grants[i];
-        IF g.expires_at <= p_now THEN
+        IF least(g.expires_at, g.voided_at) <= p_now THEN
             a := take_expired(a, g, v_back, p_now);
         ELSE
             UPDATE credit_grant SET remaining_ucr = remaining_ucr + v_back WHERE org_id = a.org_id AND id = g.id;

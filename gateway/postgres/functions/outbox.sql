@@ -21,18 +21,14 @@ BEGIN
         PERFORM tell(NEW.org_id, 'overage', NEW.account_id,
                      v_figures || jsonb_build_object('overage_ucr', NEW.receivable_ucr - OLD.receivable_ucr));
     END IF;
-    IF NEW.parked_at IS NOT NULL AND OLD.parked_at IS NULL THEN
-        PERFORM tell(NEW.org_id, 'parked', NEW.account_id, v_figures);
-    END IF;
     RETURN NULL;
 END
 $$;
 
-CREATE OR REPLACE TRIGGER account_tells AFTER UPDATE OF balance_ucr, receivable_ucr, parked_at ON account FOR EACH ROW
+CREATE OR REPLACE TRIGGER account_tells AFTER UPDATE OF balance_ucr, receivable_ucr ON account FOR EACH ROW
     WHEN (NEW.balance_ucr < OLD.balance_ucr AND NEW.balance_ucr = 0
           OR NEW.balance_ucr < NEW.low_balance_ucr AND OLD.balance_ucr >= NEW.low_balance_ucr
-          OR NEW.receivable_ucr > OLD.receivable_ucr
-          OR NEW.parked_at IS NOT NULL AND OLD.parked_at IS NULL)
+          OR NEW.receivable_ucr > OLD.receivable_ucr)
     EXECUTE FUNCTION tell_of_account();
 
 

@@ -84,7 +84,7 @@ BEGIN
     VALUES (a.org_id, v_out, a.account_id, a.version + 1, 'TRANSFER_OUT', 'transfer', -carried_ucr, a.balance_ucr - carried_ucr,
             'ROLLOVER', v_in, (s.terms).name, p_now, v_grants, v_burned),
            (a.org_id, v_in, a.account_id, a.version + 2, 'TRANSFER_IN', 'transfer', carried_ucr, a.balance_ucr,
-            'ROLLOVER', v_out, (s.terms).name, p_now, NULL, NULL);
+            'ROLLOVER', v_out, (s.terms).name, p_now, ARRAY[v_grant], ARRAY[carried_ucr]);
     a.version := a.version + 2;
 END
 $$;
@@ -156,13 +156,11 @@ BEGIN
     v_begun := begin_period(a, s, (s.terms).amount_ucr, s.period_start, 'SUBSCRIPTION_REFILL', p_now);
     a := v_begun.a;
     s := v_begun.s;
-    INSERT INTO outbox (org_id, id, topic, account_id, payload, created_at)
-    VALUES (a.org_id, new_ledger_id(p_now), 'plan_reset', a.account_id,
-            jsonb_build_object('subscription_id', s.subscription_id, 'kind', s.kind, 'plan_id', (s.terms).plan_id,
-                               'period_start', s.period_start, 'period_end', s.period_end,
-                               'granted_ucr', a.balance_ucr - v_before_ucr, 'rolled_over_ucr', v_rolled.carried_ucr,
-                               'expired_ucr', v_expired),
-            p_now);
+    PERFORM tell(a.org_id, 'plan_reset', a.account_id,
+                 jsonb_build_object('subscription_id', s.subscription_id, 'kind', s.kind, 'plan_id', (s.terms).plan_id,
+                                    'period_start', s.period_start, 'period_end', s.period_end,
+                                    'granted_ucr', a.balance_ucr - v_before_ucr, 'rolled_over_ucr', v_rolled.carried_ucr,
+                                    'expired_ucr', v_expired));
 END
 $$;
 

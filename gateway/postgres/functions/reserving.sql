@@ -83,7 +83,7 @@ BEGIN
         SELECT ROW('ok', least(learned_ucr, amount_ucr), v_free - sum(least(learned_ucr, amount_ucr)) OVER (ORDER BY n), a.balance_ucr,
                    a.account_id, NULL, NULL)::hold_answer
           FROM unnest(p_wishes) WITH ORDINALITY AS w (id, account_ids, amount_ucr, learned_ucr, prompt_ucr, key_id, user_id, model,
-                                                      feature, pin_id, life_s, n)
+                                                      feature, pin_id, ends_at, n)
          ORDER BY n);
 END
 $$;
@@ -207,9 +207,9 @@ BEGIN
         SELECT u.*, CASE WHEN p_rooms <> '{}' THEN
                    ARRAY(SELECT r.id FROM unnest(p_rooms) AS r
                           WHERE falls_under(ROW(u.id, u.account_ids, u.amount_ucr, u.learned_ucr, u.prompt_ucr, u.key_id, u.user_id,
-                                                u.model, u.feature, u.pin_id, u.life_s)::wish_item, r.scope, r.scope_id)) END AS budgets
+                                                u.model, u.feature, u.pin_id, u.ends_at)::wish_item, r.scope, r.scope_id)) END AS budgets
           FROM ROWS FROM (unnest(p_wishes), unnest(p_answers))
-            AS u (id, account_ids, amount_ucr, learned_ucr, prompt_ucr, key_id, user_id, model, feature, pin_id, life_s,
+            AS u (id, account_ids, amount_ucr, learned_ucr, prompt_ucr, key_id, user_id, model, feature, pin_id, ends_at,
                   status, held_ucr, available_ucr, balance_ucr, account_id, budget_scope, resets_at)
          WHERE u.status = 'ok'
     ), booked AS (
@@ -220,7 +220,7 @@ BEGIN
     )
     INSERT INTO reservation (org_id, id, account_id, owner_kind, owner_id, expires_at, amount_ucr, spent_ucr, key_id,
                              user_id, model, feature, pin_id, budgets, created_at)
-    SELECT p_org, id, account_id, p_owner_kind, p_owner, p_now + make_interval(secs => life_s), held_ucr, prompt_ucr,
+    SELECT p_org, id, account_id, p_owner_kind, p_owner, ends_at, held_ucr, prompt_ucr,
            key_id, user_id, model, coalesce(feature, ''), pin_id, nullif(budgets, '{}'), p_now
       FROM held;
 END

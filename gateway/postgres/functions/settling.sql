@@ -72,7 +72,7 @@ BEGIN
     IF FOUND THEN
         IF v_before.account_id <> a.account_id OR v_before.ended IS NULL THEN
             status := 'conflict';
-        ELSIF v_before.ended = 'recovered' AND s.ended <> 'recovered' THEN
+        ELSIF v_before.ended IN ('recovered', 'expired') AND s.ended NOT IN ('recovered', 'expired') THEN
             v_late := settle_late(a, s, v_before, p_receivable_max, p_now);
             a := v_late.a;
             ending := v_late.late;

@@ -1,36 +1,103 @@
 -- Credits that go from one account of an organisation to another.
 
--- Both accounts are locked, up to date and not the same, and p_ucr is available in the first; the caller saves both. Each
--- grant that is burned here lives on there, with its priority, category and end: moving credits makes them no better.
-CREATE OR REPLACE FUNCTION move_credits(INOUT a_from account, INOUT a_to account, p_ucr bigint, p_now timestamptz) LANGUAGE plpgsql AS $$
+-- Moves what is available from one locked account to another. Each grant that it burns becomes one there, with the same
+-- priority, category and end. Two rows, each referring to the other; p_id is the row that leaves.
+CREATE OR REPLACE FUNCTION move_credits(INOUT source account, INOUT target account, p_id uuid, p_ucr bigint, p_actor text, p_note text,
+                             p_now timestamptz)
+LANGUAGE plpgsql AS $$
 DECLARE
-    b       record := burn(a_from, p_ucr, NULL);
-    v_out   uuid;
-    v_in    uuid;
-    v_grant uuid;
+    v_arrival uuid := new_ledger_id(p_now);
+    v_made    uuid[];
+    b         record;
+    g         credit_grant;
 BEGIN
-    FOR i IN 1 .. coalesce(cardinality(b.grants), 0) LOOP
-        v_out := new_ledger_id(p_now);
-        v_in := new_ledger_id(p_now);
-        v_grant := new_ledger_id(p_now);
-        INSERT INTO credit_grant (org_id, id, account_id, kind, category, priority, amount_ucr, remaining_ucr, effective_at, expires_at,
-                                  activated_at, source_id, reason, created_at)
-        SELECT org_id, v_grant, a_to.account_id, 'transfer_in', category, priority, b.burned_ucr[i], b.burned_ucr[i], p_now, expires_at,
-               p_now, id, 'TRANSFER', p_now
-          FROM credit_grant WHERE org_id = a_from.org_id AND id = b.grants[i];
-        a_from.balance_ucr := a_from.balance_ucr - b.burned_ucr[i];
-        a_from.version := a_from.version + 1;
-        a_to.balance_ucr := a_to.balance_ucr + b.burned_ucr[i];
-        a_to.version := a_to.version + 1;
-        INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, reason, ref_id, created_at,
-                            burned_grants, burned_ucr)
-        VALUES (a_from.org_id, v_out, a_from.account_id, a_from.version, 'TRANSFER_OUT', 'transfer', -b.burned_ucr[i],
-                a_from.balance_ucr, 'TRANSFER', v_in, p_now, ARRAY[b.grants[i]], ARRAY[b.burned_ucr[i]]),
-               (a_to.org_id, v_in, a_to.account_id, a_to.version, 'TRANSFER_IN', 'transfer', b.burned_ucr[i],
-                a_to.balance_ucr, 'TRANSFER', v_out, p_now, NULL, NULL);
+    b := burn(source, p_ucr, NULL);
+    source.balance_ucr := source.balance_ucr - p_ucr;
+    source.version := source.version + 1;
+    INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, ref_id, actor, note,
+                        created_at, burned_grants, burned_ucr)
+    VALUES (source.org_id, p_id, source.account_id, source.version, 'TRANSFER_OUT', 'transfer', -p_ucr, source.balance_ucr,
+            v_arrival, p_actor, p_note, p_now, b.grants, b.burned_ucr);
+    FOR i IN 1 .. cardinality(b.grants) LOOP
+        SELECT * INTO STRICT g FROM credit_grant WHERE org_id = source.org_id AND id = b.grants[i];
+        g.source_id := g.id;
+        g.id := new_ledger_id(p_now);
+        g.account_id := target.account_id;
+        g.kind := 'transfer_in';
+        g.amount_ucr := b.burned_ucr[i];
+        g.remaining_ucr := b.burned_ucr[i];
+        g.activated_at := p_now;
+        g.created_at := p_now;
+        g.actor := p_actor;
+        g.description := p_note;
+        -- What recurs and what was paid for stays with the grant that it was made from.
+        g.period_start := NULL;
+        g.rollover_min_ucr := 0;
+        g.rollover_max_ucr := 0;
+        g.paid_minor := NULL;
+        g.paid_currency := NULL;
+        PERFORM insert_grant(g);
+        v_made := v_made || g.id;
+        target.next_change_at := least(target.next_change_at, g.expires_at);
     END LOOP;
-    a_to.next_change_at := least(a_to.next_change_at, (SELECT min(expires_at) FROM credit_grant
-                                                        WHERE org_id = a_from.org_id AND id = ANY (b.grants)));
-    a_to := repay(a_to, p_now, NULL);
+    target.balance_ucr := target.balance_ucr + p_ucr;
+    target.version := target.version + 1;
+    INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, ref_id, actor, note,
+                        created_at, burned_grants, burned_ucr)
+    VALUES (target.org_id, v_arrival, target.account_id, target.version, 'TRANSFER_IN', 'transfer', p_ucr, target.balance_ucr,
+            p_id, p_actor, p_note, p_now, v_made, b.burned_ucr);
+    target := repay(target, p_now, v_arrival);
+END
+$$;
+
+
+-- Once per id. Refused: no_account · closed · parked · restricted (such an account only receives) · insufficient.
+CREATE OR REPLACE FUNCTION transfer(p_org uuid, p_from uuid, p_to uuid, p_id uuid, p_ucr bigint, p_note text, p_by origin, p_key text,
+                         p_request_hash bytea, OUT status text, OUT answer jsonb)
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_now    timestamptz;
+    v_before ledger;
+    v_moved  record;
+    source   account;
+    target   account;
+BEGIN
+    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
+    IF status IS NOT NULL THEN
+        RETURN;
+    END IF;
+    PERFORM FROM account WHERE org_id = p_org AND account_id IN (p_from, p_to) ORDER BY account_id FOR NO KEY UPDATE;
+    source := lock_account(p_org, p_from);
+    target := lock_account(p_org, p_to);
+    v_now := clock_timestamp();
+    SELECT * INTO v_before FROM ledger WHERE org_id = p_org AND id = p_id;
+    status := CASE
+        WHEN source.account_id IS NULL OR target.account_id IS NULL THEN 'no_account'
+        WHEN v_before.kind = 'TRANSFER_OUT' AND v_before.account_id = p_from AND v_before.amount_ucr = -p_ucr
+            AND p_to = (SELECT l.account_id FROM ledger l WHERE l.org_id = p_org AND l.id = v_before.ref_id) THEN 'exists'
+        WHEN v_before.id IS NOT NULL THEN 'conflict'
+        WHEN source.status = 'closed' OR target.status = 'closed' THEN 'closed'
+        WHEN source.parked_at IS NOT NULL OR target.parked_at IS NOT NULL THEN 'parked'
+        WHEN source.kind = 'restricted' THEN 'restricted'
+        WHEN p_ucr > source.balance_ucr - source.held_ucr THEN 'insufficient'
+        ELSE 'ok' END;
+    IF status NOT IN ('ok', 'exists') THEN
+        answer := standing(source);
+        PERFORM keep_answer(p_org, p_key, NULL);
+        RETURN;
+    END IF;
+    IF status = 'ok' THEN
+        v_moved := move_credits(source, target, p_id, p_ucr, p_by.actor, p_note, v_now);
+        source := v_moved.source;
+        target := v_moved.target;
+        PERFORM save_account(source);
+        PERFORM save_account(target);
+        PERFORM write_audit_log(p_org, p_by, 'credits.transferred', 'account', p_from,
+                                jsonb_build_object('balance_ucr', source.balance_ucr + p_ucr),
+                                jsonb_build_object('balance_ucr', source.balance_ucr, 'to', p_to, 'row_id', p_id));
+    END IF;
+    answer := jsonb_build_object('id', p_id, 'amount_ucr', p_ucr, 'source', standing(source), 'target', standing(target),
+                                 'created_at', coalesce(v_before.created_at, v_now));
+    PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;

@@ -1,6 +1,6 @@
 -- What goes in and out of the batch functions, in the order in which gateway/ledger/items.py gives it.
 
--- account_ids: who may pay, in the order in which they are tried. life_s: NULL for a call of a process.
+-- account_ids: who may pay, in the order in which they are tried. ends_at: NULL for a call of a process.
 CREATE TYPE wish_item AS (
     id          uuid,
     account_ids uuid[],
@@ -12,7 +12,7 @@ CREATE TYPE wish_item AS (
     model       text,
     feature     text,
     pin_id      bigint,
-    life_s      integer
+    ends_at     timestamptz
 );
 
 CREATE TYPE extension_item AS (

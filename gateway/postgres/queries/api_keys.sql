@@ -1,7 +1,13 @@
 -- name: insert_api_key
-INSERT INTO api_key (org_id, key_id, name, hash, prefix, models, user_id, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-RETURNING org_id, key_id, name, prefix, models, user_id, expires_at, revoked_at, created_at;
+WITH made AS (
+    INSERT INTO api_key (org_id, key_id, name, hash, prefix, models, user_id, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    RETURNING org_id, key_id, name, prefix, models, user_id, expires_at, revoked_at, created_at
+)
+SELECT made.*, write_audit_log(org_id, $9, 'key.created', 'key', key_id, NULL,
+                               jsonb_build_object('name', name, 'prefix', prefix, 'models', models, 'user_id', user_id,
+                                                  'expires_at', expires_at)) AS entry
+FROM made;
 
 -- name: list_api_keys
 SELECT org_id, key_id, name, prefix, models, user_id, expires_at, revoked_at, created_at
@@ -15,10 +21,20 @@ SELECT count(*) FROM api_key WHERE org_id = $1;
 
 -- name: revoke_api_key
 -- The first revocation stands: doing it again changes nothing and answers the same.
-UPDATE api_key
-SET revoked_at = coalesce(revoked_at, clock_timestamp())
-WHERE org_id = $1 AND key_id = $2
-RETURNING org_id, key_id, name, prefix, models, user_id, expires_at, revoked_at, created_at, hash;
+WITH before AS MATERIALIZED (
+    SELECT org_id, key_id, revoked_at FROM api_key WHERE org_id = $1 AND key_id = $2 FOR NO KEY UPDATE
+), revoked AS (
+    UPDATE api_key AS k
+    SET revoked_at = coalesce(b.revoked_at, clock_timestamp())
+    FROM before AS b
+    WHERE k.org_id = b.org_id AND k.key_id = b.key_id
+    RETURNING k.*, b.revoked_at AS revoked_before
+)
+SELECT org_id, key_id, name, prefix, models, user_id, expires_at, revoked_at, created_at, hash,
+       CASE WHEN revoked_before IS NULL
+            THEN write_audit_log(org_id, $3, 'key.revoked', 'key', key_id, NULL, jsonb_build_object('revoked_at', revoked_at))
+       END AS entry
+FROM revoked;
 
 -- name: find_callers
 SELECT k.hash, k.org_id, k.key_id, k.name AS key_name, k.models, k.user_id, k.expires_at, k.revoked_at,

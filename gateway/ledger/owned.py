@@ -1,0 +1,281 @@
+"""Reservations that no process answers for: outside callers' and jobs'. They are settled, or end by the clock.
+
+The clock is the database's. An owner is asked for with every change, so that nobody ends what another holds. One that
+expires is charged what it had reported as spent; its real cost may still come, and then posts the difference once.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import structlog
+
+from gateway.core.errors import Conflict, InvalidRequest, NotFound
+from gateway.core.units import UCR_MAX
+from gateway.ledger.operations import Idempotency, Standing, check_texts, perform
+from gateway.ledger.options import LedgerSettings
+from gateway.ops.metrics import Metrics
+from gateway.postgres.outage import unavailable_in_outage
+from gateway.postgres.queries import load
+
+_SQL = load("owned")
+_log = structlog.get_logger()
+WISHES_MAX: Final = 1_000
+_ACCOUNTS_MAX: Final = 500
+_MODEL_CHARS_MAX: Final = 256
+
+
+class OwnerKind(StrEnum):
+    API = "api"
+    JOB = "job"
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Whose a reservation is: an organisation's outside caller, or one of its jobs."""
+
+    org_id: UUID
+    kind: OwnerKind
+    id: UUID
+
+    @classmethod
+    def outside(cls, org_id: UUID) -> "Owner":
+        return cls(org_id, OwnerKind.API, org_id)
+
+    @classmethod
+    def job(cls, org_id: UUID, id: UUID) -> "Owner":
+        return cls(org_id, OwnerKind.JOB, id)
+
+
+class OwnedWish(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    account_id: UUID
+    amount_ucr: int
+    user_id: UUID | None = None
+    key_id: UUID | None = None
+    model: str = ""
+    """What it is for, as the caller names it."""
+
+    def row(self) -> tuple[object, ...]:
+        """In the order of `owned_wish`."""
+        return self.id, self.account_id, self.amount_ucr, self.user_id, self.key_id, self.model
+
+
+class OwnedHold(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one wish."""
+
+    id: UUID
+    status: str
+    """ok · exists (held before, under this id) · or why nothing was held: insufficient, busy, suspended, …"""
+    held_ucr: int
+    available_ucr: int
+    balance_ucr: int
+    expires_at: datetime | None
+
+    @property
+    def held(self) -> bool:
+        return self.status in {"ok", "exists"}
+
+
+class _Holds(msgspec.Struct, frozen=True, kw_only=True):
+    items: tuple[OwnedHold, ...]
+    repeated: bool = False
+
+
+class OwnedReservation(msgspec.Struct, frozen=True, kw_only=True):
+    """One that is open."""
+
+    id: UUID
+    account_id: UUID
+    held_ucr: int
+    spent_ucr: int
+    user_id: UUID | None
+    key_id: UUID | None
+    model: str
+    created_at: datetime
+    expires_at: datetime
+
+
+class OwnedEnding(Standing, frozen=True, kw_only=True):
+    """A settled one, with all that was charged for it, and its account right after."""
+
+    id: UUID
+    account_id: UUID
+    cost_ucr: int
+    charged_ucr: int
+    overage_ucr: int
+    repeated: bool = False
+
+
+class Extension(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    held_ucr: int
+    available_ucr: int
+    balance_ucr: int
+    expires_at: datetime
+    status: str = "ok"
+    """Or why it holds what it held before: insufficient, busy, suspended, …"""
+
+
+class OwnedReservations:
+    """`moved` hears of every account where credits may have become free."""
+
+    def __init__(
+        self, *, pool: asyncpg.Pool, settings: LedgerSettings, moved: Callable[[UUID], None], metrics: Metrics
+    ) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._moved = moved
+        self._metrics = metrics
+
+    @unavailable_in_outage
+    async def reserve(
+        self,
+        owner: Owner,
+        wishes: Sequence[OwnedWish],
+        *,
+        life_s: float | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> tuple[OwnedHold, ...]:
+        """Hold credits, each wish whole or not at all, with an answer each in the order given.
+
+        Raises InvalidRequest (also for an id that is given twice), NotFound (no such job, or it has ended),
+        IdempotencyMismatch; then nothing was reserved.
+        """
+        self._check(wishes)
+        holds = await perform(
+            self._pool,
+            _SQL.reserve,
+            (owner.org_id, owner.kind, owner.id, self._life_s(life_s), [wish.row() for wish in wishes]),
+            by=None,
+            idempotency=idempotency,
+            answer=_Holds,
+            refusals={"no_job": lambda _: NotFound("There is no such job, or it has ended; nothing was reserved.")},
+        )
+        return holds.items
+
+    @unavailable_in_outage
+    async def extend(
+        self, owner: Owner, id: UUID, *, at_least_ucr: int, life_s: float | None = None, spent_ucr: int = 0
+    ) -> Extension:
+        """Hold at least so much, for so long from now but never longer than the longest life from its beginning.
+
+        `spent_ucr` is what it has cost so far: charged at least, should it expire. Raises InvalidRequest, NotFound.
+        """
+        _check_ucr(at_least_ucr, "amount")
+        _check_ucr(spent_ucr, "spent")
+        row = await self._pool.fetchrow(
+            _SQL.extend,
+            owner.org_id,
+            owner.kind,
+            owner.id,
+            id,
+            at_least_ucr,
+            self._life_s(life_s),
+            self._settings.reservation_life_max_s,
+            spent_ucr,
+        )
+        assert row is not None
+        if row["status"] == "unknown":
+            raise NotFound("No such reservation is open; nothing was changed.")
+        made = msgspec.json.decode(row["answer"], type=Extension)
+        return msgspec.structs.replace(made, status=row["status"])
+
+    @unavailable_in_outage
+    async def settle(
+        self, owner: Owner, id: UUID, *, cost_ucr: int, idempotency: Idempotency | None = None
+    ) -> OwnedEnding:
+        """End it with its cost, once; of zero, it is released. Cost above what is held is charged like a call's.
+
+        Raises InvalidRequest, NotFound or Conflict (it ended otherwise); then nothing changed.
+        """
+        _check_ucr(cost_ucr, "cost")
+        ending = await perform(
+            self._pool,
+            _SQL.settle,
+            (owner.org_id, owner.kind, owner.id, id, cost_ucr, self._settings.receivable_max_ucr),
+            by=None,
+            idempotency=idempotency,
+            answer=OwnedEnding,
+            refusals={
+                "unknown": lambda _: NotFound("There is no such reservation; nothing was charged."),
+                "conflict": lambda _: Conflict("It ended before with another cost; nothing was charged."),
+            },
+        )
+        self._moved(ending.account_id)
+        return ending
+
+    async def release(self, owner: Owner, id: UUID) -> OwnedEnding:
+        """End it without a cost. Raises like `settle`."""
+        return await self.settle(owner, id, cost_ucr=0)
+
+    @unavailable_in_outage
+    async def get(self, owner: Owner, id: UUID) -> OwnedReservation:
+        """Raises NotFound for one that is not open."""
+        row = await self._pool.fetchrow(_SQL.find, owner.org_id, owner.kind, owner.id, id)
+        if row is None:
+            raise NotFound("No such reservation is open.")
+        return OwnedReservation(**dict(row.items()))
+
+    @unavailable_in_outage
+    async def page(self, owner: Owner, *, after: UUID | None = None, limit: int = 50) -> list[OwnedReservation]:
+        """Open ones in the order of their ids, from behind `after`."""
+        rows = await self._pool.fetch(_SQL.page, owner.org_id, owner.kind, owner.id, after or UUID(int=0), limit)
+        return [OwnedReservation(**dict(row.items())) for row in rows]
+
+    async def expire_due(self) -> int:
+        """End those whose time is over, by the database's clock, one account at a time. Returns how many."""
+        ended = 0
+        for org_id, job_id in await self._pool.fetch(_SQL.end_jobs_due):
+            ended += await self.end_of_job(org_id, job_id)
+        for org_id, account_id in await self._pool.fetch(_SQL.due, _ACCOUNTS_MAX):
+            ended += await self._expire(org_id, account_id, None)
+        return ended
+
+    async def end_of_job(self, org_id: UUID, job_id: UUID) -> int:
+        """End what an ended job has open."""
+        accounts = await self._pool.fetch(_SQL.accounts_of_owner, org_id, job_id)
+        return sum([await self._expire(org_id, account_id, job_id) for (account_id,) in accounts])
+
+    async def _expire(self, org_id: UUID, account_id: UUID, owner_id: UUID | None) -> int:
+        ended: int = 0
+        most = self._settings.sweep_rows
+        while True:
+            [(count, charged_ucr)] = await self._pool.fetch(_SQL.expire, org_id, account_id, owner_id, most)
+            if count:
+                _log.warning(
+                    "ledger.expired", org=str(org_id), account=str(account_id), count=count, charged_ucr=charged_ucr
+                )
+                self._metrics.credits_moved("swept", org=str(org_id), ucr=charged_ucr)
+                self._moved(account_id)
+            ended += count
+            if count < most:
+                return ended
+
+    def _life_s(self, asked_s: float | None) -> float:
+        if asked_s is None:
+            return self._settings.reservation_life_s
+        if not 0 < asked_s <= self._settings.reservation_life_max_s:
+            raise InvalidRequest(
+                f"A reservation lives for at most {self._settings.reservation_life_max_s:g} seconds.", param="life"
+            )
+        return asked_s
+
+    def _check(self, wishes: Sequence[OwnedWish]) -> None:
+        if not 1 <= len(wishes) <= WISHES_MAX:
+            raise InvalidRequest(f"Between 1 and {WISHES_MAX} reservations; nothing was reserved.")
+        if len({wish.id for wish in wishes}) < len(wishes):
+            raise InvalidRequest("An id is given twice; nothing was reserved.", param="id")
+        for wish in wishes:
+            _check_ucr(wish.amount_ucr, "amount")
+            check_texts(model=wish.model)
+            if len(wish.model) > _MODEL_CHARS_MAX:
+                raise InvalidRequest(f"model must have at most {_MODEL_CHARS_MAX} characters.", param="model")
+
+
+def _check_ucr(ucr: int, param: str) -> None:
+    if not 0 <= ucr <= UCR_MAX:
+        raise InvalidRequest(f"{param} must be between 0 and the largest amount.", param=param)

@@ -1,0 +1,198 @@
+-- Reservations that no process of the gateway answers for: of outside callers (api) and of jobs. They end by being settled,
+-- or by the database's clock; who owns one is asked for with every change.
+
+-- The one place where these become items of the batch functions; by name, so that it does not matter what else those have.
+CREATE OR REPLACE FUNCTION plain_wish(p_id uuid, p_account uuid, p_ucr bigint, p_user uuid, p_key_id uuid, p_model text,
+                                      p_feature text, p_ends_at timestamptz) RETURNS wish_item
+LANGUAGE plpgsql AS $$
+DECLARE
+    w wish_item;
+BEGIN
+    w.id := p_id;
+    w.account_ids := ARRAY[p_account];
+    w.amount_ucr := p_ucr;
+    w.learned_ucr := p_ucr;
+    w.prompt_ucr := 0;
+    w.user_id := p_user;
+    w.key_id := p_key_id;
+    w.model := coalesce(p_model, '');
+    w.feature := p_feature;
+    w.ends_at := p_ends_at;
+    RETURN w;
+END
+$$;
+
+-- An ending of one line: p_units of p_line at p_price_ucr each. Of nothing, it is a release.
+CREATE OR REPLACE FUNCTION plain_ending(p_id uuid, p_account uuid, p_ended text, p_line text, p_units bigint, p_price_ucr bigint,
+                             p_bounded boolean, p_user uuid, p_key_id uuid, p_model text) RETURNS settlement_item
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_cost bigint := p_units * p_price_ucr;
+    s      settlement_item;
+BEGIN
+    s.id := p_id;
+    s.account_id := p_account;
+    s.ended := p_ended;
+    s.delivered := v_cost > 0;
+    s.cost_ucr := v_cost;
+    s.numerator := (v_cost * 1000000::numeric)::text;
+    s.lines := CASE WHEN v_cost = 0 THEN '[]'
+                    ELSE jsonb_build_array(jsonb_build_array(p_line, p_units, p_price_ucr * 1000000::numeric))::text END;
+    s.waive_above_held := p_bounded;
+    s.user_id := p_user;
+    s.key_id := p_key_id;
+    s.model := coalesce(p_model, '');
+    s.streamed := false;
+    RETURN s;
+END
+$$;
+
+
+-- Reserves for an owner, each wish with an answer of its own: what reserve_batch answers, or conflict (another's id).
+-- Refused as a whole: no_job. The key is kept where anything is held.
+CREATE OR REPLACE FUNCTION reserve_owned(p_org uuid, p_owner_kind text, p_owner uuid, p_life_s double precision, p_wishes owned_wish[],
+                              p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_ends    timestamptz;
+    v_wishes  wish_item[];
+    v_answers hold_answer[];
+BEGIN
+    IF p_owner_kind = 'job' THEN
+        SELECT expires_at INTO v_ends FROM job WHERE org_id = p_org AND id = p_owner AND ended_at IS NULL FOR SHARE;
+        IF v_ends IS NULL OR v_ends <= clock_timestamp() THEN
+            status := 'no_job';
+            RETURN;
+        END IF;
+    END IF;
+    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
+    IF status IS NOT NULL THEN
+        RETURN;
+    END IF;
+    v_wishes := ARRAY(
+        SELECT plain_wish(w.id, w.account_id, w.amount_ucr, w.user_id, w.key_id, w.model, NULL,
+                          least(clock_timestamp() + make_interval(secs => p_life_s), v_ends))
+          FROM unnest(p_wishes) WITH ORDINALITY AS w (id, account_id, amount_ucr, user_id, key_id, model, n) ORDER BY w.n);
+    v_answers := reserve_batch(p_org, p_owner_kind, p_owner, lock_for_batch(p_org, '{}', '{}', v_wishes), v_wishes);
+    status := 'ok';
+    SELECT jsonb_agg(jsonb_build_object(
+               'id', (p_wishes[n]).id,
+               'status', CASE WHEN (v_answers[n]).status = 'exists' AND r.id IS NULL THEN 'conflict' ELSE (v_answers[n]).status END,
+               'held_ucr', coalesce(r.amount_ucr, 0), 'available_ucr', (v_answers[n]).available_ucr,
+               'balance_ucr', (v_answers[n]).balance_ucr, 'expires_at', r.expires_at) ORDER BY n)
+      INTO answer
+      FROM generate_subscripts(p_wishes, 1) AS n
+      LEFT JOIN reservation r ON r.org_id = p_org AND r.id = (p_wishes[n]).id AND r.owner_kind = p_owner_kind AND r.owner_id = p_owner
+                             AND (v_answers[n]).status IN ('ok', 'exists');
+    answer := jsonb_build_object('items', answer);
+    PERFORM keep_answer(p_org, p_key, CASE WHEN EXISTS (SELECT FROM unnest(v_answers) AS v WHERE v.status IN ('ok', 'exists'))
+                                           THEN answer END);
+END
+$$;
+
+
+-- "Hold at least, and for so long from now": absolute, so that asking twice is asking once; p_spent raises the watermark.
+-- Refused: unknown (not open, not this owner's, or its time is over) · whatever extend_batch answers.
+CREATE OR REPLACE FUNCTION extend_owned(p_org uuid, p_owner_kind text, p_owner uuid, p_id uuid, p_at_least bigint, p_life_s double precision,
+                             p_life_max_s double precision, p_spent bigint, OUT status text, OUT answer jsonb)
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_now    timestamptz;
+    v_answer hold_answer;
+    x        extension_item;
+    r        reservation;
+    a        account;
+BEGIN
+    a := lock_account(p_org, (SELECT o.account_id FROM reservation o WHERE o.org_id = p_org AND o.id = p_id));
+    v_now := clock_timestamp();
+    SELECT * INTO r
+      FROM reservation o
+     WHERE o.org_id = p_org AND o.id = p_id AND o.owner_kind = p_owner_kind AND o.owner_id = p_owner AND o.expires_at > v_now
+       FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        status := 'unknown';
+        RETURN;
+    END IF;
+    x.id := p_id;
+    x.account_id := r.account_id;
+    x.at_least_ucr := p_at_least;
+    PERFORM lock_for_batch(p_org, '{}', ARRAY[x], '{}');
+    v_answer := (extend_batch(p_org, ARRAY[x]))[1];
+    status := CASE WHEN v_answer.status = 'exists' THEN 'ok' ELSE v_answer.status END;
+    IF status = 'ok' THEN
+        UPDATE reservation o
+           SET expires_at = greatest(o.expires_at, least(v_now + make_interval(secs => p_life_s),
+                                                         o.created_at + make_interval(secs => p_life_max_s))),
+               spent_ucr = greatest(o.spent_ucr, p_spent)
+         WHERE o.org_id = p_org AND o.id = p_id
+        RETURNING * INTO r;
+    END IF;
+    answer := jsonb_build_object('id', p_id, 'held_ucr', r.amount_ucr, 'available_ucr', v_answer.available_ucr, 'balance_ucr',
+                                 v_answer.balance_ucr, 'expires_at', r.expires_at);
+END
+$$;
+
+
+-- Ends one with its cost; of nothing, it is released. One that had expired gets the difference, once, as after a sweep.
+-- Refused: unknown · conflict (it ended otherwise). exists: it ended so before.
+CREATE OR REPLACE FUNCTION settle_owned(p_org uuid, p_owner_kind text, p_owner uuid, p_id uuid, p_cost bigint, p_receivable_max bigint,
+                             p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_ended text := CASE WHEN p_cost > 0 THEN 'ok' ELSE 'cancelled' END;
+    r       reservation;
+    c       ledger;
+    s       settlement_item;
+    a       account;
+BEGIN
+    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
+    IF status IS NOT NULL THEN
+        RETURN;
+    END IF;
+    a := lock_account(p_org, coalesce((SELECT o.account_id FROM reservation o WHERE o.org_id = p_org AND o.id = p_id),
+                                      (SELECT l.account_id FROM ledger l WHERE l.org_id = p_org AND l.id = p_id)));
+    SELECT * INTO r
+      FROM reservation o WHERE o.org_id = p_org AND o.id = p_id AND o.owner_kind = p_owner_kind AND o.owner_id = p_owner;
+    SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id AND l.ended IN ('ok', 'cancelled', 'expired');
+    s := plain_ending(p_id, a.account_id, v_ended, 'reserved', p_cost, 1, false, coalesce(r.user_id, c.user_id),
+                      coalesce(r.key_id, c.key_id), coalesce(r.model, c.model));
+    IF r.id IS NOT NULL OR c.ended = 'expired' THEN
+        PERFORM lock_for_batch(p_org, ARRAY[s], '{}', '{}');
+        status := (settle_batch(p_org, p_receivable_max, ARRAY[s]))[1].status;
+        status := CASE WHEN status IN ('settled', 'late') THEN 'ok' WHEN status = 'same' THEN 'exists' ELSE status END;
+    ELSE
+        status := CASE WHEN c.id IS NULL THEN 'unknown' WHEN c.cost_ucr = p_cost AND c.ended = v_ended THEN 'exists' ELSE 'conflict' END;
+    END IF;
+    IF status IN ('ok', 'exists') THEN
+        SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id;
+        SELECT * INTO a FROM account x WHERE x.org_id = p_org AND x.account_id = c.account_id;
+        answer := standing(a) || jsonb_build_object('id', p_id, 'account_id', c.account_id, 'cost_ucr', p_cost)
+               || (SELECT jsonb_build_object('charged_ucr', sum(signed.sign * l.charged_ucr), 'overage_ucr', sum(signed.sign * coalesce(l.overage_ucr, 0)))
+                     FROM ledger l CROSS JOIN LATERAL (SELECT CASE l.kind WHEN 'REFUND' THEN -1 ELSE 1 END AS sign) AS signed
+                    WHERE l.org_id = p_org AND l.id IN (p_id, late_id(p_id)));
+    END IF;
+    PERFORM keep_answer(p_org, p_key, answer);
+END
+$$;
+
+
+-- Ends reservations of one account whose time is over, or those of an owner that has ended: charged what they had reported
+-- as spent, never more than was held.
+CREATE OR REPLACE FUNCTION expire_reservations(p_org uuid, p_account uuid, p_owner uuid, p_most integer, OUT ended integer,
+                                    OUT charged_ucr bigint)
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_items settlement_item[];
+BEGIN
+    PERFORM lock_account(p_org, p_account);
+    v_items := ARRAY(
+        SELECT plain_ending(r.id, r.account_id, 'expired', 'expired', r.spent_ucr, 1, true, r.user_id, r.key_id, r.model)
+          FROM reservation r
+         WHERE r.org_id = p_org AND r.account_id = p_account AND r.owner_kind IN ('api', 'job')
+           AND (r.expires_at <= clock_timestamp() OR r.owner_id = p_owner)
+         ORDER BY r.id
+         LIMIT p_most);
+    PERFORM lock_for_batch(p_org, v_items, '{}', '{}');
+    SELECT count(*), coalesce(sum((u).charged_ucr), 0) INTO ended, charged_ucr FROM unnest(settle_batch(p_org, 0, v_items)) AS u;
+END
+$$;

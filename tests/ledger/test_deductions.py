@@ -1,0 +1,137 @@
+"""Charging for a feature: like a call that is over at once."""
+
+import asyncio
+
+import asyncpg
+import msgspec
+import pytest
+
+from gateway.core.errors import (
+    Conflict,
+    CreditsReserved,
+    Forbidden,
+    InsufficientCredits,
+    InvalidRequest,
+    NotFound,
+    OrgSuspended,
+)
+from gateway.ledger.deductions import Deducted, Deduction
+from gateway.ledger.operations import Idempotency
+from tests.ledger.conftest import Bench
+from tests.ledger.desk import ANNA, entries_of, rows_of
+
+
+def report(bench: Bench, **changes: object) -> Deduction:
+    deduction = Deduction(
+        id=bench.ids.next(), account_id=bench.account_id, feature="ai_generated_report", price_ucr=40, quantity=2
+    )
+    return msgspec.structs.replace(deduction, **changes)
+
+
+async def deduct(bench: Bench, deduction: Deduction, **options: object) -> Deducted:
+    return await bench.ledger.desk.deduct(bench.org_id, deduction, by=ANNA, **options)  # type: ignore[arg-type]
+
+
+async def test_a_deduction_is_one_charge_with_the_features_line(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100)
+    user = bench.ids.next()
+    deduction = report(bench, user_id=user)
+    made = await deduct(bench, deduction)
+    assert (made.id, made.amount_ucr, made.balance_ucr) == (deduction.id, 80, 20)
+    row = await pool.fetchrow("SELECT kind, lines, cost_ucr, user_id FROM ledger WHERE id = $1", made.id)
+    assert row is not None
+    assert tuple(row) == ("CHARGE", '[["ai_generated_report", 2, 40000000]]', 80, user)
+    assert await entries_of(pool, bench.org_id) == ["credits.granted", "credits.deducted"]
+    assert await bench.numbers() == (20, 0, 0)
+
+
+async def test_a_plain_amount_is_so_many_at_one_each(bench: Bench) -> None:
+    await bench.grant(100)
+    made = await deduct(bench, report(bench, feature="manual", price_ucr=1, quantity=33))
+    assert (made.amount_ucr, made.balance_ucr) == (33, 67)
+
+
+async def test_a_deduction_that_does_not_fit_says_what_is_available(bench: Bench) -> None:
+    await bench.grant(79)
+    with pytest.raises(InsufficientCredits, match="nothing was deducted") as refused:
+        await deduct(bench, report(bench))
+    assert (refused.value.available_ucr, refused.value.required_ucr) == (79, 80)
+    await bench.grant(1)
+    wish = await bench.held(1)
+    with pytest.raises(CreditsReserved) as busy:
+        await deduct(bench, report(bench))
+    assert busy.value.available_ucr == 79
+    await bench.settle(bench.release(wish))
+    await deduct(bench, report(bench))
+    assert await bench.numbers() == (0, 0, 0)
+
+
+async def test_what_blocks_calls_blocks_deductions(bench: Bench, pool: asyncpg.Pool) -> None:
+    desk = bench.ledger.desk
+    wish = await bench.held(0)
+    await bench.settle(bench.ending(wish, 5))
+    with pytest.raises(Forbidden, match="owed"):
+        await deduct(bench, report(bench))
+    await bench.grant(200)
+    await desk.suspend(bench.org_id, bench.account_id, by=ANNA)
+    with pytest.raises(OrgSuspended, match="suspended"):
+        await deduct(bench, report(bench))
+    await desk.resume(bench.org_id, bench.account_id, by=ANNA)
+    await pool.execute("UPDATE account SET parked_at = now() WHERE org_id = $1", bench.org_id)
+    with pytest.raises(OrgSuspended, match="parked"):
+        await deduct(bench, report(bench))
+    await desk.unpark(bench.org_id, bench.account_id, by=ANNA)
+    assert await bench.numbers() == (195, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"quantity": 0}, {"quantity": -1}, {"price_ucr": -1}, {"price_ucr": 0}, {"quantity": 1 << 60}, {"feature": ""}],
+)
+async def test_a_deduction_that_makes_no_sense_is_refused(bench: Bench, changes: dict[str, object]) -> None:
+    await bench.grant(100)
+    with pytest.raises(InvalidRequest):
+        await deduct(bench, report(bench, **changes))
+    assert await bench.numbers() == (100, 0, 0)
+
+
+async def test_a_deduction_needs_an_account_and_an_id_of_now(bench: Bench) -> None:
+    with pytest.raises(NotFound):
+        await deduct(bench, report(bench, account_id=bench.ids.next()))
+    old = report(bench)
+    with pytest.raises(InvalidRequest, match="clock"):
+        await deduct(bench, report(bench, id=type(old.id)(int=old.id.int - (600_000 << 80))))
+
+
+async def test_the_same_deduction_again_is_the_same_charge(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(200)
+    deduction = report(bench)
+    first = await deduct(bench, deduction)
+    again = await deduct(bench, deduction)
+    assert (again.id, again.created_at, again.repeated) == (first.id, first.created_at, True)
+    for changes in ({"quantity": 1}, {"feature": "other"}, {"price_ucr": 80, "quantity": 1}):
+        with pytest.raises(Conflict):
+            await deduct(bench, msgspec.structs.replace(deduction, **changes))
+    assert await rows_of(pool, bench.account_id) == [("GRANT", 200), ("CHARGE", -80)]
+
+
+async def test_one_idempotency_key_used_by_many_at_once_deducts_once(bench: Bench) -> None:
+    await bench.grant(1_000)
+    key = Idempotency("refresh", b"\x01")
+    made = await asyncio.gather(*(deduct(bench, report(bench), idempotency=key) for _ in range(12)))
+    assert len({each.id for each in made}) == 1
+    assert await bench.numbers() == (920, 0, 0)
+
+
+async def test_fifty_at_once_on_a_balance_for_one_are_one(bench: Bench) -> None:
+    await bench.grant(100)
+    results = await asyncio.gather(*(deduct(bench, report(bench)) for _ in range(50)), return_exceptions=True)
+    assert sum(isinstance(result, Deducted) for result in results) == 1
+    assert all(isinstance(result, Deducted | InsufficientCredits) for result in results)
+
+
+async def test_a_deduction_can_be_refunded(bench: Bench) -> None:
+    await bench.grant(100)
+    made = await deduct(bench, report(bench))
+    await bench.ledger.desk.refund(bench.org_id, charge_id=made.id, id=bench.ids.next(), amount_ucr=30, by=ANNA)
+    assert await bench.numbers() == (50, 0, 0)
