@@ -57,6 +57,8 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Work that outlives its request: eight days, so that a provider's batch of a week fits."""
     expire_s: float = 5.0
     """How often reservations and jobs whose time is over are ended."""
+    snapshots_s: float = 15.0
+    """How often it is looked for snapshots that stay open, which slow hot accounts."""
     outbox_s: float = 15.0
     """How often the rows that wait in the outbox are counted."""
     sole_owner: bool = False

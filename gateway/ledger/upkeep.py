@@ -49,6 +49,7 @@ class Upkeep:
             Periodic("ledger.due", self.post_due, every_s=settings.due_s, metrics=metrics),
             Periodic("ledger.expire", owned.expire_due, every_s=settings.expire_s, metrics=metrics),
             Periodic("ledger.outbox", self.count_outbox, every_s=settings.outbox_s, metrics=metrics),
+            Periodic("ledger.snapshots", self.look_for_snapshots, every_s=settings.snapshots_s, metrics=metrics),
             Periodic("ledger.partitions", self.make_partitions, every_s=settings.partitions_s, metrics=metrics),
             Periodic("ledger.audit", audit.run, every_s=settings.audit_s, metrics=metrics),
         ]
@@ -79,6 +80,10 @@ class Upkeep:
 
     async def count_outbox(self) -> None:
         await count_waiting(self._pool, self._metrics)
+
+    async def look_for_snapshots(self) -> None:
+        """One that stays open keeps old versions of hot rows, and every batch steps over them."""
+        self._metrics.oldest_snapshot_s.set(await self._pool.fetchval(_LEDGER.oldest_snapshot))
 
     async def make_partitions(self) -> None:
         await self._pool.execute(_LEDGER.make_months, self._settings.months_ahead)

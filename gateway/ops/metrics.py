@@ -117,6 +117,11 @@ class Metrics:
         self.unsettled = Gauge(
             "tollgate_unsettled_endings", "Endings handed over that the database has not committed yet.", registry=r
         )
+        self.oldest_snapshot_s = Gauge(
+            "tollgate_postgres_oldest_snapshot_seconds",
+            "How long the oldest snapshot of the database has been open.",
+            registry=r,
+        )
         self.outbox_waiting = Gauge(
             "tollgate_outbox_waiting", "Messages that nobody has taken yet; counting ends at 10,001.", registry=r
         )

@@ -33,6 +33,7 @@ QUIET = LedgerSettings(
     audit_s=3600,
     expire_s=3600,
     outbox_s=3600,
+    snapshots_s=3600,
     queue_wait_s=0.0,
     queue_poll_s=0.01,
     refusal_memory_s=0.0,

@@ -10,6 +10,9 @@ INSERT INTO quarantine (org_id, id, payload, error) VALUES ($1, $2, $3, $4) ON C
 -- name: recover
 SELECT ended, charged_ucr FROM recover_reservations($1, $2, '{}', $3, 1000);
 
+-- name: oldest_snapshot
+SELECT oldest_snapshot_s();
+
 -- name: make_months
 SELECT make_ledger_month((now() AT TIME ZONE 'UTC' + make_interval(months => ahead))::date)
   FROM generate_series(0, $1::integer) AS ahead;
