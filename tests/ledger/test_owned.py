@@ -95,14 +95,17 @@ async def test_it_is_extended_in_amount_and_life(bench: Bench, owner: asyncpg.Co
 
 
 async def test_settling_is_once_and_by_its_owner_alone(bench: Bench, pool: asyncpg.Pool) -> None:
-    await bench.grant(100)
+    grant = await bench.grant(100)
     stranger = await open_bench(bench.ledger, bench.ids, pool)
     me, made = Owner.outside(bench.org_id), await hold(bench, 50)
-    call = await bench.held(10)
+    call, swept = await bench.held(10), await bench.held(10, prompt_ucr=0)
+    await pool.execute("SELECT recover_reservations($1, $1, '{}', ARRAY[$2::uuid], 10)", bench.org_id, swept.id)
     for whose, id in (
         (Owner.outside(stranger.org_id), made.id),
         (Owner.job(bench.org_id, bench.ids.next()), made.id),
         (me, call.id),
+        (me, swept.id),
+        (me, grant),
         (me, bench.ids.next()),
     ):
         with pytest.raises(NotFound, match="nothing was charged"):
