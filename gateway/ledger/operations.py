@@ -287,7 +287,6 @@ async def perform(
     key = (idempotency.key, idempotency.request_hash) if idempotency else (None, None)
     check_texts(**{"Idempotency-Key": key[0] or ""})
     if by is not None:
-        check_texts(actor=by.actor, reason=by.reason)
         arguments = (*arguments, by.row())
     try:
         row = await connection.fetchrow(statement, *arguments, *key)

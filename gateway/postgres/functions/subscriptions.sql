@@ -155,13 +155,14 @@ $$;
 -- clock's time, read under the lock. Statuses: ok · exists (this id did it before; the first answer again) · mismatch (the
 -- id came with another request) · no_account · closed · subscribed · no_subscription · not_cancelled.
 CREATE OR REPLACE FUNCTION change_subscription(p_org uuid, p_account uuid, p_id uuid, p_what text, p_kind text, p_terms plan_terms, p_anchor timestamptz,
-                                    p_prorate boolean, p_actor text, p_now timestamptz, OUT status text, OUT answer jsonb)
+                                    p_prorate boolean, p_by origin, p_now timestamptz, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_request jsonb := jsonb_build_object('what', p_what, 'account_id', p_account, 'kind', p_kind, 'anchor', p_anchor,
                                           'plan', terms_answer(p_terms), 'prorate', p_prorate);
     v_known   subscription_change;
     v_now     timestamptz;
+    v_before  jsonb;
     v_done    record;
     a         account;
     s         subscription;
@@ -188,6 +189,7 @@ BEGIN
     IF status <> 'ok' THEN
         RETURN;
     END IF;
+    v_before := CASE WHEN p_what <> 'subscribe' THEN subscription_answer(s) END;
     CASE p_what
         WHEN 'subscribe' THEN
             s.org_id := p_org;
@@ -220,6 +222,13 @@ BEGIN
     PERFORM save_account(repay(a, v_now, p_id));
     answer := subscription_answer(s);
     INSERT INTO subscription_change (org_id, id, subscription_id, request, answer, actor, created_at)
-    VALUES (p_org, p_id, s.subscription_id, v_request, answer, p_actor, v_now);
+    VALUES (p_org, p_id, s.subscription_id, v_request, answer, p_by.actor, v_now);
+    IF answer IS DISTINCT FROM v_before THEN
+        PERFORM write_audit_log(p_org, p_by, CASE split_part(p_what, '_', 1) WHEN 'subscribe' THEN 'subscription.begun'
+                                                                             WHEN 'change' THEN 'subscription.changed'
+                                                                             WHEN 'cancel' THEN 'subscription.cancelled'
+                                                                             ELSE 'subscription.resumed' END,
+                                'subscription', s.subscription_id, v_before, answer);
+    END IF;
 END
 $$;
