@@ -45,6 +45,14 @@ async def test_grants_burn_by_priority_then_expiry_then_promo_then_age(bench: Be
         assert [name for name in after if after[name] < before[name]] == [reason], number
 
 
+async def test_a_batch_of_endings_burns_in_the_same_order(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100, reason="older")
+    await bench.grant(100, reason="better", priority=0)
+    calls = [await bench.held(30) for _ in range(2)]
+    await bench.settle(*(bench.ending(call, 30) for call in calls))
+    assert await remaining(pool, bench) == {"older": 100, "better": 40}
+
+
 async def test_a_charge_says_which_grants_it_burned(bench: Bench, pool: asyncpg.Pool) -> None:
     first, second = await bench.grant(10), await bench.grant(10)
     wish = await bench.held(15)

@@ -69,6 +69,15 @@ async def test_cost_above_the_reservation_takes_what_is_available_and_the_rest_i
     assert await kinds(pool, bench) == [("GRANT", 100), ("CHARGE", -70), ("RELEASE", 0), ("REPAYMENT", -20)]
 
 
+async def test_what_a_batch_of_endings_frees_repays_too(bench: Bench) -> None:
+    await bench.grant(100)
+    others = [await bench.held(30) for _ in range(2)]
+    await bench.settle(bench.ending(await bench.held(20), 90))
+    assert await bench.numbers() == (60, 60, 50)
+    await bench.settle(*(bench.release(other) for other in others))
+    assert await bench.numbers() == (10, 0, 0)
+
+
 async def test_every_credit_repays_first(bench: Bench, pool: asyncpg.Pool) -> None:
     await bench.grant(10)
     await bench.settle(bench.ending(await bench.held(10), 100))
@@ -105,9 +114,11 @@ async def test_settling_under_another_orgs_account_leaves_the_call_open(
 ) -> None:
     other = await open_bench(bench.ledger, bench.ids, pool)
     await bench.grant(100)
-    wish = await bench.held(50)
+    await other.grant(100)
+    wish, others = await bench.held(50), await other.held(60)
     await other.settle(other.ending(wish, 50))
-    assert await other.numbers() == (0, 0, 0)
+    assert await other.numbers() == (100, 60, 0)
+    await other.settle(other.release(others))
     assert await bench.numbers() == (100, 50, 0)
     await bench.settle(bench.ending(wish, 50))
     assert await bench.numbers() == (50, 0, 0)
@@ -116,12 +127,14 @@ async def test_settling_under_another_orgs_account_leaves_the_call_open(
 async def test_settling_on_another_account_of_the_org_is_a_conflict(bench: Bench, pool: asyncpg.Pool) -> None:
     second = bench.ids.next()
     await open_allocation(pool, bench.org_id, second, user_id=second)
-    await bench.grant(100)
+    for account_id in (bench.account_id, second):
+        await bench.grant(100, account_id=account_id)
     wish = await bench.held(50)
+    await bench.held(60, account_ids=(second,))
     await bench.settle(bench.ending(wish, 50, account_id=second))
-    assert await bench.numbers() == (100, 50, 0)
+    assert await bench.numbers() == (200, 110, 0)
     await bench.settle(bench.ending(wish, 40))
-    assert await bench.numbers() == (60, 0, 0)
+    assert await bench.numbers() == (160, 60, 0)
 
 
 async def test_settlement_ignores_suspension_and_parking(bench: Bench, pool: asyncpg.Pool) -> None:
