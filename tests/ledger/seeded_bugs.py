@@ -214,12 +214,10 @@ BUGS: Final = (
     ),
     Bug(
         name="period_reset_without_lock",
-        what="a period is reset without its account's lock",
+        what="what is due is posted without its account's lock",
         file=f"{_FUNCTIONS}/accounts.sql",
-        right="FOR NO KEY UPDATE;\n    v_now := clock_timestamp();\n    IF a.next_change_at <= v_now THEN\n"
-        "        PERFORM save_account(bring_up_to(a, v_now));",
-        wrong=";\n    v_now := clock_timestamp();\n    IF a.next_change_at <= v_now THEN\n"
-        "        PERFORM save_account(bring_up_to(a, v_now));",
+        right="WHERE org_id = p_org AND account_id = p_account FOR NO KEY UPDATE;",
+        wrong="WHERE org_id = p_org AND account_id = p_account;",
         tests=("ledger/test_periods.py",),
     ),
     Bug(

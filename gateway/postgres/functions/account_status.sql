@@ -25,6 +25,8 @@ CREATE OR REPLACE FUNCTION park_account(p_org uuid, p_account uuid, p_parked_max
 DECLARE
     v_at timestamptz;
 BEGIN
+    -- One after another, because each counts what the others have parked.
+    PERFORM pg_advisory_xact_lock(hashtext('tollgate.park_account'));
     UPDATE account
        SET parked_at = clock_timestamp()
      WHERE org_id = p_org AND account_id = p_account AND parked_at IS NULL

@@ -26,7 +26,7 @@ $$;
 -- changed zone leaves no gap and no instant twice.
 CREATE OR REPLACE FUNCTION open_budget_periods(p_org uuid, p_budgets uuid[], p_now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    v_zone text := coalesce((SELECT time_zone FROM credit_policy WHERE org_id = p_org), 'UTC');
+    v_zone text := zone_of(p_org);
 BEGIN
     INSERT INTO budget_period (org_id, budget_id, period_start, period_end)
     SELECT p_org, b.budget_id,

@@ -10,6 +10,13 @@ CREATE OR REPLACE FUNCTION id_time(p_id uuid) RETURNS timestamptz
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN to_timestamp(('x' || left(replace(p_id::text, '-', ''), 12))::bit(48)::bigint / 1000.0);
 
+
+-- An id decides where its row is stored and kept, so whoever makes one does it now, by the ledger's clock.
+CREATE OR REPLACE FUNCTION is_off_clock(p_id uuid, p_now timestamptz) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN p_id < first_id_at(p_now - interval '5 minutes') OR p_id > first_id_at(p_now + interval '5 minutes');
+
+
 -- A uuid of version 7 for rows that the ledger itself decides on (expiry, repayment, activation).
 CREATE OR REPLACE FUNCTION new_ledger_id(p_at timestamptz) RETURNS uuid
     LANGUAGE sql VOLATILE STRICT

@@ -151,6 +151,43 @@ END
 $$;
 
 
+-- What the change does to a subscription, which is made by the first of them.
+CREATE OR REPLACE FUNCTION apply_change(INOUT a account, INOUT s subscription, p_what text, p_kind text, p_terms plan_terms,
+                                        p_anchor timestamptz, p_prorate boolean, p_change uuid, p_now timestamptz)
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_done record;
+BEGIN
+    CASE p_what
+        WHEN 'subscribe' THEN
+            s.org_id := a.org_id;
+            s.subscription_id := p_change;
+            s.account_id := a.account_id;
+            s.kind := p_kind;
+            s.terms := p_terms;
+            s.owed_ucr := 0;
+            s.line_owed_ucr := 0;
+            s.cancels := false;
+            s.created_at := p_now;
+            v_done := begin_subscription(a, s, p_anchor, p_now);
+            INSERT INTO subscription SELECT (v_done.s).*;
+        WHEN 'change' THEN
+            v_done := change_terms(a, s, p_terms, p_prorate, p_change, p_now);
+        WHEN 'cancel' THEN
+            v_done := end_subscription(a, s, p_now);
+        ELSE
+            s.cancels := p_what = 'cancel_at_end' OR s.cancels AND p_what <> 'resume';
+            IF p_what = 'change_at_end' THEN
+                s.next_terms := nullif(p_terms, s.terms);
+            END IF;
+            RETURN;
+    END CASE;
+    a := v_done.a;
+    s := v_done.s;
+END
+$$;
+
+
 -- Each change once per id: p_what is subscribe, change, change_at_end, cancel, cancel_at_end or resume. p_now NULL is the
 -- clock's time, read under the lock. Statuses: ok · exists (this id did it before; the first answer again) · mismatch (the
 -- id came with another request) · no_account · closed · subscribed · no_subscription · not_cancelled.
@@ -190,33 +227,9 @@ BEGIN
         RETURN;
     END IF;
     v_before := CASE WHEN p_what <> 'subscribe' THEN subscription_answer(s) END;
-    CASE p_what
-        WHEN 'subscribe' THEN
-            s.org_id := p_org;
-            s.subscription_id := p_id;
-            s.account_id := p_account;
-            s.kind := p_kind;
-            s.terms := p_terms;
-            s.owed_ucr := 0;
-            s.line_owed_ucr := 0;
-            s.cancels := false;
-            s.created_at := v_now;
-            v_done := begin_subscription(a, s, p_anchor, v_now);
-            INSERT INTO subscription SELECT (v_done.s).*;
-        WHEN 'change' THEN
-            v_done := change_terms(a, s, p_terms, p_prorate, p_id, v_now);
-        WHEN 'cancel' THEN
-            v_done := end_subscription(a, s, v_now);
-        ELSE
-            s.cancels := p_what = 'cancel_at_end' OR s.cancels AND p_what <> 'resume';
-            IF p_what = 'change_at_end' THEN
-                s.next_terms := nullif(p_terms, s.terms);
-            END IF;
-    END CASE;
-    IF p_what IN ('subscribe', 'change', 'cancel') THEN
-        a := v_done.a;
-        s := v_done.s;
-    END IF;
+    v_done := apply_change(a, s, p_what, p_kind, p_terms, p_anchor, p_prorate, p_id, v_now);
+    a := v_done.a;
+    s := v_done.s;
     PERFORM save_subscription(s);
     a.next_change_at := next_change_of(p_org, p_account);
     PERFORM save_account(repay(a, v_now, p_id));
