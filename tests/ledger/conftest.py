@@ -129,6 +129,13 @@ def no_deadlock() -> Iterator[None]:
     assert [log for log in logs if "Deadlock" in str(log.get("error"))] == []
 
 
+async def blocked(pool: asyncpg.Pool) -> None:
+    """Returns once somebody waits for a lock."""
+    async with asyncio.timeout(10):
+        while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0)
+
+
 async def all_violations(dsn: str) -> list[Violation]:
     """What `tollgate audit --full` would find."""
     async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:

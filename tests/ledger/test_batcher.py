@@ -12,7 +12,7 @@ from gateway.core.units import UCR_MAX
 from gateway.ledger.accounts import open_allocation
 from gateway.ledger.calls import End, Held
 from gateway.ops.metrics import Metrics
-from tests.ledger.conftest import Bench, StartLedger, no_deadlock, open_bench
+from tests.ledger.conftest import Bench, StartLedger, blocked, no_deadlock, open_bench
 
 
 async def test_a_poisoned_wish_is_refused_alone(bench: Bench) -> None:
@@ -109,12 +109,6 @@ async def test_settlements_come_before_extensions_before_wishes(bench: Bench, po
     assert isinstance(await opener, Held)
     assert await extension == Held(account_id=bench.account_id, amount_ucr=70, available_ucr=30)
     assert await wish == Held(account_id=bench.account_id, amount_ucr=30, available_ucr=0)
-
-
-async def blocked(pool: asyncpg.Pool) -> None:
-    async with asyncio.timeout(10):
-        while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0)
 
 
 async def test_a_batch_locks_its_accounts_in_the_order_of_their_ids(bench: Bench, pool: asyncpg.Pool) -> None:
