@@ -91,6 +91,23 @@ END
 $$;
 
 
+-- A subscription ends with its account, and what is left of its period expires: a quota was never the pool's.
+CREATE OR REPLACE FUNCTION end_subscription_of(a account, p_now timestamptz) RETURNS account LANGUAGE plpgsql AS $$
+DECLARE
+    s       subscription;
+    v_ended record;
+BEGIN
+    SELECT * INTO s FROM subscription WHERE org_id = a.org_id AND account_id = a.account_id AND ended_at IS NULL;
+    IF FOUND THEN
+        v_ended := end_subscription(a, s, p_now);
+        a := v_ended.a;
+        PERFORM save_subscription(v_ended.s);
+    END IF;
+    RETURN a;
+END
+$$;
+
+
 -- Hands over to the pool all that an account has. Grants of the future have no row yet: they just change hands.
 CREATE OR REPLACE FUNCTION empty_into_pool(INOUT a account, INOUT pool account, p_actor text, p_now timestamptz) LANGUAGE plpgsql AS $$
 DECLARE
@@ -158,6 +175,7 @@ BEGIN
          WHERE x.org_id = p_org AND x.account_id = ANY (v_ids) AND x.status <> 'closed'
          ORDER BY x.account_id
     LOOP
+        a := end_subscription_of(a, v_now);
         IF v_moves AND a.kind = 'user' THEN
             v_empty := empty_into_pool(a, pool, p_by.actor, v_now);
             a := v_empty.a;
