@@ -11,7 +11,7 @@ from gateway.core.units import UCR_MAX
 from gateway.ledger.calls import Refusal, RefusalReason
 from gateway.ledger.grants import Grant, TransactionType
 from gateway.ledger.operations import Idempotency
-from tests.ledger.conftest import Bench
+from tests.ledger.conftest import Bench, blocked
 
 
 def in_hours(hours: float) -> datetime:
@@ -92,9 +92,7 @@ async def test_the_clock_is_read_after_waiting_for_the_account(
     async with owner.transaction():
         await owner.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", bench.org_id)
         reserving = asyncio.create_task(bench.ledger.reserve(bench.wish(10)))
-        async with asyncio.timeout(10):
-            while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                await asyncio.sleep(0)
+        await blocked(pool)
         await let_expire(owner, bench, "a")
     answer = await reserving
     assert isinstance(answer, Refusal)
