@@ -165,6 +165,14 @@ BUGS: Final = (
         tests=("ledger/test_refunds.py",),
     ),
     Bug(
+        name="late_refund_on_top",
+        what="the real cost of a swept call gives back what was refunded by hand already",
+        file=f"{_FUNCTIONS}/settling.sql",
+        right="p_before.charged_ucr - refunded_ucr(a.org_id, s.id));",
+        wrong="p_before.charged_ucr);",
+        tests=("ledger/test_refunds.py",),
+    ),
+    Bug(
         name="budget_not_given_back",
         what="an ending leaves what it held in its budgets",
         file=f"{_FUNCTIONS}/budgets.sql",
@@ -237,6 +245,14 @@ BUGS: Final = (
         right="async with pool.acquire() as connection, connection.transaction():",
         wrong="async with pool.acquire() as connection:",
         tests=("ledger/test_outbox.py",),
+    ),
+    Bug(
+        name="entry_forgotten",
+        what="a change is not in the audit log",
+        file=f"{_FUNCTIONS}/budgets.sql",
+        right="IF FOUND THEN\n        PERFORM write_audit_log(p_org, p_by, 'budget.removed',",
+        wrong="IF NOT FOUND THEN\n        PERFORM write_audit_log(p_org, p_by, 'budget.removed',",
+        tests=("ledger/test_audit_log.py",),
     ),
     Bug(
         name="watermark_ignored",
