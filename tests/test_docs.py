@@ -22,6 +22,7 @@ from gateway.ledger.plans import PlanTable
 from gateway.ops.metrics import Metrics
 from gateway.settings import _DECIDED_ELSEWHERE, _File
 from gateway.upstream.registry import PROVIDERS, Provider
+from tests.ledger.seeded_bugs import BUGS
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -229,6 +230,36 @@ def test_the_invariants_have_the_same_numbers_everywhere() -> None:
     _, _, section = read("ledger.md").partition("## Invariants")
     told = [int(cells[0]) for cells in rows(section.partition("\n## ")[0]) if cells[0].isdigit()]
     assert told == [int(number) for number in listed] == sorted(checked)
+
+
+def told_of_the_ledger() -> dict[str, list[str]]:
+    """What ledger.md has a row for under "How it is tested" → the tests that the row names."""
+    _, _, section = read("ledger.md").partition("## How it is tested")
+    found = {cells[0].strip("`"): re.findall(r"`(test_\w+)`", cells[-1]) for cells in rows(section)}
+    return {what: tests for what, tests in found.items() if tests}
+
+
+def test_the_ledgers_documents_name_tests_that_exist() -> None:
+    files = (ROOT / "tests").rglob("test_*.py")
+    exist = {
+        name for file in files for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text("utf-8"), re.M)
+    }
+    readme = (ROOT / "gateway/ledger/README.md").read_text("utf-8")
+    named = {name for page in (read("ledger.md"), readme) for name in re.findall(r"`(test_\w+)`", page)}
+    assert named - exist == set()
+
+
+def test_each_promise_invariant_and_case_has_a_test() -> None:
+    wanted = [f"P{number}" for number in range(1, 6)] + [str(number) for number in range(1, 10)]
+    wanted += [f"C{number}" for number in (33, 34, 35, 36, 39, 40, 41)]
+    assert set(wanted) <= set(told_of_the_ledger())
+
+
+def test_ledger_names_every_seeded_bug_with_a_test_of_its_files() -> None:
+    told = told_of_the_ledger()
+    for bug in BUGS:
+        text = "".join((ROOT / "tests" / name).read_text("utf-8") for name in bug.tests)
+        assert [name for name in told[bug.name] if f"def {name}(" in text], bug.name
 
 
 # --- links ----------------------------------------------------------------------------------------------------------

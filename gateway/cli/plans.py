@@ -57,7 +57,7 @@ async def subscribe(desk: Desk, org: str, plan: str, config: Path | None) -> Non
     """Subscribe ORG to PLAN, from now on; its first credits come at once."""
     found = await desk.orgs.named(org)
     made = await _subscriptions(desk).subscribe(
-        found.org_id, found.account_id, _plan(config, plan), operation_id=desk.ids.next(), actor=desk.by.actor
+        found.org_id, found.account_id, _plan(config, plan), operation_id=desk.ids.next(), by=desk.by
     )
     desk.show(_view(made), f"Subscribed [bold]{escape(found.name)}[/] to {_terms(made.plan)}.", _until(made))
 
@@ -83,7 +83,7 @@ async def change(
         operation_id=desk.ids.next(),
         when="period_end" if at_period_end else "now",
         prorate=not no_proration,
-        actor=desk.by.actor,
+        by=desk.by,
     )
     if changed.next_plan is not None:
         told = f"[bold]{escape(found.name)}[/] has {_terms(changed.next_plan)} from {when(changed.period_end)} on."
@@ -105,7 +105,7 @@ async def cancel(desk: Desk, org: str, now: bool) -> None:
         found.account_id,
         operation_id=desk.ids.next(),
         when="now" if now else "period_end",
-        actor=desk.by.actor,
+        by=desk.by,
     )
     name = escape(found.name)
     if now:
@@ -125,7 +125,7 @@ async def resume(desk: Desk, org: str) -> None:
     """Take back a cancellation, before the period's end."""
     found = await desk.orgs.named(org)
     resumed = await _subscriptions(desk).resume(
-        found.org_id, found.account_id, operation_id=desk.ids.next(), actor=desk.by.actor
+        found.org_id, found.account_id, operation_id=desk.ids.next(), by=desk.by
     )
     desk.show(_view(resumed), f"[bold]{escape(found.name)}[/] keeps {_terms(resumed.plan)}.", _until(resumed))
 

@@ -77,12 +77,12 @@ async def set_(
     """Change what is given, and leave the rest."""
     found = await desk.orgs.named(org)
     if payment_order is not None or time_zone is not None:
-        await Policies(desk.pool).set(found.org_id, payment_order=payment_order, time_zone=time_zone)
+        await Policies(desk.pool).set(found.org_id, by=desk.by, payment_order=payment_order, time_zone=time_zone)
     allocations = Allocations(desk.pool)
     for rule in rules:
-        await allocations.set_rule(found.org_id, rule)
+        await allocations.set_rule(found.org_id, rule, by=desk.by)
     for role in dropped:
-        await allocations.drop_rule(found.org_id, role)
+        await allocations.drop_rule(found.org_id, role, by=desk.by)
     await _show(desk, found)
 
 

@@ -28,7 +28,7 @@ async def create(desk: Desk, *, org: str, external_id: str, name: str, email: st
     """Create a user of ORG, with an account that the rule for the role fills. USER is what ORG calls them."""
     found = await desk.orgs.named(org)
     made = await _users(desk).create(
-        found.org_id, external_id=external_id, name=name, email=email, role=role, actor=desk.by.actor
+        found.org_id, external_id=external_id, name=name, email=email, role=role, by=desk.by
     )
     desk.show(
         _view(made), f"[bold]{escape(made.name)}[/] is a {made.role} of {escape(found.name)} with id {made.user_id}."

@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 
 from gateway.core.errors import Conflict, InsufficientCredits, InvalidRequest, NotFound, OrgSuspended
+from gateway.core.origin import Origin
 from gateway.core.roles import Role
 from gateway.core.units import credits_text
 from gateway.ops.ids import IdSource
@@ -56,10 +57,10 @@ class Users:
         *,
         external_id: str,
         name: str,
+        by: Origin,
         role: Role = "member",
         email: str | None = None,
         user_id: UUID | None = None,
-        actor: str = "",
     ) -> User:
         """The user, the account and what the role's rule gives, or nothing of it. Again with the same facts changes
         nothing and answers the same; `user_id` is made by whoever must know it before.
@@ -69,7 +70,7 @@ class Users:
         """
         _check(external_id=external_id, name=name, role=role, email=email)
         id = user_id or self._ids.next()
-        row = await self._pool.fetchrow(_SQL.create_user, org_id, id, external_id, name, email, role, actor)
+        row = await self._pool.fetchrow(_SQL.create_user, org_id, id, external_id, name, email, role, by.row())
         assert row is not None
         match row["status"]:
             case "no_org":
@@ -109,24 +110,24 @@ class Users:
             total: int = await connection.fetchval(_SQL.count_users, org_id)
         return [User(**dict(row.items())) for row in rows], total
 
-    async def suspend(self, org_id: UUID, user_id: UUID) -> User:
+    async def suspend(self, org_id: UUID, user_id: UUID, *, by: Origin) -> User:
         """The user's keys are refused; calls already open end as they would. Again changes nothing. Raises NotFound."""
-        return await self._change(org_id, user_id, status="suspended")
+        return await self._change(org_id, user_id, by=by, status="suspended")
 
-    async def resume(self, org_id: UUID, user_id: UUID) -> User:
+    async def resume(self, org_id: UUID, user_id: UUID, *, by: Origin) -> User:
         """Raises NotFound."""
-        return await self._change(org_id, user_id, status="active")
+        return await self._change(org_id, user_id, by=by, status="active")
 
-    async def set_role(self, org_id: UUID, user_id: UUID, role: Role) -> User:
+    async def set_role(self, org_id: UUID, user_id: UUID, role: Role, *, by: Origin) -> User:
         """Credits stay as they are: rules are for new users. Raises InvalidRequest or NotFound."""
         _check_role(role)
-        return await self._change(org_id, user_id, role=role)
+        return await self._change(org_id, user_id, by=by, role=role)
 
     @unavailable_in_outage
     async def _change(
-        self, org_id: UUID, user_id: UUID, *, role: Role | None = None, status: UserStatus | None = None
+        self, org_id: UUID, user_id: UUID, *, by: Origin, role: Role | None = None, status: UserStatus | None = None
     ) -> User:
-        row = await self._pool.fetchrow(_SQL.change_user, org_id, user_id, role, status)
+        row = await self._pool.fetchrow(_SQL.change_user, org_id, user_id, role, status, by.row())
         self._forget_org(org_id)
         return _user(row, org_id, str(user_id))
 

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.origin import Origin
 from gateway.core.roles import Role
 from gateway.core.units import UCR_MAX
 from gateway.ledger.accounts import Executor
@@ -38,7 +39,7 @@ class Allocations:
         return [AllocationRule(**dict(row.items())) for row in await self._pool.fetch(_SQL.rules, org_id)]
 
     @unavailable_in_outage
-    async def set_rule(self, org_id: UUID, rule: AllocationRule) -> None:
+    async def set_rule(self, org_id: UUID, rule: AllocationRule, *, by: Origin) -> None:
         """In place of the role's earlier one. Raises InvalidRequest or NotFound (no such organisation)."""
         if rule.role not in get_args(Role):
             raise InvalidRequest(f"The role must be one of {', '.join(get_args(Role))}.", param="role")
@@ -46,11 +47,11 @@ class Allocations:
             raise InvalidRequest("The amount must be above zero and within the largest amount.", param="amount")
         if (rule.kind == "quota") != (rule.period in get_args(Period)):
             raise InvalidRequest("A quota has a period, and a transfer, which is made once, has none.", param="period")
-        row = await self._pool.fetchrow(_SQL.set_rule, org_id, rule.role, rule.kind, rule.amount_ucr, rule.period)
-        if row is None:
+        terms = (rule.role, rule.kind, rule.amount_ucr, rule.period)
+        if not await self._pool.fetchval(_SQL.set_rule, org_id, *terms, by.row()):
             raise NotFound(f"There is no organisation {org_id} with an account; nothing was changed.")
 
     @unavailable_in_outage
-    async def drop_rule(self, org_id: UUID, role: Role) -> None:
+    async def drop_rule(self, org_id: UUID, role: Role, *, by: Origin) -> None:
         """Users of the role begin with an empty account. Dropping what is not there changes nothing."""
-        await self._pool.execute(_SQL.drop_rule, org_id, role)
+        await self._pool.execute(_SQL.drop_rule, org_id, role, by.row())

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.origin import Origin
 from gateway.core.units import UCR_MAX
 from gateway.ledger.accounts import Executor
 from gateway.postgres.queries import load
@@ -51,8 +52,11 @@ class BudgetState(Budget, frozen=True, kw_only=True):
     resets_at: datetime | None
 
 
-async def set_budget(connection: Executor, budget: Budget) -> Budget:
-    """Makes or changes it; its id stays the first one. Raises InvalidRequest; then nothing changed."""
+async def set_budget(connection: Executor, budget: Budget, *, by: Origin) -> Budget:
+    """Makes or changes it; its id stays the first one.
+
+    Raises InvalidRequest or NotFound (no such organisation); then nothing changed.
+    """
     _check(budget)
     id = await connection.fetchval(
         _SQL.set_budget,
@@ -64,13 +68,16 @@ async def set_budget(connection: Executor, budget: Budget) -> Budget:
         budget.max_ucr,
         budget.open_max,
         list(budget.alert_percents),
+        by.row(),
     )
+    if id is None:
+        raise NotFound(f"There is no organisation {budget.org_id} with an account; nothing was changed.")
     return msgspec.structs.replace(budget, budget_id=id)
 
 
-async def remove_budget(connection: Executor, org_id: UUID, budget_id: UUID) -> None:
+async def remove_budget(connection: Executor, org_id: UUID, budget_id: UUID, *, by: Origin) -> None:
     """Open calls are no longer counted in it. Raises NotFound."""
-    if await connection.fetchval(_SQL.remove_budget, org_id, budget_id) is None:
+    if await connection.fetchval(_SQL.remove_budget, org_id, budget_id, by.row()) is None:
         raise NotFound("There is no such budget in this organisation; nothing was changed.")
 
 

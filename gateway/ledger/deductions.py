@@ -106,8 +106,5 @@ async def deduct(
             "receivable": lambda _: Forbidden("Credits are owed; nothing was deducted before they are repaid."),
             "suspended": lambda _: OrgSuspended("The account is suspended; nothing was deducted."),
             "parked": lambda _: OrgSuspended("The account is parked; nothing was deducted."),
-            "off_clock": lambda _: InvalidRequest(
-                "The id is more than five minutes off the ledger's clock; nothing was deducted.", param="id"
-            ),
         },
     )

@@ -1,6 +1,7 @@
 """Work that outlives the request that ordered it: it owns reservations until the gateway, or its time, ends it."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -14,7 +15,8 @@ from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
 _SQL = load("owned")
-_KIND_CHARS_MAX = 64
+_KIND_CHARS_MAX: Final = 64
+_DETAIL_BYTES_MAX: Final = 65_536
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,8 @@ class Jobs:
             raise InvalidRequest(f"A job lives for at most {self._settings.job_life_max_s:g} seconds.", param="life")
         if not 1 <= len(kind) <= _KIND_CHARS_MAX or "\x00" in kind:
             raise InvalidRequest(f"kind must have 1 to {_KIND_CHARS_MAX} characters.", param="kind")
+        if len(detail) > _DETAIL_BYTES_MAX or not _is_json(detail):
+            raise InvalidRequest(f"detail must be JSON of at most {_DETAIL_BYTES_MAX} bytes.", param="detail")
         row = await self._pool.fetchrow(_SQL.open_job, org_id, id, kind, detail.decode(), life_s)
         return read_answer(row, Job, {})
 
@@ -50,3 +54,11 @@ class Jobs:
         if await self._pool.fetchval(_SQL.end_job, org_id, id) is None:
             raise NotFound("There is no such job.")
         return await self._owned.end_of_job(org_id, id)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return False
+    return b"\\u0000" not in text  # which jsonb cannot hold

@@ -238,14 +238,14 @@ class Ledger:
         )
 
     @unavailable_in_outage
-    async def set_budget(self, budget: Budget) -> Budget:
-        """Makes or changes it. Raises InvalidRequest; then nothing changed."""
-        return await set_budget(self._pool, budget)
+    async def set_budget(self, budget: Budget, *, by: Origin) -> Budget:
+        """Makes or changes it. Raises InvalidRequest or NotFound; then nothing changed."""
+        return await set_budget(self._pool, budget, by=by)
 
     @unavailable_in_outage
-    async def remove_budget(self, org_id: UUID, budget_id: UUID) -> None:
+    async def remove_budget(self, org_id: UUID, budget_id: UUID, *, by: Origin) -> None:
         """Raises NotFound."""
-        await remove_budget(self._pool, org_id, budget_id)
+        await remove_budget(self._pool, org_id, budget_id, by=by)
 
     @unavailable_in_outage
     async def budgets(self, org_id: UUID, *, limit: int = 50, offset: int = 0) -> list[BudgetState]:

@@ -287,7 +287,6 @@ async def perform(
     key = (idempotency.key, idempotency.request_hash) if idempotency else (None, None)
     check_texts(**{"Idempotency-Key": key[0] or ""})
     if by is not None:
-        check_texts(actor=by.actor, reason=by.reason)
         arguments = (*arguments, by.row())
     try:
         row = await connection.fetchrow(statement, *arguments, *key)
@@ -316,6 +315,9 @@ _REFUSALS: Final[Refusals] = {
     "conflict": lambda _: Conflict("This id was used for something else before; nothing changed."),
     "no_account": lambda _: NotFound("There is no such account; nothing changed."),
     "closed": lambda _: Conflict("The account is closed; nothing changed."),
+    "off_clock": lambda _: InvalidRequest(
+        "The id is more than five minutes off the ledger's clock; nothing changed.", param="id"
+    ),
     "parked": lambda _: Conflict("The account is parked until a person has looked at its books; nothing changed."),
 }
 """What every operation may meet."""

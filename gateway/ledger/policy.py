@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.origin import Origin
 from gateway.core.payment_order import PaymentOrder
 from gateway.ledger.accounts import Executor
 from gateway.postgres.outage import unavailable_in_outage
@@ -34,7 +35,7 @@ class Policies:
 
     @unavailable_in_outage
     async def set(
-        self, org_id: UUID, *, payment_order: PaymentOrder | None = None, time_zone: str | None = None
+        self, org_id: UUID, *, by: Origin, payment_order: PaymentOrder | None = None, time_zone: str | None = None
     ) -> Policy:
         """What is None stays. Raises InvalidRequest or NotFound (no such organisation); then nothing changed."""
         if payment_order is not None and payment_order not in get_args(PaymentOrder):
@@ -45,7 +46,7 @@ class Policies:
                 "time_zone must be the IANA name of a time zone, such as Europe/Berlin; nothing was changed.",
                 param="time_zone",
             )
-        row = await self._pool.fetchrow(_SQL.set_policy, org_id, payment_order, time_zone)
+        row = await self._pool.fetchrow(_SQL.set_policy, org_id, payment_order, time_zone, by.row())
         if row is None:
             raise NotFound(f"There is no organisation {org_id} with an account; nothing was changed.")
         return Policy(payment_order=row["payment_order"], time_zone=row["time_zone"])

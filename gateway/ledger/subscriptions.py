@@ -13,10 +13,10 @@ import asyncpg
 import msgspec
 
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
+from gateway.core.origin import Origin
 from gateway.core.units import UCR_MAX
 from gateway.ledger.accounts import Executor, bring_up_to_date
 from gateway.ledger.grants import PRIORITY_MAX
-from gateway.ledger.operations import TEXT_MAX
 from gateway.ledger.plans import Plan
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
@@ -74,9 +74,9 @@ class Subscriptions:
         plan: Plan,
         *,
         operation_id: UUID,
+        by: Origin,
         kind: Kind = "subscription",
         anchor_at: datetime | None = None,
-        actor: str = "",
     ) -> Subscription:
         """Begins now, with the whole amount. With `anchor_at` periods begin there and whole periods from there, and
         what is left of the current one brings its share.
@@ -86,7 +86,7 @@ class Subscriptions:
         if anchor_at is not None and abs(anchor_at - datetime.now(UTC)) > ANCHOR_AWAY_MAX:
             raise InvalidRequest("The anchor must be at most a year away; nothing was changed.", param="anchor_at")
         return await self._change(
-            org_id, account_id, operation_id, "subscribe", kind=kind, plan=plan, anchor_at=anchor_at, actor=actor
+            org_id, account_id, operation_id, "subscribe", kind=kind, plan=plan, anchor_at=anchor_at, by=by
         )
 
     async def change(
@@ -96,9 +96,9 @@ class Subscriptions:
         plan: Plan,
         *,
         operation_id: UUID,
+        by: Origin,
         when: When = "now",
         prorate: bool = True,
-        actor: str = "",
     ) -> Subscription:
         """To other terms. At the period's end nothing moves before. Now and prorated, what the old plan gave for the
         time that is left is exchanged for what the new one gives for it; not prorated, for the whole period. What was
@@ -107,18 +107,18 @@ class Subscriptions:
         Raises InvalidRequest, NotFound or Conflict; then nothing changed.
         """
         what = "change" if when == "now" else "change_at_end"
-        return await self._change(org_id, account_id, operation_id, what, plan=plan, prorate=prorate, actor=actor)
+        return await self._change(org_id, account_id, operation_id, what, plan=plan, prorate=prorate, by=by)
 
     async def cancel(
-        self, org_id: UUID, account_id: UUID, *, operation_id: UUID, when: When = "period_end", actor: str = ""
+        self, org_id: UUID, account_id: UUID, *, operation_id: UUID, by: Origin, when: When = "period_end"
     ) -> Subscription:
         """At the period's end, or now: what is left expires, but for what open calls hold. Raises like `change`."""
         what = "cancel" if when == "now" else "cancel_at_end"
-        return await self._change(org_id, account_id, operation_id, what, actor=actor)
+        return await self._change(org_id, account_id, operation_id, what, by=by)
 
-    async def resume(self, org_id: UUID, account_id: UUID, *, operation_id: UUID, actor: str = "") -> Subscription:
+    async def resume(self, org_id: UUID, account_id: UUID, *, operation_id: UUID, by: Origin) -> Subscription:
         """Takes back a cancellation before the period's end. Raises like `change`."""
-        return await self._change(org_id, account_id, operation_id, "resume", actor=actor)
+        return await self._change(org_id, account_id, operation_id, "resume", by=by)
 
     @unavailable_in_outage
     async def current(self, org_id: UUID, account_id: UUID) -> Subscription | None:
@@ -146,13 +146,14 @@ class Subscriptions:
         plan: Plan | None = None,
         anchor_at: datetime | None = None,
         prorate: bool = False,
-        actor: str,
+        by: Origin,
     ) -> Subscription:
-        _check(plan, actor)
+        if plan is not None:
+            _check(plan)
         terms = None if plan is None else terms_row(plan)
         try:
             row = await self._pool.fetchrow(
-                _SQL.change, org_id, account_id, operation_id, what, kind, terms, anchor_at, prorate, actor
+                _SQL.change, org_id, account_id, operation_id, what, kind, terms, anchor_at, prorate, by.row()
             )
         except asyncpg.CheckViolationError as error:
             if error.constraint_name == "ucr_within_bounds":
@@ -182,11 +183,7 @@ def terms_row(plan: Plan) -> tuple[object, ...]:
     )
 
 
-def _check(plan: Plan | None, actor: str) -> None:
-    if len(actor) > TEXT_MAX or "\x00" in actor:
-        raise InvalidRequest(f"actor must have at most {TEXT_MAX} characters and no NUL.", param="actor")
-    if plan is None:
-        return
+def _check(plan: Plan) -> None:
     amounts = (plan.amount_ucr, plan.credit_line_ucr, plan.rollover_min_ucr, plan.rollover_max_ucr)
     if not all(0 <= ucr <= UCR_MAX for ucr in amounts) or plan.amount_ucr == plan.credit_line_ucr == 0:
         raise InvalidRequest(

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
 from uuid import UUID
 
 import asyncpg
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.ledger.accounts import open_account
 from gateway.ledger.audit import Violation, find_violations
@@ -120,6 +122,21 @@ class Bench:
         return balance.balance_ucr, balance.held_ucr, balance.receivable_ucr
 
 
+@contextmanager
+def no_deadlock() -> Iterator[None]:
+    """Of batches: one that lost a deadlock is sent again, so that its callers do not notice."""
+    with capture_logs() as logs:
+        yield
+    assert [log for log in logs if "Deadlock" in str(log.get("error"))] == []
+
+
+async def blocked(pool: asyncpg.Pool) -> None:
+    """Returns once somebody waits for a lock."""
+    async with asyncio.timeout(10):
+        while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0)
+
+
 async def all_violations(dsn: str) -> list[Violation]:
     """What `tollgate audit --full` would find."""
     async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
@@ -149,6 +166,8 @@ async def dsn(request: pytest.FixtureRequest, cluster: EmbeddedPostgres) -> Asyn
 async def _create(cluster: EmbeddedPostgres, name: str) -> str:
     connection = await asyncpg.connect(cluster.dsn)
     await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE tollgate_template')
+    # Shorter than any wait for a lock that our code gives up itself: what is a deadlock shall be called one.
+    await connection.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '50ms'")
     await connection.close()
     return cluster.dsn_of(name)
 

@@ -7,6 +7,7 @@ import asyncpg
 from gateway.ledger.plans import Plan
 from gateway.ledger.subscriptions import Subscription
 from tests.ledger.conftest import Bench
+from tests.ledger.desk import ANNA
 
 SMALL = Plan(id="small", name="Small", amount_ucr=100)
 LARGE = Plan(id="large", name="Large", amount_ucr=1_000)
@@ -20,7 +21,7 @@ async def subscribe(bench: Bench, plan: Plan = SMALL, **options: object) -> Subs
         bench.account_id,
         plan,
         operation_id=bench.ids.next(),
-        **options,  # type: ignore[arg-type]
+        **{"by": ANNA} | options,  # type: ignore[arg-type]
     )
 
 
@@ -30,7 +31,7 @@ async def change(bench: Bench, plan: Plan, **options: object) -> Subscription:
         bench.account_id,
         plan,
         operation_id=bench.ids.next(),
-        **options,  # type: ignore[arg-type]
+        **{"by": ANNA} | options,  # type: ignore[arg-type]
     )
 
 

@@ -13,6 +13,7 @@ from gateway.ledger.options import LedgerSettings
 from gateway.ops.metrics import Metrics
 from tests.ledger.conftest import Bench, open_bench
 from tests.ledger.desk import ANNA, balance_of, entries_of, open_for_models, open_user, rows_of
+from tests.ledger.subscribing import SMALL
 from tests.ledger.test_grants import in_hours
 
 
@@ -54,6 +55,18 @@ async def test_what_a_users_account_has_left_goes_back_to_the_pool(bench: Bench,
             await change(bench.org_id, user, by=ANNA)
     with pytest.raises(Conflict, match="closed"):
         await bench.grant(1, account_id=user)
+
+
+async def test_a_subscription_ends_with_its_account_and_a_quota_does_not_become_the_pools(
+    bench: Bench, pool: asyncpg.Pool
+) -> None:
+    user, subscriptions = await open_user(bench, pool), bench.ledger.subscriptions
+    await bench.grant(10, account_id=user)
+    await subscriptions.subscribe(bench.org_id, user, SMALL, operation_id=bench.ids.next(), kind="quota", by=ANNA)
+    await bench.ledger.desk.close(bench.org_id, user, by=ANNA)
+    assert await balance_of(pool, bench.account_id) == 10
+    assert await rows_of(pool, user) == [("GRANT", 10), ("GRANT", 100), ("EXPIRY", -100), ("TRANSFER_OUT", -10)]
+    assert await subscriptions.current(bench.org_id, user) is None
 
 
 async def test_nothing_is_closed_while_something_is_open_or_owed(bench: Bench, pool: asyncpg.Pool) -> None:

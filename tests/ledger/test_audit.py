@@ -1,5 +1,6 @@
 """The audit catches every kind of broken book, parks what it finds, and goes on from its checkpoints."""
 
+import asyncio
 from uuid import UUID
 
 import asyncpg
@@ -11,7 +12,7 @@ from gateway.ledger.audit import Audit
 from gateway.ledger.calls import RefusalReason
 from gateway.ledger.options import LedgerSettings
 from gateway.ops.metrics import Metrics
-from tests.ledger.conftest import Bench, StartLedger, open_bench
+from tests.ledger.conftest import Bench, StartLedger, blocked, open_bench
 from tests.ledger.desk import open_user
 
 OWN_DATABASE = True
@@ -188,6 +189,16 @@ async def test_the_audit_parks_three_accounts_and_then_only_calls(
     assert len(await audit.audit(full=False, park=True)) == 6
     assert await owner.fetchval("SELECT count(*) FROM account WHERE parked_at IS NOT NULL") == 3
     await owner.execute("UPDATE account SET open_count = 0")
+
+
+async def test_who_parks_at_once_keeps_to_one_limit(bench: Bench, pool: asyncpg.Pool) -> None:
+    other = await open_bench(bench.ledger, bench.ids, pool)
+    park = "SELECT park_account($1, $1, 1, $2)"
+    async with pool.acquire() as first, first.transaction():
+        assert await first.fetchval(park, bench.org_id, ITSELF.row())
+        second = asyncio.create_task(pool.fetchval(park, other.org_id, ITSELF.row()))
+        await blocked(pool)
+    assert not await second
 
 
 async def test_a_later_resume_of_the_organisation_does_not_unpark(bench: Bench, pool: asyncpg.Pool) -> None:

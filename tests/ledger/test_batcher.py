@@ -12,7 +12,7 @@ from gateway.core.units import UCR_MAX
 from gateway.ledger.accounts import open_allocation
 from gateway.ledger.calls import End, Held
 from gateway.ops.metrics import Metrics
-from tests.ledger.conftest import Bench, StartLedger, open_bench
+from tests.ledger.conftest import Bench, StartLedger, blocked, no_deadlock, open_bench
 
 
 async def test_a_poisoned_wish_is_refused_alone(bench: Bench) -> None:
@@ -111,10 +111,17 @@ async def test_settlements_come_before_extensions_before_wishes(bench: Bench, po
     assert await wish == Held(account_id=bench.account_id, amount_ucr=30, available_ucr=0)
 
 
-async def blocked(pool: asyncpg.Pool) -> None:
-    async with asyncio.timeout(10):
-        while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0)
+async def test_a_batch_locks_its_accounts_in_the_order_of_their_ids(bench: Bench, pool: asyncpg.Pool) -> None:
+    accounts = [bench.ids.next() for _ in range(20)]
+    for account_id in accounts:
+        await open_allocation(pool, bench.org_id, account_id, user_id=account_id)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM account WHERE account_id = $1 FOR UPDATE", accounts[0])
+        wish = asyncio.create_task(bench.ledger.reserve(bench.wish(0, account_ids=tuple(reversed(accounts)))))
+        await blocked(pool)
+        free = "SELECT FROM account WHERE account_id = ANY ($1) FOR UPDATE SKIP LOCKED"
+        assert len(await pool.fetch(free, accounts)) == 19  # waiting for the first, it has none of the others yet
+    assert isinstance(await wish, Held)
 
 
 async def test_crossing_batches_over_many_accounts_do_not_deadlock(
@@ -127,7 +134,6 @@ async def test_crossing_batches_over_many_accounts_do_not_deadlock(
         await open_allocation(pool, bench.org_id, account_id, user_id=account_id)
         await bench.grant(10_000, account_id=account_id)
     other = Bench(await start_ledger(), bench.ids, bench.org_id)
-    before = await deadlocks(pool)
 
     async def caller(side: Bench) -> None:
         for _ in range(15):
@@ -146,15 +152,11 @@ async def test_crossing_batches_over_many_accounts_do_not_deadlock(
                     await side.ledger.balance(side.org_id)
             side.ledger.settle(side.ending(wish, chance.randrange(400), account_id=account_id))
 
-    await asyncio.gather(*(caller(side) for side in (bench, other) for _ in range(12)))
-    assert await bench.ledger.settled(bench.org_id)
-    assert await other.ledger.settled(bench.org_id)
-    assert await deadlocks(pool) == before
+    with no_deadlock():
+        await asyncio.gather(*(caller(side) for side in (bench, other) for _ in range(12)))
+        assert await bench.ledger.settled(bench.org_id)
+        assert await other.ledger.settled(bench.org_id)
     assert (await bench.numbers())[1] == 0
-
-
-async def deadlocks(pool: asyncpg.Pool) -> int:
-    return int(await pool.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"))
 
 
 async def test_a_cold_organisation_does_not_wait_for_a_hot_ones_lock(

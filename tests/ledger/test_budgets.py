@@ -9,14 +9,14 @@ import pytest
 from gateway.core.errors import InvalidRequest, NotFound
 from gateway.ledger.budgets import Budget, BudgetState
 from gateway.ledger.calls import Held, Refusal, RefusalReason
-from tests.ledger.conftest import Bench, StartLedger
+from tests.ledger.conftest import Bench, StartLedger, no_deadlock
+from tests.ledger.desk import ANNA
 
 
 async def cap(bench: Bench, scope: str, scope_id: str = "", **changes: object) -> Budget:
     fields: dict[str, object] = {"period": "month", "max_ucr": 100} | changes
-    return await bench.ledger.set_budget(
-        Budget(budget_id=bench.ids.next(), org_id=bench.org_id, scope=scope, scope_id=scope_id, **fields)  # type: ignore[arg-type]
-    )
+    budget = Budget(budget_id=bench.ids.next(), org_id=bench.org_id, scope=scope, scope_id=scope_id, **fields)  # type: ignore[arg-type]
+    return await bench.ledger.set_budget(budget, by=ANNA)
 
 
 async def state(bench: Bench) -> BudgetState:
@@ -228,11 +228,11 @@ async def test_a_removed_budget_limits_nothing_and_its_open_calls_end(bench: Ben
     await bench.grant(1_000)
     budget = await cap(bench, "org")
     wish = await bench.held(100)
-    await bench.ledger.remove_budget(bench.org_id, budget.budget_id)
+    await bench.ledger.remove_budget(bench.org_id, budget.budget_id, by=ANNA)
     await bench.held(500)
     await bench.settle(bench.ending(wish, 100))
     with pytest.raises(NotFound):
-        await bench.ledger.remove_budget(bench.org_id, budget.budget_id)
+        await bench.ledger.remove_budget(bench.org_id, budget.budget_id, by=ANNA)
 
 
 async def test_what_a_budget_passes_is_told_once(bench: Bench, pool: asyncpg.Pool) -> None:
@@ -252,9 +252,7 @@ async def test_what_a_budget_passes_is_told_once(bench: Bench, pool: asyncpg.Poo
         assert await told() == expected
 
 
-async def test_processes_that_meet_in_budgets_do_not_deadlock(
-    start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool
-) -> None:
+async def test_processes_that_meet_in_budgets_do_not_deadlock(start_ledger: StartLedger, bench: Bench) -> None:
     await bench.grant(1_000_000)
     keys = [bench.ids.next() for _ in range(4)]
     for key in keys:
@@ -267,11 +265,10 @@ async def test_processes_that_meet_in_budgets_do_not_deadlock(
             assert isinstance(await side.ledger.reserve(wish), Held)
             side.ledger.settle(side.ending(wish, 3))
 
-    before = await pool.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-    await asyncio.gather(*(caller(side, number) for side in (bench, other) for number in range(8)))
-    assert await bench.ledger.settled(bench.org_id)
-    assert await other.ledger.settled(bench.org_id)
-    assert await pool.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == before
+    with no_deadlock():
+        await asyncio.gather(*(caller(side, number) for side in (bench, other) for number in range(8)))
+        assert await bench.ledger.settled(bench.org_id)
+        assert await other.ledger.settled(bench.org_id)
     assert sum(b.used_ucr for b in await bench.ledger.budgets(bench.org_id)) == 2 * 8 * 15 * 3
 
 

@@ -11,7 +11,7 @@ from gateway.core.units import UCR_MAX
 from gateway.ledger.calls import Refusal, RefusalReason
 from gateway.ledger.grants import Grant, TransactionType
 from gateway.ledger.operations import Idempotency
-from tests.ledger.conftest import Bench
+from tests.ledger.conftest import Bench, blocked
 
 
 def in_hours(hours: float) -> datetime:
@@ -43,6 +43,14 @@ async def test_grants_burn_by_priority_then_expiry_then_promo_then_age(bench: Be
         await bench.settle(bench.ending(await bench.held(10), 10))
         after = await remaining(pool, bench)
         assert [name for name in after if after[name] < before[name]] == [reason], number
+
+
+async def test_a_batch_of_endings_burns_in_the_same_order(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100, reason="older")
+    await bench.grant(100, reason="better", priority=0)
+    calls = [await bench.held(30) for _ in range(2)]
+    await bench.settle(*(bench.ending(call, 30) for call in calls))
+    assert await remaining(pool, bench) == {"older": 100, "better": 40}
 
 
 async def test_a_charge_says_which_grants_it_burned(bench: Bench, pool: asyncpg.Pool) -> None:
@@ -84,9 +92,7 @@ async def test_the_clock_is_read_after_waiting_for_the_account(
     async with owner.transaction():
         await owner.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", bench.org_id)
         reserving = asyncio.create_task(bench.ledger.reserve(bench.wish(10)))
-        async with asyncio.timeout(10):
-            while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-                await asyncio.sleep(0)
+        await blocked(pool)
         await let_expire(owner, bench, "a")
     answer = await reserving
     assert isinstance(answer, Refusal)

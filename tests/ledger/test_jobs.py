@@ -57,5 +57,8 @@ async def test_jobs_that_make_no_sense_are_refused(bench: Bench) -> None:
     for kind in ("", "x" * 65):
         with pytest.raises(InvalidRequest):
             await jobs.open(bench.org_id, bench.ids.next(), kind=kind, life_s=1)
+    for detail in (b"{", b'"\\u0000"', b'"%s"' % (b"x" * 65_536)):
+        with pytest.raises(InvalidRequest, match="detail"):
+            await jobs.open(bench.org_id, bench.ids.next(), kind="batch", detail=detail, life_s=1)
     with pytest.raises(NotFound):
         await jobs.end(bench.org_id, bench.ids.next())

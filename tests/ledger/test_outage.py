@@ -11,7 +11,7 @@ from gateway.core.errors import LedgerUnavailable
 from gateway.ledger.calls import Held
 from gateway.ops.ids import IdSource
 from tests.fakes.tcp_proxy import TcpProxy, tcp_proxy
-from tests.ledger.conftest import Bench, StartLedger, open_bench
+from tests.ledger.conftest import Bench, StartLedger, blocked, open_bench
 
 
 @pytest.fixture
@@ -79,8 +79,7 @@ async def test_a_batch_cut_in_the_middle_is_sent_again_as_it_was(
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", far.org_id)
         waiting = [asyncio.create_task(far.ledger.reserve(far.wish(10))) for _ in range(20)]
-        while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0)
+        await blocked(pool)
         proxy.cut()
     assert all(isinstance(answer, Held) for answer in await asyncio.gather(*waiting))
     assert await books(pool, far) == (1_000, 200, 20)

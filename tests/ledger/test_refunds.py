@@ -141,6 +141,23 @@ async def test_a_swept_call_is_not_refunded_while_its_real_cost_may_come(bench: 
     assert await bench.numbers() == (100, 0, 0)
 
 
+async def test_what_was_refunded_by_hand_does_not_come_back_again_with_the_real_cost(
+    bench: Bench, pool: asyncpg.Pool, owner: asyncpg.Connection
+) -> None:
+    await bench.grant(100)
+    swept = await bench.held(50, prompt_ucr=50)
+    await pool.execute("SELECT recover_reservations($1, $1, '{}', ARRAY[$2::uuid], 10)", bench.org_id, swept.id)
+    await owner.execute("SET session_replication_role = replica")
+    await owner.execute("UPDATE ledger SET created_at = created_at - interval '25 hours' WHERE id = $1", swept.id)
+    await give_back(bench, swept.id, 40)
+    assert await bench.numbers() == (90, 0, 0)
+    await bench.settle(bench.ending(swept, 20))
+    assert await bench.numbers() == (100, 0, 0)  # of the 30 that were too much, 10 were left to give back
+    row = await pool.fetchrow("SELECT charged_ucr, waived_ucr FROM ledger WHERE ref_id = $1 AND ended = 'ok'", swept.id)
+    assert row is not None
+    assert tuple(row) == (10, 20)
+
+
 async def test_the_same_refund_again_is_the_same_refund(bench: Bench) -> None:
     await bench.grant(100)
     charge, id = await charged(bench, 40), bench.ids.next()

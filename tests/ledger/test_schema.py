@@ -65,6 +65,17 @@ async def test_rows_go_to_the_partition_of_their_ids_month(bench: Bench, pool: a
     assert await partition_of(pool, wish.id) == month
 
 
+async def test_ids_that_the_ledger_makes_are_in_the_order_of_their_microseconds(pool: asyncpg.Pool) -> None:
+    rows = await pool.fetch(
+        "SELECT new_ledger_id(timestamptz '2031-01-31 23:59:59.9971Z' + n * interval '1 microsecond') AS id,"
+        " id_time(new_ledger_id(timestamptz '2031-01-31 23:59:59.9999Z')) AS at FROM generate_series(0, 5000) AS n"
+    )
+    ids = [row["id"] for row in rows]
+    assert ids == sorted(ids)
+    assert {id.version for id in ids} == {7}
+    assert {row["at"] for row in rows} == {datetime(2031, 1, 31, 23, 59, 59, 999_000, tzinfo=UTC)}
+
+
 async def test_months_are_made_ahead_by_the_application_itself(bench: Bench, pool: asyncpg.Pool) -> None:
     before = await pool.fetchval("SELECT count(*) FROM ledger_month")
     assert await pool.fetchval("SELECT make_ledger_month('2031-05-17')")

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.ledger.accounts import open_allocation, set_status
 from gateway.ledger.calls import End, Held, Refusal, RefusalReason
-from tests.ledger.conftest import Bench, StartLedger, open_bench
+from tests.ledger.conftest import Bench, StartLedger, blocked, open_bench
 
 
 async def kinds(pool: asyncpg.Pool, bench: Bench) -> list[tuple[str, int]]:
@@ -34,6 +34,16 @@ async def test_another_amount_for_the_same_call_is_a_conflict_that_changes_nothi
     assert await pool.fetchval("SELECT error FROM quarantine WHERE id = $1", wish.id) == "conflict"
     assert await kinds(pool, bench) == [("GRANT", 100), ("CHARGE", -30)]
     assert await bench.numbers() == (70, 0, 0)
+
+
+async def test_a_charge_after_a_release_is_a_conflict_that_changes_nothing(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100)
+    wish = await bench.held(50)
+    await bench.settle(bench.release(wish))
+    await bench.settle(bench.ending(wish, 30))
+    assert await pool.fetchval("SELECT error FROM quarantine WHERE id = $1", wish.id) == "conflict"
+    assert await kinds(pool, bench) == [("GRANT", 100), ("RELEASE", 0)]
+    assert await bench.numbers() == (100, 0, 0)
 
 
 async def test_a_release_that_overtakes_its_reserve_makes_the_reserve_ended(bench: Bench) -> None:
@@ -67,6 +77,15 @@ async def test_cost_above_the_reservation_takes_what_is_available_and_the_rest_i
     # Invariant 6: what the release freed repaid first.
     assert await bench.numbers() == (10, 0, 0)
     assert await kinds(pool, bench) == [("GRANT", 100), ("CHARGE", -70), ("RELEASE", 0), ("REPAYMENT", -20)]
+
+
+async def test_what_a_batch_of_endings_frees_repays_too(bench: Bench) -> None:
+    await bench.grant(100)
+    others = [await bench.held(30) for _ in range(2)]
+    await bench.settle(bench.ending(await bench.held(20), 90))
+    assert await bench.numbers() == (60, 60, 50)
+    await bench.settle(*(bench.release(other) for other in others))
+    assert await bench.numbers() == (10, 0, 0)
 
 
 async def test_every_credit_repays_first(bench: Bench, pool: asyncpg.Pool) -> None:
@@ -105,9 +124,11 @@ async def test_settling_under_another_orgs_account_leaves_the_call_open(
 ) -> None:
     other = await open_bench(bench.ledger, bench.ids, pool)
     await bench.grant(100)
-    wish = await bench.held(50)
+    await other.grant(100)
+    wish, others = await bench.held(50), await other.held(60)
     await other.settle(other.ending(wish, 50))
-    assert await other.numbers() == (0, 0, 0)
+    assert await other.numbers() == (100, 60, 0)
+    await other.settle(other.release(others))
     assert await bench.numbers() == (100, 50, 0)
     await bench.settle(bench.ending(wish, 50))
     assert await bench.numbers() == (50, 0, 0)
@@ -116,12 +137,14 @@ async def test_settling_under_another_orgs_account_leaves_the_call_open(
 async def test_settling_on_another_account_of_the_org_is_a_conflict(bench: Bench, pool: asyncpg.Pool) -> None:
     second = bench.ids.next()
     await open_allocation(pool, bench.org_id, second, user_id=second)
-    await bench.grant(100)
+    for account_id in (bench.account_id, second):
+        await bench.grant(100, account_id=account_id)
     wish = await bench.held(50)
+    await bench.held(60, account_ids=(second,))
     await bench.settle(bench.ending(wish, 50, account_id=second))
-    assert await bench.numbers() == (100, 50, 0)
+    assert await bench.numbers() == (200, 110, 0)
     await bench.settle(bench.ending(wish, 40))
-    assert await bench.numbers() == (60, 0, 0)
+    assert await bench.numbers() == (160, 60, 0)
 
 
 async def test_settlement_ignores_suspension_and_parking(bench: Bench, pool: asyncpg.Pool) -> None:
@@ -182,9 +205,9 @@ async def test_a_caller_cancelled_in_flight_is_released_by_id(bench: Bench, pool
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT 1 FROM account WHERE org_id = $1 FOR UPDATE", bench.org_id)
         task = asyncio.create_task(bench.ledger.reserve(bench.wish(10)))
-        while not await pool.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0)
+        await blocked(pool)
         task.cancel()
         await asyncio.wait([task])
     assert await bench.ledger.settled(bench.org_id)
-    assert await bench.numbers() == (1_000, 0, 0)
+    await bench.held(5)  # comes after the other in their lane, so that one has had its way
+    assert await bench.numbers() == (1_000, 5, 0)

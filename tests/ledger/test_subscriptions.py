@@ -8,10 +8,12 @@ import msgspec
 import pytest
 
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
+from gateway.core.origin import Origin
 from gateway.core.units import UCR_MAX
 from gateway.ledger.plans import Plan
 from gateway.ops.ids import IdSource
 from tests.ledger.conftest import Bench, open_bench
+from tests.ledger.desk import ANNA
 from tests.ledger.subscribing import (
     LARGE,
     LINE,
@@ -118,16 +120,16 @@ async def test_a_cancellation_ends_with_the_period_unless_it_is_taken_back(
     subscriptions = bench.ledger.subscriptions
     made = await subscribe(bench, ROLLING)
     ids = [bench.ids.next() for _ in range(4)]
-    assert (await subscriptions.cancel(bench.org_id, bench.account_id, operation_id=ids[0])).cancels
-    assert not (await subscriptions.resume(bench.org_id, bench.account_id, operation_id=ids[1])).cancels
+    assert (await subscriptions.cancel(bench.org_id, bench.account_id, operation_id=ids[0], by=ANNA)).cancels
+    assert not (await subscriptions.resume(bench.org_id, bench.account_id, operation_id=ids[1], by=ANNA)).cancels
     await end_period(owner, bench)
     assert await bench.numbers() == (130, 0, 0)
-    await subscriptions.cancel(bench.org_id, bench.account_id, operation_id=ids[2])
+    await subscriptions.cancel(bench.org_id, bench.account_id, operation_id=ids[2], by=ANNA)
     await end_period(owner, bench)
     assert await bench.numbers() == (0, 0, 0)
     assert await subscriptions.current(bench.org_id, bench.account_id) is None
     with pytest.raises(NotFound):
-        await subscriptions.resume(bench.org_id, bench.account_id, operation_id=ids[3])
+        await subscriptions.resume(bench.org_id, bench.account_id, operation_id=ids[3], by=ANNA)
     assert (await subscribe(bench)).id != made.id
 
 
@@ -135,7 +137,7 @@ async def test_cancelled_now_it_leaves_only_what_open_calls_hold(bench: Bench) -
     await subscribe(bench)
     call = await bench.held(40)
     ended = await bench.ledger.subscriptions.cancel(
-        bench.org_id, bench.account_id, operation_id=bench.ids.next(), when="now"
+        bench.org_id, bench.account_id, operation_id=bench.ids.next(), when="now", by=ANNA
     )
     assert ended.ended_at is not None
     assert await bench.numbers() == (40, 40, 0)
@@ -146,19 +148,19 @@ async def test_cancelled_now_it_leaves_only_what_open_calls_hold(bench: Bench) -
 async def test_each_change_is_made_once_and_answers_alike(bench: Bench) -> None:
     subscriptions, org, account = bench.ledger.subscriptions, bench.org_id, bench.account_id
     first, second, third = (bench.ids.next() for _ in range(3))
-    made = await subscriptions.subscribe(org, account, SMALL, operation_id=first)
-    changed = await subscriptions.change(org, account, LARGE, operation_id=second)
-    cancelled = await subscriptions.cancel(org, account, operation_id=third)
+    made = await subscriptions.subscribe(org, account, SMALL, operation_id=first, by=ANNA)
+    changed = await subscriptions.change(org, account, LARGE, operation_id=second, by=ANNA)
+    cancelled = await subscriptions.cancel(org, account, operation_id=third, by=ANNA)
     before = await rows(bench)
-    assert await subscriptions.subscribe(org, account, SMALL, operation_id=first) == msgspec.structs.replace(
+    assert await subscriptions.subscribe(org, account, SMALL, operation_id=first, by=ANNA) == msgspec.structs.replace(
         made, repeated=True
     )
-    assert await subscriptions.change(org, account, LARGE, operation_id=second) == msgspec.structs.replace(
+    assert await subscriptions.change(org, account, LARGE, operation_id=second, by=ANNA) == msgspec.structs.replace(
         changed, repeated=True
     )
-    assert (await subscriptions.cancel(org, account, operation_id=third)).period_end == cancelled.period_end
+    assert (await subscriptions.cancel(org, account, operation_id=third, by=ANNA)).period_end == cancelled.period_end
     with pytest.raises(Conflict, match="id came before with another request; nothing was changed"):
-        await subscriptions.change(org, account, SMALL, operation_id=second)
+        await subscriptions.change(org, account, SMALL, operation_id=second, by=ANNA)
     assert await rows(bench) == before
 
 
@@ -175,7 +177,7 @@ async def test_the_same_subscribe_at_once_is_one(bench: Bench, ids: IdSource, po
         one, operation_id = await open_bench(bench.ledger, ids, pool), ids.next()
         answers = await asyncio.gather(
             *(
-                bench.ledger.subscriptions.subscribe(one.org_id, one.org_id, SMALL, operation_id=operation_id)
+                bench.ledger.subscriptions.subscribe(one.org_id, one.org_id, SMALL, operation_id=operation_id, by=ANNA)
                 for _ in range(4)
             )
         )
@@ -224,16 +226,16 @@ async def test_refusals_say_so_and_change_nothing(bench: Bench, owner: asyncpg.C
     subscriptions, org = bench.ledger.subscriptions, bench.org_id
     for what in (subscriptions.cancel, subscriptions.resume):
         with pytest.raises(NotFound, match="nothing was changed"):
-            await what(org, org, operation_id=bench.ids.next())
+            await what(org, org, operation_id=bench.ids.next(), by=ANNA)
     with pytest.raises(NotFound, match="no subscription"):
         await change(bench, SMALL)
     with pytest.raises(NotFound, match="no such account"):
-        await subscriptions.subscribe(org, bench.ids.next(), SMALL, operation_id=bench.ids.next())
+        await subscriptions.subscribe(org, bench.ids.next(), SMALL, operation_id=bench.ids.next(), by=ANNA)
     await subscribe(bench)
     with pytest.raises(Conflict, match="Change its plan instead"):
         await subscribe(bench, LARGE)
     with pytest.raises(Conflict, match="not cancelled"):
-        await subscriptions.resume(org, org, operation_id=bench.ids.next())
+        await subscriptions.resume(org, org, operation_id=bench.ids.next(), by=ANNA)
     assert await bench.numbers() == (100, 0, 0)
 
 
@@ -265,7 +267,7 @@ async def test_an_anchor_far_away_an_odd_actor_and_too_much_are_refused(bench: B
     with pytest.raises(InvalidRequest, match="anchor"):
         await subscribe(bench, anchor_at=datetime.now(UTC) + timedelta(days=500))
     with pytest.raises(InvalidRequest, match="actor"):
-        await subscribe(bench, actor="a\x00")
+        await subscribe(bench, by=Origin(actor="a\x00"))
     await bench.grant(UCR_MAX - 50)
     with pytest.raises(InvalidRequest, match="largest"):
         await subscribe(bench)

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from gateway.core.origin import ITSELF
 from gateway.ledger.calls import End, Ending, Wish
 from gateway.ledger.items import ending_row, wish_row
 from gateway.ledger.plans import Plan
@@ -30,7 +31,7 @@ from tests.simulation.test_ledger_model import RECEIVABLE_MAX
 
 _LEDGER, _INSTANCES, _ACCOUNTS = load("ledger"), load("instances"), load("accounts")
 _LOOK = "SELECT save_account(bring_up_to(a, $2)) FROM account a WHERE org_id = $1"
-_CHANGE = "SELECT status, answer FROM change_subscription($1, $1, $2, $3, $4, $5, NULL, $6, '', $7)"
+_CHANGE = "SELECT status, answer FROM change_subscription($1, $1, $2, $3, $4, $5, NULL, $6, $8, $7)"
 
 BEGINS = [
     datetime(2031, 1, 31, 12, tzinfo=UTC),
@@ -108,7 +109,7 @@ class SubscriptionsAgainstModel(RuleBasedStateMachine):
     def _do(self, what: str, plan: Plan | None = None, *, prorate: bool = False) -> str:
         kind = "subscription" if what == "subscribe" else None
         terms = terms_row(plan) if plan else None
-        arguments = (self.org, self.ids.next(), what, kind, terms, prorate, instant(self.model.now))
+        arguments = (self.org, self.ids.next(), what, kind, terms, prorate, instant(self.model.now), ITSELF.row())
         row = self.run(self.pool.fetchrow(_CHANGE, *arguments))
         self.last = (arguments, row["status"], row["answer"])
         return str(row["status"])

@@ -25,6 +25,8 @@ CREATE OR REPLACE FUNCTION park_account(p_org uuid, p_account uuid, p_parked_max
 DECLARE
     v_at timestamptz;
 BEGIN
+    -- One after another, because each counts what the others have parked.
+    PERFORM pg_advisory_xact_lock(hashtext('tollgate.park_account'));
     UPDATE account
        SET parked_at = clock_timestamp()
      WHERE org_id = p_org AND account_id = p_account AND parked_at IS NULL
@@ -85,6 +87,23 @@ BEGIN
     PERFORM save_account(a);
     UPDATE account SET status = 'closed' WHERE org_id = a.org_id AND account_id = a.account_id;
     PERFORM write_audit_log(a.org_id, p_by, 'account.closed', 'account', a.account_id, v_before, jsonb_build_object('status', 'closed'));
+END
+$$;
+
+
+-- A subscription ends with its account, and what is left of its period expires: a quota was never the pool's.
+CREATE OR REPLACE FUNCTION end_subscription_of(a account, p_now timestamptz) RETURNS account LANGUAGE plpgsql AS $$
+DECLARE
+    s       subscription;
+    v_ended record;
+BEGIN
+    SELECT * INTO s FROM subscription WHERE org_id = a.org_id AND account_id = a.account_id AND ended_at IS NULL;
+    IF FOUND THEN
+        v_ended := end_subscription(a, s, p_now);
+        a := v_ended.a;
+        PERFORM save_subscription(v_ended.s);
+    END IF;
+    RETURN a;
 END
 $$;
 
@@ -156,6 +175,7 @@ BEGIN
          WHERE x.org_id = p_org AND x.account_id = ANY (v_ids) AND x.status <> 'closed'
          ORDER BY x.account_id
     LOOP
+        a := end_subscription_of(a, v_now);
         IF v_moves AND a.kind = 'user' THEN
             v_empty := empty_into_pool(a, pool, p_by.actor, v_now);
             a := v_empty.a;

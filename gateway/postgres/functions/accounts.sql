@@ -19,7 +19,8 @@ CREATE OR REPLACE FUNCTION standing(a account) RETURNS jsonb LANGUAGE sql IMMUTA
 $$;
 
 
--- Locks one account and brings it up to now: how every operation beside calls begins. NULL: there is none.
+-- Locks one account and brings it up to now: how every operation beside calls begins, and all that the periodic round
+-- does. NULL: there is none.
 CREATE OR REPLACE FUNCTION lock_account(p_org uuid, p_account uuid) RETURNS account LANGUAGE plpgsql AS $$
 DECLARE
     a     account;
@@ -103,22 +104,5 @@ BEGIN
     END LOOP;
     a.next_change_at := next_change_of(a.org_id, a.account_id);
     RETURN repay(a, p_now, NULL);
-END
-$$;
-
-
--- Posts what is due on one account; for readers and for the periodic round. Calls do it for themselves.
-CREATE OR REPLACE FUNCTION bring_account_up_to_date(p_org uuid, p_account uuid) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE
-    a     account;
-    v_now timestamptz;
-BEGIN
-    SELECT * INTO a FROM account WHERE org_id = p_org AND account_id = p_account FOR NO KEY UPDATE;
-    v_now := clock_timestamp();
-    IF a.next_change_at <= v_now THEN
-        PERFORM save_account(bring_up_to(a, v_now));
-        RETURN true;
-    END IF;
-    RETURN false;
 END
 $$;

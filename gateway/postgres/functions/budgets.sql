@@ -26,7 +26,7 @@ $$;
 -- changed zone leaves no gap and no instant twice.
 CREATE OR REPLACE FUNCTION open_budget_periods(p_org uuid, p_budgets uuid[], p_now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    v_zone text := coalesce((SELECT time_zone FROM credit_policy WHERE org_id = p_org), 'UTC');
+    v_zone text := zone_of(p_org);
 BEGIN
     INSERT INTO budget_period (org_id, budget_id, period_start, period_end)
     SELECT p_org, b.budget_id,
@@ -79,6 +79,53 @@ BEGIN
     PERFORM FROM budget_period WHERE org_id = p_org AND id = ANY (v_periods || v_held_in) ORDER BY id FOR NO KEY UPDATE;
     RETURN v_periods;
 END
+$$;
+
+
+-- Makes or changes a budget, of which a scope has one for each period; returns its id, which stays the first one's. NULL:
+-- there is no such organisation.
+CREATE OR REPLACE FUNCTION set_budget(p_org uuid, p_budget uuid, p_scope text, p_scope_id text, p_period text, p_max bigint,
+                                      p_open_max integer, p_alerts smallint[], p_by origin) RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_before budget;
+    v_after  budget;
+BEGIN
+    IF NOT lock_pool(p_org) THEN
+        RETURN NULL;
+    END IF;
+    SELECT * INTO v_before FROM budget WHERE org_id = p_org AND scope = p_scope AND scope_id = p_scope_id AND period = p_period;
+    INSERT INTO budget (org_id, budget_id, scope, scope_id, period, max_ucr, open_max, alert_percents)
+    VALUES (p_org, p_budget, p_scope, p_scope_id, p_period, p_max, p_open_max, p_alerts)
+        ON CONFLICT ON CONSTRAINT budget_once
+        DO UPDATE SET max_ucr = excluded.max_ucr, open_max = excluded.open_max, alert_percents = excluded.alert_percents
+    RETURNING * INTO v_after;
+    IF v_after IS DISTINCT FROM v_before THEN
+        PERFORM write_audit_log(p_org, p_by, 'budget.set', 'budget', v_after.budget_id,
+                                CASE WHEN v_before.budget_id IS NOT NULL THEN budget_terms(v_before) END, budget_terms(v_after));
+    END IF;
+    RETURN v_after.budget_id;
+END
+$$;
+
+
+-- NULL: there is none. Its periods go with it.
+CREATE OR REPLACE FUNCTION remove_budget(p_org uuid, p_budget uuid, p_by origin) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    v_before budget;
+BEGIN
+    PERFORM lock_pool(p_org);
+    DELETE FROM budget WHERE org_id = p_org AND budget_id = p_budget RETURNING * INTO v_before;
+    IF FOUND THEN
+        PERFORM write_audit_log(p_org, p_by, 'budget.removed', 'budget', p_budget, budget_terms(v_before), NULL);
+    END IF;
+    RETURN v_before.budget_id;
+END
+$$;
+
+
+CREATE OR REPLACE FUNCTION budget_terms(b budget) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT to_jsonb(b) - ARRAY['org_id', 'budget_id', 'created_at']
 $$;
 
 

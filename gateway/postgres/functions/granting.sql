@@ -36,7 +36,7 @@ END
 $$;
 
 
--- One grant, once per id. Refused: no_account · closed · expired.
+-- One grant, once per id. Refused: no_account · closed · expired · off_clock.
 CREATE OR REPLACE FUNCTION add_grant(p_org uuid, p_grant grant_item, p_by origin, p_key text, p_request_hash bytea, OUT status text,
                           OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
@@ -58,6 +58,7 @@ BEGIN
                    WHEN g.id IS NOT NULL THEN 'conflict'
                    WHEN a.status = 'closed' THEN 'closed'
                    WHEN p_grant.expires_at <= v_now THEN 'expired'
+                   WHEN is_off_clock(p_grant.id, v_now) THEN 'off_clock'
                    ELSE 'ok' END;
     IF status = 'ok' THEN
         SELECT p_org, p_grant.* INTO g.org_id, g.id, g.account_id, g.kind, g.category, g.priority, g.amount_ucr, g.effective_at,
@@ -81,7 +82,8 @@ END
 $$;
 
 
--- Takes credits out by hand, of what is available alone; the row's id is p_id. Refused: no_account · closed · insufficient.
+-- Takes credits out by hand, of what is available alone; the row's id is p_id. Refused: no_account · closed ·
+-- off_clock · insufficient.
 CREATE OR REPLACE FUNCTION take_credits(p_org uuid, p_account uuid, p_id uuid, p_ucr bigint, p_reason text, p_note text, p_by origin,
                              p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
@@ -102,6 +104,7 @@ BEGIN
                    WHEN v_before.kind = 'ADJUSTMENT' AND v_before.account_id = a.account_id AND v_before.amount_ucr = -p_ucr THEN 'exists'
                    WHEN v_before.id IS NOT NULL THEN 'conflict'
                    WHEN a.status = 'closed' THEN 'closed'
+                   WHEN is_off_clock(p_id, v_now) THEN 'off_clock'
                    WHEN p_ucr > a.balance_ucr - a.held_ucr THEN 'insufficient'
                    ELSE 'ok' END;
     IF status NOT IN ('ok', 'exists') THEN

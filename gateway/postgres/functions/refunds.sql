@@ -19,7 +19,8 @@ $$;
 
 
 -- Returns p_ucr of a charge (NULL: all that is left of it) to the grants that it burned. Once per id. Refused: no_charge ·
--- closed · provisional (the call was swept, and its real cost may still correct the charge) · too_much (with what is left).
+-- closed · provisional (the call was swept, and its real cost may still correct the charge) · off_clock · too_much (with
+-- what is left).
 CREATE OR REPLACE FUNCTION refund_charge(p_org uuid, p_charge uuid, p_id uuid, p_ucr bigint, p_reason text, p_note text, p_by origin,
                               p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
@@ -49,6 +50,7 @@ BEGIN
         WHEN a.status = 'closed' THEN 'closed'
         WHEN c.kind = 'CHARGE' AND c.ended IN ('recovered', 'expired') AND c.created_at > v_now - interval '24 hours'
             AND NOT EXISTS (SELECT FROM ledger l WHERE l.org_id = p_org AND l.id = late_id(p_charge)) THEN 'provisional'
+        WHEN is_off_clock(p_id, v_now) THEN 'off_clock'
         WHEN v_left = 0 OR p_ucr > v_left THEN 'too_much'
         ELSE 'ok' END;
     IF status NOT IN ('ok', 'exists') THEN

@@ -112,7 +112,7 @@ BEGIN
             v_answer.status := 'exists';
         ELSIF EXISTS (SELECT FROM ledger l WHERE l.org_id = p_org AND l.id = w.id) THEN
             v_answer := ROW('ended', 0, 0, 0, w.account_ids[1], NULL, NULL);
-        ELSIF w.id < first_id_at(p_now - interval '5 minutes') OR w.id > first_id_at(p_now + interval '5 minutes') THEN
+        ELSIF is_off_clock(w.id, p_now) THEN
             v_answer := ROW('off_clock', 0, 0, 0, w.account_ids[1], NULL, NULL);
         END IF;
         IF v_answer IS NULL THEN

@@ -9,6 +9,7 @@ DECLARE
     v_more  bigint := s.cost_ucr - p_before.cost_ucr;
     v_most  bigint;
     v_known ledger;
+    v_left  record;
     b       record;
 BEGIN
     SELECT * INTO v_known FROM ledger WHERE org_id = a.org_id AND id = late_id(s.id);
@@ -39,9 +40,11 @@ BEGIN
         END IF;
     ELSE
         late.kind := 'REFUND';
-        late.waived_ucr := least(-v_more, coalesce(p_before.waived_ucr, 0));
+        -- What was waived was never charged, and what was refunded by hand has come back already.
+        late.charged_ucr := least(greatest(-v_more - coalesce(p_before.waived_ucr, 0), 0),
+                                  p_before.charged_ucr - refunded_ucr(a.org_id, s.id));
         late.overage_ucr := 0;  -- a sweep makes none: it waives what is above the reservation
-        late.charged_ucr := -v_more - late.waived_ucr;
+        late.waived_ucr := -v_more - late.charged_ucr;
         late.amount_ucr := late.charged_ucr;
     END IF;
     a.balance_ucr := a.balance_ucr + late.amount_ucr;
@@ -50,7 +53,8 @@ BEGIN
     late.version := a.version;
     late.balance_after_ucr := a.balance_ucr;
     IF v_more < 0 THEN
-        b := unburn(a, p_before.burned_grants, burned_by(p_before), late.charged_ucr, p_now);
+        v_left := still_burned(p_before);
+        b := unburn(a, v_left.grants, v_left.burned_ucr, late.charged_ucr, p_now);
         a := b.a;
         late.burned_grants := b.grants;
         late.burned_ucr := b.returned_ucr;

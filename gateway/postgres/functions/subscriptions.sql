@@ -151,17 +151,55 @@ END
 $$;
 
 
+-- What the change does to a subscription, which is made by the first of them.
+CREATE OR REPLACE FUNCTION apply_change(INOUT a account, INOUT s subscription, p_what text, p_kind text, p_terms plan_terms,
+                                        p_anchor timestamptz, p_prorate boolean, p_change uuid, p_now timestamptz)
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_done record;
+BEGIN
+    CASE p_what
+        WHEN 'subscribe' THEN
+            s.org_id := a.org_id;
+            s.subscription_id := p_change;
+            s.account_id := a.account_id;
+            s.kind := p_kind;
+            s.terms := p_terms;
+            s.owed_ucr := 0;
+            s.line_owed_ucr := 0;
+            s.cancels := false;
+            s.created_at := p_now;
+            v_done := begin_subscription(a, s, p_anchor, p_now);
+            INSERT INTO subscription SELECT (v_done.s).*;
+        WHEN 'change' THEN
+            v_done := change_terms(a, s, p_terms, p_prorate, p_change, p_now);
+        WHEN 'cancel' THEN
+            v_done := end_subscription(a, s, p_now);
+        ELSE
+            s.cancels := p_what = 'cancel_at_end' OR s.cancels AND p_what <> 'resume';
+            IF p_what = 'change_at_end' THEN
+                s.next_terms := nullif(p_terms, s.terms);
+            END IF;
+            RETURN;
+    END CASE;
+    a := v_done.a;
+    s := v_done.s;
+END
+$$;
+
+
 -- Each change once per id: p_what is subscribe, change, change_at_end, cancel, cancel_at_end or resume. p_now NULL is the
 -- clock's time, read under the lock. Statuses: ok · exists (this id did it before; the first answer again) · mismatch (the
 -- id came with another request) · no_account · closed · subscribed · no_subscription · not_cancelled.
 CREATE OR REPLACE FUNCTION change_subscription(p_org uuid, p_account uuid, p_id uuid, p_what text, p_kind text, p_terms plan_terms, p_anchor timestamptz,
-                                    p_prorate boolean, p_actor text, p_now timestamptz, OUT status text, OUT answer jsonb)
+                                    p_prorate boolean, p_by origin, p_now timestamptz, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_request jsonb := jsonb_build_object('what', p_what, 'account_id', p_account, 'kind', p_kind, 'anchor', p_anchor,
                                           'plan', terms_answer(p_terms), 'prorate', p_prorate);
     v_known   subscription_change;
     v_now     timestamptz;
+    v_before  jsonb;
     v_done    record;
     a         account;
     s         subscription;
@@ -188,38 +226,22 @@ BEGIN
     IF status <> 'ok' THEN
         RETURN;
     END IF;
-    CASE p_what
-        WHEN 'subscribe' THEN
-            s.org_id := p_org;
-            s.subscription_id := p_id;
-            s.account_id := p_account;
-            s.kind := p_kind;
-            s.terms := p_terms;
-            s.owed_ucr := 0;
-            s.line_owed_ucr := 0;
-            s.cancels := false;
-            s.created_at := v_now;
-            v_done := begin_subscription(a, s, p_anchor, v_now);
-            INSERT INTO subscription SELECT (v_done.s).*;
-        WHEN 'change' THEN
-            v_done := change_terms(a, s, p_terms, p_prorate, p_id, v_now);
-        WHEN 'cancel' THEN
-            v_done := end_subscription(a, s, v_now);
-        ELSE
-            s.cancels := p_what = 'cancel_at_end' OR s.cancels AND p_what <> 'resume';
-            IF p_what = 'change_at_end' THEN
-                s.next_terms := nullif(p_terms, s.terms);
-            END IF;
-    END CASE;
-    IF p_what IN ('subscribe', 'change', 'cancel') THEN
-        a := v_done.a;
-        s := v_done.s;
-    END IF;
+    v_before := CASE WHEN p_what <> 'subscribe' THEN subscription_answer(s) END;
+    v_done := apply_change(a, s, p_what, p_kind, p_terms, p_anchor, p_prorate, p_id, v_now);
+    a := v_done.a;
+    s := v_done.s;
     PERFORM save_subscription(s);
     a.next_change_at := next_change_of(p_org, p_account);
     PERFORM save_account(repay(a, v_now, p_id));
     answer := subscription_answer(s);
     INSERT INTO subscription_change (org_id, id, subscription_id, request, answer, actor, created_at)
-    VALUES (p_org, p_id, s.subscription_id, v_request, answer, p_actor, v_now);
+    VALUES (p_org, p_id, s.subscription_id, v_request, answer, p_by.actor, v_now);
+    IF answer IS DISTINCT FROM v_before THEN
+        PERFORM write_audit_log(p_org, p_by, CASE split_part(p_what, '_', 1) WHEN 'subscribe' THEN 'subscription.begun'
+                                                                             WHEN 'change' THEN 'subscription.changed'
+                                                                             WHEN 'cancel' THEN 'subscription.cancelled'
+                                                                             ELSE 'subscription.resumed' END,
+                                'subscription', s.subscription_id, v_before, answer);
+    END IF;
 END
 $$;

@@ -51,7 +51,8 @@ END
 $$;
 
 
--- Once per id. Refused: no_account · closed · parked · restricted (such an account only receives) · insufficient.
+-- Once per id. Refused: no_account · closed · parked · restricted (such an account only receives) · off_clock ·
+-- insufficient.
 CREATE OR REPLACE FUNCTION transfer(p_org uuid, p_from uuid, p_to uuid, p_id uuid, p_ucr bigint, p_note text, p_by origin, p_key text,
                          p_request_hash bytea, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
@@ -79,6 +80,7 @@ BEGIN
         WHEN source.status = 'closed' OR target.status = 'closed' THEN 'closed'
         WHEN source.parked_at IS NOT NULL OR target.parked_at IS NOT NULL THEN 'parked'
         WHEN source.kind = 'restricted' THEN 'restricted'
+        WHEN is_off_clock(p_id, v_now) THEN 'off_clock'
         WHEN p_ucr > source.balance_ucr - source.held_ucr THEN 'insufficient'
         ELSE 'ok' END;
     IF status NOT IN ('ok', 'exists') THEN

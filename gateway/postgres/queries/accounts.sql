@@ -25,7 +25,7 @@ SELECT account_id FROM account WHERE org_id = $1 AND next_change_at <= clock_tim
 SELECT org_id, account_id FROM account WHERE next_change_at <= clock_timestamp() ORDER BY next_change_at LIMIT $1;
 
 -- name: bring_up_to_date
-SELECT bring_account_up_to_date($1, $2);
+SELECT FROM lock_account($1, $2);
 
 -- name: balance
 SELECT coalesce(sum(balance_ucr), 0)::bigint            AS balance_ucr,

@@ -1,12 +1,8 @@
 -- name: set_budget
-INSERT INTO budget (org_id, budget_id, scope, scope_id, period, max_ucr, open_max, alert_percents)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-    ON CONFLICT ON CONSTRAINT budget_once
-    DO UPDATE SET max_ucr = excluded.max_ucr, open_max = excluded.open_max, alert_percents = excluded.alert_percents
-RETURNING budget_id;
+SELECT set_budget($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: remove_budget
-DELETE FROM budget WHERE org_id = $1 AND budget_id = $2 RETURNING budget_id;
+SELECT remove_budget($1, $2, $3);
 
 -- name: list_budgets
 SELECT b.budget_id, b.org_id, b.scope, b.scope_id, b.period, b.max_ucr, b.open_max, b.alert_percents,

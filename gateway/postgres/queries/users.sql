@@ -22,8 +22,6 @@ LIMIT $2 OFFSET $3;
 SELECT count(*) FROM org_user WHERE org_id = $1;
 
 -- name: change_user
--- NULL leaves a value as it is.
-UPDATE org_user
-SET role = coalesce($3, role), status = coalesce($4, status)
-WHERE org_id = $1 AND user_id = $2
-RETURNING org_id, user_id, external_id, name, email, role, status, created_at;
+SELECT org_id, user_id, external_id, name, email, role, status, created_at
+FROM change_user($1, $2, $3, $4, $5)
+WHERE user_id IS NOT NULL;
