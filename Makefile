@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --require-hashes
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check format lint types contracts test-postgres bench attack lock clean
+.PHONY: help setup setup-dev run test check format lint types contracts test-postgres bench simulate attack lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test-postgres: $(VENV)/.dev  ## Run the database's tests on the PostgreSQL in $P
 
 bench: $(VENV)/.dev  ## Compare with nginx on the same mock provider
 	$(BIN)/python -m tests.bench.run $(BENCH)
+
+simulate: $(VENV)/.dev  ## Two gateways under load, with everything killed, cut and stalled: SECONDS=600 SEED=…
+	@$(BIN)/python -m tests.simulation.run --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED)) $(SIMULATE)
 
 attack: $(VENV)/.runtime  ## Try known cheats and faults on a gateway started for it, or on the one in ATTACK="--url …"
 	@$(BIN)/tollgate attack $(ATTACK)

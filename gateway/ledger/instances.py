@@ -105,7 +105,7 @@ class Instances:
         return now - last[0] <= self._gap_s() and now - since >= self._settings.dead_after_s
 
     def may_fence_until(self) -> datetime:
-        """By the database's clock: until then our last heartbeat speaks for the line. Only where `may_fence` says so."""
+        """Until then, by the database's clock, our last heartbeat speaks for the line. Only where `may_fence`."""
         assert self._last is not None
         return datetime.fromtimestamp(self._last[1] + self._gap_s(), UTC)
 
