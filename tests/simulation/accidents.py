@@ -14,7 +14,7 @@ from tests.simulation.world import DEAD_AFTER_S, World
 
 STALL_S: Final = 1.0
 """Shorter than the silence after which a process is dead."""
-OUTAGE_S: Final = 1.5 * DEAD_AFTER_S
+OUTAGE_S: Final = 1.3 * DEAD_AFTER_S
 CUTS: Final = 5
 LOST_ANSWERS: Final = 5
 BETWEEN_S: Final = 0.1
@@ -28,6 +28,8 @@ async def kill_gateway(world: World, lots: random.Random) -> None:
     await world.crowd.without(gateway)
     world.killed.add(gateway.url)
     await gateway.kill()
+    async with world.books() as books:
+        world.written |= {id: row.swept_ucr for id, row in (await books.open_rows()).items()}
     await world.start_gateway()
 
 

@@ -38,8 +38,8 @@ GREEDY: Final = 3
 WHOLE: Final = 4
 """So many ask for answers in one piece."""
 CLERKS: Final = 2
-SERVED_BEFORE: Final = 20
-SERVED_AFTER: Final = 20
+SERVED_BEFORE: Final = 12
+SERVED_AFTER: Final = 12
 """Calls, before an accident and after it."""
 PHASE_WITHIN_S: Final = 180.0
 

@@ -1,5 +1,6 @@
 """What must be so when everything has come to rest after an accident."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ from tests.simulation.patience import until
 from tests.simulation.reader import MODEL, output_ucr
 from tests.simulation.world import World
 
+NEVER_SAID: Final = re.compile(
+    r"request\.failed|ledger\.(conflict|ending_odd|ending_stuck|ending_quarantined|violation)"
+    r"|never (awaited|retrieved)|^Traceback"
+)
 QUIET_WITHIN_S: Final = 60.0
 
 
@@ -61,6 +66,12 @@ async def judge(world: World, seen: list[Seen], log: Iterable[Done]) -> Verdict:
     wrong += [f"{id} ended more than once" for id in ended_more_than_once(rows)]
     wrong += [fault for each in seen for fault in faults_of(each, calls, left)]
     wrong += _received(seen, calls, left)
+    wrong += [
+        f"{id} was left at {world.written[id]} µcr: {calls[id]}"
+        for id in left & world.written.keys()
+        if calls[id].charged_ucr < world.written[id]
+    ]
+    wrong += [text for gateway in world.crowd.gateways for text in gateway.said.errors if NEVER_SAID.search(text)]
     wrong += _sent(await _provider_calls(world), seen, calls)
     violations = await _violations(world.postgres.dsn)
     verdict.violations = len(violations)

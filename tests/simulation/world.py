@@ -182,6 +182,8 @@ class World:
     """Whose credits do not last."""
     killed: set[str] = field(default_factory=set)
     """Addresses of gateways that were killed."""
+    written: dict[UUID, int] = field(default_factory=dict)
+    """What calls that were open at such a moment must be charged at least, if it was their gateway, in µcr."""
 
     @property
     def houses(self) -> list[House]:
