@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --require-hashes
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check format lint types contracts test-postgres seeded-bugs bench bench-ledger lock clean
+.PHONY: help setup setup-dev run test check format lint types contracts test-postgres seeded-bugs bench bench-ledger simulate attack lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ bench: $(VENV)/.dev  ## Compare with nginx on the same mock provider
 
 bench-ledger: $(VENV)/.dev  ## Measure the ledger: rate, waits, bytes, steadiness
 	$(BIN)/python -m tests.bench.ledger $(BENCH)
+
+simulate: $(VENV)/.dev  ## Two gateways under load, with everything killed, cut and stalled: SECONDS=600 SEED=…
+	@$(BIN)/python -m tests.simulation.run --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED)) $(SIMULATE)
+
+attack: $(VENV)/.runtime  ## Try known cheats and faults on a gateway started for it, or on the one in ATTACK="--url …"
+	@$(BIN)/tollgate attack $(ATTACK)
 
 lock: $(VENV)/.dev  ## Resolve the dependencies anew for every supported Python
 	$(BIN)/python -m uv pip compile $(LOCK) -o requirements.lock pyproject.toml

@@ -7,12 +7,14 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.errors import (
+    BudgetExceeded,
     CreditsReserved,
     Forbidden,
     InsufficientCredits,
     InvalidRequest,
     OrgSuspended,
     TollgateError,
+    TooManyOpen,
 )
 from gateway.core.origin import Origin
 from gateway.ledger.accounts import Executor
@@ -59,7 +61,9 @@ async def deduct(
     by: Origin,
     idempotency: Idempotency | None,
 ) -> Deducted:
-    """Raises InvalidRequest, NotFound, Conflict, InsufficientCredits, CreditsReserved, OrgSuspended or Forbidden."""
+    """Raises InvalidRequest, NotFound, Conflict, InsufficientCredits, CreditsReserved, BudgetExceeded, TooManyOpen,
+    OrgSuspended or Forbidden.
+    """
     if deduction.quantity < 1 or deduction.price_ucr < 0:
         raise InvalidRequest("The quantity must be above zero and the price not negative.", param="quantity")
     check_amount(deduction.amount_ucr)
@@ -83,6 +87,17 @@ async def deduct(
             retry_after_s=_RETRY_AFTER_S,
         )
 
+    def budget(facts: Facts) -> TollgateError:
+        resets_at = facts["resets_at"]
+        return BudgetExceeded(
+            f"The {facts['budget_scope']}'s budget does not cover it; nothing was deducted.",
+            limit_source=f"{facts['budget_scope']}_budget",
+            available_ucr=facts["available_ucr"],
+            required_ucr=required_ucr,
+            affordable_max_tokens=None,
+            resets_at=None if resets_at is None else datetime.fromisoformat(resets_at),
+        )
+
     return await perform(
         connection,
         _SQL.deduct,
@@ -103,6 +118,10 @@ async def deduct(
         refusals={
             "insufficient": insufficient,
             "busy": busy,
+            "budget": budget,
+            "concurrency": lambda facts: TooManyOpen(
+                f"As many calls are open as the {facts['budget_scope']}'s limit allows; nothing was deducted."
+            ),
             "receivable": lambda _: Forbidden("Credits are owed; nothing was deducted before they are repaid."),
             "suspended": lambda _: OrgSuspended("The account is suspended; nothing was deducted."),
             "parked": lambda _: OrgSuspended("The account is parked; nothing was deducted."),

@@ -6,6 +6,7 @@ hold nothing more, however alive it still is. Then its open calls can be ended w
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -102,6 +103,11 @@ class Instances:
             return False
         now = self._clock.monotonic()
         return now - last[0] <= self._gap_s() and now - since >= self._settings.dead_after_s
+
+    def may_fence_until(self) -> datetime:
+        """Until then, by the database's clock, our last heartbeat speaks for the line. Only where `may_fence`."""
+        assert self._last is not None
+        return datetime.fromtimestamp(self._last[1] + self._gap_s(), UTC)
 
     async def renewed(self, fenced_id: UUID, *, until: float) -> None:
         """Return when this process has another id than that. Raises LedgerUnavailable at `until` (the loop's clock)."""

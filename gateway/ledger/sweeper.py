@@ -39,7 +39,8 @@ class Sweeper:
     async def sweep(self) -> int:
         """Fence the silent, then end what they had open. Returns how many calls were ended."""
         if self._instances.may_fence():
-            await self._fence(_SQL.fence_silent, self._instances.id, self._settings.dead_after_s)
+            until = self._instances.may_fence_until()
+            await self._fence(_SQL.fence_silent, self._instances.id, self._settings.dead_after_s, until)
         return await self.end_orphans()
 
     async def fence_all_others(self) -> None:

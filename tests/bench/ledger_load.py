@@ -76,7 +76,8 @@ class Load:
                         scope_id=scope_id,
                         period="month",
                         max_ucr=GRANT_UCR,
-                    )
+                    ),
+                    by=ITSELF,
                 )
         return payer
 

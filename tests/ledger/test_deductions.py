@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from gateway.core.errors import (
+    BudgetExceeded,
     Conflict,
     CreditsReserved,
     Forbidden,
@@ -14,7 +15,9 @@ from gateway.core.errors import (
     InvalidRequest,
     NotFound,
     OrgSuspended,
+    TooManyOpen,
 )
+from gateway.ledger.budgets import Budget
 from gateway.ledger.deductions import Deducted, Deduction
 from gateway.ledger.operations import Idempotency
 from tests.ledger.conftest import Bench
@@ -135,3 +138,29 @@ async def test_a_deduction_can_be_refunded(bench: Bench) -> None:
     made = await deduct(bench, report(bench))
     await bench.ledger.desk.refund(bench.org_id, charge_id=made.id, id=bench.ids.next(), amount_ucr=30, by=ANNA)
     assert await bench.numbers() == (50, 0, 0)
+
+
+async def test_a_budget_without_room_refuses_with_what_it_has_left(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(1_000)
+    budget = Budget(budget_id=bench.ids.next(), org_id=bench.org_id, scope="org", period="day", max_ucr=100)
+    await bench.ledger.set_budget(budget, by=ANNA)
+    await deduct(bench, report(bench))
+    with pytest.raises(BudgetExceeded) as refused:
+        await deduct(bench, report(bench))
+    assert (refused.value.limit_source, refused.value.available_ucr, refused.value.required_ucr) == (
+        "org_budget",
+        20,
+        80,
+    )
+    assert refused.value.resets_at is not None
+    assert await rows_of(pool, bench.account_id) == [("GRANT", 1_000), ("CHARGE", -80)]
+
+
+async def test_as_many_open_calls_as_a_limit_allows_refuse_it(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(1_000)
+    budget = Budget(budget_id=bench.ids.next(), org_id=bench.org_id, scope="org", period="lifetime", open_max=1)
+    await bench.ledger.set_budget(budget, by=ANNA)
+    await bench.held(10)
+    with pytest.raises(TooManyOpen):
+        await deduct(bench, report(bench))
+    assert await rows_of(pool, bench.account_id) == [("GRANT", 1_000)]

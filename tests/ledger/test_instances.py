@@ -13,6 +13,7 @@ from tests.fakes.clock import SteppedClock
 from tests.ledger.conftest import Bench, StartLedger, open_bench
 
 OWN_DATABASE = True
+HELD_UP_S = 2.0
 
 
 async def declare_dead(rescuer: Ledger) -> None:
@@ -114,6 +115,21 @@ async def test_fencing_waits_for_a_reservation_that_is_under_way_and_then_ends_i
     assert isinstance(await reserving, Held)
     assert await sweeping == 1
     assert await bench.numbers() == (97, 0, 0)
+
+
+async def test_a_declaration_that_was_held_up_on_its_way_declares_nobody_dead(
+    bench: Bench, start_ledger: StartLedger, owner: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    """What holds it up holds up everybody's heartbeats: when it arrives they all look silent."""
+    rescuer = await start_ledger(dead_after_s=0.0, beat_s=HELD_UP_S / 4)
+    async with owner.transaction():
+        await declare_dead(rescuer)
+        await owner.execute("LOCK TABLE fence")
+        sweeping = asyncio.create_task(rescuer.sweeper.sweep())
+        await waiting(pool, 1)
+        await owner.execute("SELECT pg_sleep($1)", HELD_UP_S)
+    assert await sweeping == 0
+    assert await pool.fetchval("SELECT count(*) FROM fence WHERE fenced_at IS NOT NULL") == 0
 
 
 async def waiting(pool: asyncpg.Pool, count: int) -> None:

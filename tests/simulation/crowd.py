@@ -130,10 +130,14 @@ class Crowd:
                     self.changed.notify_all()
                 return
 
+    @property
+    def served_so_far(self) -> int:
+        return sum(seen.status == 200 for seen in self.seen)
+
     async def served(self, count: int) -> None:
         """So many calls were answered with a 200 and are over."""
         async with self.changed:
-            await self.changed.wait_for(lambda: sum(seen.status == 200 for seen in self.seen) >= count)
+            await self.changed.wait_for(lambda: self.served_so_far >= count)
 
     async def without(self, gateway: RunningGateway) -> None:
         async with self.changed:

@@ -1,8 +1,14 @@
 """Which processes stem from another, and whether they live: read from /proc, so that nothing has to report itself."""
 
+import contextlib
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from gateway.postgres.postmaster import Postmaster
+from tests.simulation.patience import until
 
 
 @dataclass(frozen=True)
@@ -40,3 +46,18 @@ def descendants(pid: int) -> set[Process]:
         found |= children
         parents = {process.pid for process in children}
     return found
+
+
+async def kill_server(folder: Path) -> None:
+    """PostgreSQL in `folder` and all its workers at once. Returns when the server is gone, which takes a moment."""
+    pid = Postmaster(folder / "cluster").pid
+    server = None if pid is None else Process.of(pid)
+    assert server is not None
+    for process in [server, *descendants(server.pid)]:
+        with contextlib.suppress(ProcessLookupError):  # a worker whose server is gone goes by itself
+            os.kill(process.pid, signal.SIGKILL)
+
+    async def gone() -> bool:
+        return not server.lives
+
+    await until(gone, "the end of a killed PostgreSQL")

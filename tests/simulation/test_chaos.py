@@ -19,11 +19,11 @@ import pytest
 from gateway.postgres.embedded import EmbeddedPostgres
 from gateway.replay.server import ReplayServer
 from tests.e2e.audit import audit
-from tests.e2e.prices import charge_ucr
 from tests.e2e.running import Customer, RunningGateway
 from tests.simulation.books import Books, EndingRow, OpenRow, ended_more_than_once, open_books
 from tests.simulation.conftest import StartGateway
-from tests.simulation.crowd import Crowd, Seen, draw, draw_greedy
+from tests.simulation.crowd import Crowd, draw, draw_greedy
+from tests.simulation.judging import faults_of
 from tests.simulation.patience import until
 from tests.simulation.reader import MODEL, output_ucr
 
@@ -176,35 +176,6 @@ async def judge(crowd: Crowd, books: Books, left: Left, living: RunningGateway) 
     assert sum(row.charged_ucr for row in rows if row.id not in left) >= received_ucr
     await judge_what_was_said(living, by_id)
     assert set(ends) == {"ok", "error", "cancelled", "cut_off", "estimated", "recovered"}
-
-
-def faults_of(seen: Seen, by_id: Mapping[UUID, EndingRow], left: Left) -> list[str]:
-    """What is wrong with one call; empty where nothing is."""
-    row = by_id.get(seen.id) if seen.id is not None else None
-    if seen.id is None or seen.id in left:
-        return []
-    wrong = []
-    if seen.status == 200:
-        if row is None:
-            wrong.append("was answered and has no ending")
-        elif row.charged_ucr + row.overage_ucr < output_ucr(seen.tokens):
-            wrong.append("more was received than charged")
-        elif seen.end == "done" and seen.usage and seen.plan.asked.get("usage") != "absurd":
-            expected_ucr = charge_ucr(MODEL, tokens_of(seen.usage))
-            if (row.ended, row.cost_ucr) != ("ok", expected_ucr):
-                wrong.append(f"its usage costs {expected_ucr} µcr")
-    elif row is not None and (row.kind, row.charged_ucr) != ("RELEASE", 0):
-        wrong.append("was refused and charged")
-    return [f"{seen.id} {each}: {row}, {seen}" for each in wrong]
-
-
-def tokens_of(usage: Mapping[str, Any]) -> dict[str, int]:
-    return {
-        "prompt_tokens": usage["prompt_tokens"],
-        "cached_tokens": 0,
-        "cache_write_tokens": 0,
-        "output_tokens": usage["completion_tokens"],
-    }
 
 
 async def judge_what_was_said(gateway: RunningGateway, by_id: Mapping[UUID, EndingRow]) -> None:

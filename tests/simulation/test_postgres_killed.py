@@ -1,10 +1,7 @@
 """PostgreSQL itself is killed −9 under load and started again: what was acknowledged is there, and nothing twice."""
 
 import asyncio
-import contextlib
 import json
-import os
-import signal
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -12,14 +9,13 @@ from typing import Final
 from uuid import UUID
 
 from gateway.postgres.embedded import EmbeddedPostgres
-from gateway.postgres.postmaster import Postmaster
 from tests.e2e.audit import audit
 from tests.e2e.prices import charge_ucr
 from tests.e2e.running import Customer, RunningGateway
 from tests.simulation.books import ended_more_than_once, open_books
 from tests.simulation.conftest import StartGateway
 from tests.simulation.patience import until
-from tests.simulation.processes import descendants
+from tests.simulation.processes import kill_server
 from tests.simulation.reader import MODEL, directions, request
 
 CALLERS: Final = 8
@@ -77,7 +73,7 @@ async def test_what_was_acknowledged_outlives_a_killed_postgres_and_the_rest_is_
         for _ in range(CALLERS):
             group.create_task(load.caller())
         await load.acknowledged_at_least(CALLS)
-        kill(folder)
+        await kill_server(folder)
         before = dict(load.acknowledged)
         second = EmbeddedPostgres(folder)
         await second.start()
@@ -102,12 +98,3 @@ async def test_what_was_acknowledged_outlives_a_killed_postgres_and_the_rest_is_
     assert await gateway.stop() == 0
     await first.stop()
     await second.stop()
-
-
-def kill(folder: Path) -> None:
-    """The server and all its workers at once."""
-    server = Postmaster(folder / "cluster").pid
-    assert server is not None
-    for pid in [server, *(worker.pid for worker in descendants(server))]:
-        with contextlib.suppress(ProcessLookupError):  # a worker whose server is gone goes by itself
-            os.kill(pid, signal.SIGKILL)

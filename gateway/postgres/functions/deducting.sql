@@ -32,6 +32,10 @@ BEGIN
     SELECT * INTO a FROM account x WHERE x.org_id = p_org AND x.account_id = p_account;
     answer := standing(a);
     IF status NOT IN ('ok', 'exists') THEN
+        IF v_answer.budget_scope IS NOT NULL THEN
+            answer := answer || jsonb_build_object('available_ucr', v_answer.available_ucr, 'budget_scope', v_answer.budget_scope,
+                                                   'resets_at', v_answer.resets_at);
+        END IF;
         PERFORM keep_answer(p_org, p_key, NULL);
         RETURN;
     END IF;

@@ -9,11 +9,12 @@ UPDATE gateway_instance AS i
 RETURNING i.beat_at, (SELECT f.fenced_at FROM fence f WHERE f.instance_id = i.id) AS fenced_at;
 
 -- name: fence_silent
+-- By $3 it must have arrived: what holds it up on its way also holds up heartbeats, and then everybody looks silent.
 UPDATE fence AS f
    SET fenced_at = clock_timestamp()
   FROM gateway_instance i
  WHERE i.id = f.instance_id AND f.fenced_at IS NULL AND i.id <> $1
-   AND i.beat_at < clock_timestamp() - make_interval(secs => $2)
+   AND i.beat_at < clock_timestamp() - make_interval(secs => $2) AND clock_timestamp() <= $3
 RETURNING f.instance_id;
 
 -- name: fence_others

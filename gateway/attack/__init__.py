@@ -1,0 +1,1 @@
+"""The adversary: known cheats and faults, tried on a running gateway through its public API, and what they gained."""
