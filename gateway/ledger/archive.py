@@ -102,7 +102,7 @@ class _Leaving:
         self._say("exporting")
         try:
             manifest = await export_month(self._connection, self._month, folder, self._progress)
-        except OSError as error:
+        except (OSError, EOFError) as error:
             raise Conflict(f"{self._month.name} was not exported and stays: {error}") from error
         self._say("detaching")
         await self._briefly(_SQL.detach_month, self._month.first_day, manifest.totals.rows, keep_table)

@@ -110,12 +110,9 @@ def read_back(path: Path) -> tuple[Totals, str]:
     with path.open("rb") as raw:
         sha256 = hashlib.file_digest(raw, "sha256").hexdigest()
     with gzip.open(path, "rt", encoding="utf-8", newline="") as text:
-        rows = csv.reader(text)
-        header = next(rows)
-        id, kind, amount = (header.index(name) for name in ("id", "kind", "amount_ucr"))
-        for row in rows:
-            row_id = UUID(row[id])
-            totals.add(row[kind], rows=1, amount_ucr=int(row[amount]), first_id=row_id, last_id=row_id)
+        for row in csv.DictReader(text):
+            id = UUID(row["id"])
+            totals.add(row["kind"], rows=1, amount_ucr=int(row["amount_ucr"]), first_id=id, last_id=id)
     return totals, sha256
 
 

@@ -146,9 +146,10 @@ async def test_a_month_that_may_still_change_stays(bench: Bench, owner: asyncpg.
 async def test_the_applications_role_cannot_archive(
     months: list[date], pool: asyncpg.Pool, owner: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    async with pool.acquire() as connection:
-        with pytest.raises(Forbidden, match="owner"):
-            await archive(connection, tmp_path)
+    await owner.execute("SET ROLE tollgate_app")
+    with pytest.raises(Forbidden, match="owner"):
+        await archive(owner, tmp_path)
+    await owner.execute("RESET ROLE")
     await owner.execute("SELECT close_ledger_month($1)", months[1])
     for statement in (
         "SELECT close_ledger_month($1)",
