@@ -158,8 +158,8 @@ $$;
 
 
 -- Lets a closed month go: detached, marked, and its closings in force, all in one commit, so that no audit sees one without
--- the other. The lock is on the whole ledger and for a moment: nothing here reads more than a few rows. CONCURRENTLY is not
--- to be had: Postgres refuses it where there is a partition for the rest.
+-- the other. The lock is on the whole ledger and for a moment: nothing here reads more than a few rows. Without that lock
+-- Postgres detaches nothing where there is a partition for the rest.
 CREATE OR REPLACE FUNCTION detach_ledger_month(p_first date, p_rows bigint, p_keep_table boolean) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
