@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from gateway.core.origin import Origin
+from gateway.ledger.accounts import Executor
 from gateway.ledger.options import LedgerSettings
 from gateway.ops.metrics import Metrics
 from gateway.postgres.queries import load
@@ -32,10 +33,13 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-async def find_violations(pool: asyncpg.Pool, *, full: bool, accounts_at_once: int) -> AsyncIterator[list[Violation]]:
-    """Page by page through all accounts, rows after each one's checkpoint or all of them. Moves the checkpoints."""
+async def find_violations(connection: Executor, *, full: bool, accounts_at_once: int) -> AsyncIterator[list[Violation]]:
+    """Page by page through all accounts, rows after each one's checkpoint or all of them. Moves the checkpoints.
+
+    All are those after the account's closing, where months were archived.
+    """
     at = (_FIRST, _FIRST)
-    while rows := await pool.fetch(_SQL.audit_accounts, *at, accounts_at_once, full):
+    while rows := await connection.fetch(_SQL.audit_accounts, *at, accounts_at_once, full):
         yield [Violation(**dict(row.items())) for row in rows if row["invariant"] is not None]
         at = (rows[-1]["org_id"], rows[-1]["account_id"])
 

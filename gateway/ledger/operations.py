@@ -200,6 +200,9 @@ async def refund(
         answer=Refund,
         refusals={
             "no_charge": lambda _: NotFound("The organisation has no such charge; nothing was refunded."),
+            "archived": lambda _: Conflict(
+                "The charge's month is archived; nothing was refunded. A grant gives credits without reference to it."
+            ),
             "provisional": lambda _: Conflict(
                 "The call's process died and its real cost may still come; nothing was refunded. Try again a day after."
             ),

@@ -55,6 +55,9 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     reservation_life_max_s: float = 86_400.0
     job_life_max_s: float = 691_200.0
     """Work that outlives its request: eight days, so that a provider's batch of a week fits."""
+    late_window_s: float = 86_400.0
+    """How long after the longest life the real cost of what was swept or expired may still come; a month that is older
+    may be archived, and what comes for it then goes to quarantine."""
     expire_s: float = 5.0
     """How often reservations and jobs whose time is over are ended."""
     snapshots_s: float = 15.0

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import asyncpg
 
@@ -37,3 +38,18 @@ def test_an_account_that_the_org_does_not_have_is_refused(tollgate: Tollgate) ->
     refused = tollgate("ledger", "unpark", "Acme", "--account", "00000000-0000-0000-0000-000000000007")
     assert refused.exit_code == 1
     assert "There is no such account" in refused.stderr
+
+
+def test_an_old_month_is_archived_and_listed(tollgate: Tollgate, dsn: str, tmp_path: Path) -> None:
+    made(tollgate, "Acme")
+    ask(dsn, "SELECT make_ledger_month('2024-02-01')")
+    done = tollgate("ledger", "archive", "--before", "2024-03", "--to", str(tmp_path), "--json")
+    assert done.exit_code == 0
+    [month] = json.loads(done.stdout)["data"]
+    assert (month["month"], month["totals"]["rows"]) == ("2024-02", 0)
+    assert "2024-02: detaching" in done.stderr
+    assert (tmp_path / month["file"]).exists()
+    states = {each["name"]: each["state"] for each in json.loads(tollgate("ledger", "months", "--json").stdout)["data"]}
+    assert (states.pop("2024-02"), set(states.values())) == ("archived", {"attached"})
+    assert "archived" in tollgate("ledger", "months").stdout
+    assert "No month was archived" in tollgate("ledger", "archive", "--before", "2024-03", "--to", str(tmp_path)).stdout

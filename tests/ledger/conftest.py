@@ -22,6 +22,7 @@ from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.ops.metrics import Metrics
 from gateway.postgres.embedded import EmbeddedPostgres
+from tests.ledger.past import Past
 
 _numbers = count(1)
 
@@ -218,3 +219,11 @@ async def open_bench(ledger: Ledger, ids: IdSource, pool: asyncpg.Pool) -> Bench
     org_id = ids.next()
     await open_account(pool, org_id, org_id)
     return Bench(ledger, ids, org_id)
+
+
+@pytest.fixture
+async def past(owner: asyncpg.Connection) -> Past:
+    """What the test does from here on may become months that lie behind."""
+    past = Past(owner)
+    await past.next_chapter()
+    return past

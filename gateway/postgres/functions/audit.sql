@@ -1,23 +1,30 @@
 -- The invariants of gateway/ledger/README.md as a query. STABLE, so that everything is seen at one instant.
 
--- Each row is a breach. p_after and what follows are the account's last sound state; zeros check from the beginning.
+-- Each row is a breach. p_after and what follows are the account's last sound state; zeros check from the beginning, which
+-- is the closing of the last month that has left where there is one.
 CREATE OR REPLACE FUNCTION violations(p_org uuid, p_account uuid, p_after bigint, p_balance bigint, p_receivable bigint)
 RETURNS TABLE (invariant integer, id uuid, detail text)
 LANGUAGE plpgsql STABLE SET enable_seqscan = off AS $$
 DECLARE
     a        account;
+    v_start  record := closing_of(p_org, p_account);
+    v_full   boolean := p_after = 0 OR p_after < v_start.through_version;
     v_grants bigint;
     v_spent  bigint;
     v_ledger record;
     v_open   record;
 BEGIN
+    IF v_full THEN
+        p_after := v_start.through_version;
+        p_balance := v_start.balance_ucr;
+        p_receivable := v_start.receivable_ucr;
+    END IF;
     SELECT * INTO STRICT a FROM account x WHERE x.org_id = p_org AND x.account_id = p_account;
     SELECT coalesce(sum(g.remaining_ucr), 0), coalesce(sum(g.remaining_ucr) FILTER (WHERE g.expired_at IS NOT NULL), 0)
       INTO v_grants, v_spent
       FROM credit_grant g WHERE g.org_id = p_org AND g.account_id = p_account AND g.live;
     SELECT count(*) AS rows, coalesce(sum(l.amount_ucr), 0) AS amount,
-           coalesce(sum(CASE l.kind WHEN 'REFUND' THEN -coalesce(l.overage_ucr, 0) WHEN 'REPAYMENT' THEN l.amount_ucr ELSE coalesce(l.overage_ucr, 0) END), 0)
-               AS receivable
+           coalesce(sum(owed_by(l)), 0) AS receivable
       INTO v_ledger
       FROM ledger l WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after;
     SELECT count(*) AS rows, coalesce(sum(r.amount_ucr), 0) AS amount INTO v_open
@@ -97,7 +104,11 @@ BEGIN
                    WHEN l.kind = 'REPAYMENT' THEN 'receivable' END, false);
     RETURN QUERY
         SELECT 7, l.id, format('%s of %s, on the other side %s of %s', l.kind, l.amount_ucr, o.kind, o.amount_ucr)
-          FROM ledger l LEFT JOIN ledger o ON o.org_id = l.org_id AND o.id = l.ref_id
+          FROM ledger l
+          LEFT JOIN ledger s ON s.org_id = l.org_id AND s.id = l.ref_id
+          LEFT JOIN ledger_closing_row k ON k.org_id = l.org_id AND k.id = l.ref_id
+         CROSS JOIN LATERAL (SELECT coalesce(s.kind, k.kind) AS kind, coalesce(s.amount_ucr, k.amount_ucr) AS amount_ucr,
+                                    coalesce(s.ref_id, k.ref_id) AS ref_id) AS o
          WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after
            AND l.kind IN ('TRANSFER_OUT', 'TRANSFER_IN')
            AND NOT coalesce(o.ref_id = l.id AND o.amount_ucr = -l.amount_ucr AND o.kind LIKE 'TRANSFER_%' AND o.kind <> l.kind, false);
@@ -110,26 +121,31 @@ BEGIN
            AND abs(l.amount_ucr) <> (SELECT coalesce(sum(u), 0) FROM unnest(burned_by(l)) AS u);
     RETURN QUERY SELECT 8, p_account, format('expired and protected %s, in grants %s', a.expired_ucr, v_spent)
         WHERE a.expired_ucr <> v_spent;
-    IF p_after = 0 THEN
+    IF v_full THEN
         RETURN QUERY
             SELECT 8, g.id, format('%s of %s are gone, the ledger burned %s', g.amount_ucr - g.remaining_ucr, g.amount_ucr, b.burned)
               FROM credit_grant g
-              LEFT JOIN (SELECT u.grant_id, sum(CASE l.kind WHEN 'REFUND' THEN -u.ucr ELSE u.ucr END) AS burned
-                           FROM ledger l CROSS JOIN unnest(l.burned_grants, burned_by(l)) AS u (grant_id, ucr)
-                          WHERE l.org_id = p_org AND l.account_id = p_account AND l.kind <> 'TRANSFER_IN'
+              LEFT JOIN (SELECT u.grant_id, sum(u.ucr) AS burned
+                           FROM (SELECT s.grant_id, s.ucr FROM burned_before(p_org, p_account) AS s
+                                  UNION ALL
+                                 SELECT s.grant_id, s.ucr
+                                   FROM ledger l CROSS JOIN burns_of(l) AS s
+                                  WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after) AS u
                           GROUP BY u.grant_id) AS b ON b.grant_id = g.id
              WHERE g.org_id = p_org AND g.account_id = p_account AND g.activated_at IS NOT NULL
                AND g.amount_ucr - g.remaining_ucr <> coalesce(b.burned, 0);
     END IF;
 
     RETURN QUERY
-        SELECT 9, c.id, format('charged %s, refunded %s', c.charged_ucr, r.refunded)
+        SELECT 9, coalesce(c.id, k.id), format('charged %s, refunded %s', coalesce(c.charged_ucr, k.charged_ucr),
+                                               r.refunded + coalesce(k.refunded_ucr, 0))
           FROM (SELECT l.ref_id, refunded_ucr(p_org, l.ref_id) AS refunded
                   FROM ledger l
                  WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after AND l.kind = 'REFUND'
                  GROUP BY l.ref_id) AS r
           LEFT JOIN ledger c ON c.org_id = p_org AND c.id = r.ref_id AND c.account_id = p_account
-         WHERE coalesce(c.charged_ucr, 0) < r.refunded;
+          LEFT JOIN ledger_closing_row k ON k.org_id = p_org AND k.id = r.ref_id AND k.account_id = p_account
+         WHERE coalesce(c.charged_ucr, k.charged_ucr, 0) < r.refunded + coalesce(k.refunded_ucr, 0);
     RETURN QUERY
         SELECT 9, l.id, 'void, but its grant is not'
           FROM ledger l LEFT JOIN credit_grant g ON g.org_id = l.org_id AND g.id = l.ref_id
@@ -140,10 +156,12 @@ $$;
 
 
 -- Checks the next p_most accounts after (p_org, p_account) and marks the sound ones, all at one instant. Returns one row
--- per account and breach; an account without any has invariant NULL.
+-- per account and breach; an account without any has invariant NULL. The lock comes before that instant, so that a month
+-- cannot leave between it and the reading of rows.
 CREATE OR REPLACE FUNCTION audit_accounts(p_org uuid, p_account uuid, p_most integer, p_full boolean)
 RETURNS TABLE (org_id uuid, account_id uuid, invariant integer, id uuid, detail text)
 LANGUAGE sql AS $$
+    LOCK TABLE ledger IN ACCESS SHARE MODE;
     WITH page AS MATERIALIZED (
         SELECT a.org_id, a.account_id, a.version, a.balance_ucr, a.receivable_ucr,
                CASE WHEN p_full THEN 0 ELSE coalesce(c.version, 0) END AS checked,

@@ -19,8 +19,8 @@ $$;
 
 
 -- Returns p_ucr of a charge (NULL: all that is left of it) to the grants that it burned. Once per id. Refused: no_charge ·
--- closed · provisional (the call was swept, and its real cost may still correct the charge) · off_clock · too_much (with
--- what is left).
+-- archived (its month has left, or is about to) · closed · provisional (the call was swept, and its real cost may still
+-- correct the charge) · off_clock · too_much (with what is left).
 CREATE OR REPLACE FUNCTION refund_charge(p_org uuid, p_charge uuid, p_id uuid, p_ucr bigint, p_reason text, p_note text, p_by origin,
                               p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
@@ -38,14 +38,16 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO c FROM ledger WHERE org_id = p_org AND id = p_charge AND kind IN ('CHARGE', 'LATE_CHARGE');
-    a := lock_account(p_org, c.account_id);
+    SELECT * INTO v_before FROM ledger WHERE org_id = p_org AND id = p_id;
+    a := lock_account(p_org, coalesce(c.account_id, v_before.account_id));
     v_now := clock_timestamp();
-    v_left := c.charged_ucr - refunded_ucr(p_org, p_charge);
+    v_left := coalesce(c.charged_ucr - refunded_ucr(p_org, p_charge), 0);
     SELECT * INTO v_before FROM ledger WHERE org_id = p_org AND id = p_id;
     status := CASE
-        WHEN c.id IS NULL THEN 'no_charge'
         WHEN v_before.kind = 'REFUND' AND v_before.ref_id = p_charge AND v_before.ended IS NULL
             AND v_before.amount_ucr = coalesce(p_ucr, v_before.amount_ucr) THEN 'exists'
+        WHEN month_is_closed(p_charge) THEN 'archived'
+        WHEN c.id IS NULL THEN 'no_charge'
         WHEN v_before.id IS NOT NULL THEN 'conflict'
         WHEN a.status = 'closed' THEN 'closed'
         WHEN c.kind = 'CHARGE' AND c.ended IN ('recovered', 'expired') AND c.created_at > v_now - interval '24 hours'

@@ -17,6 +17,9 @@ BEGIN
         status := CASE WHEN v_known.cost_ucr = abs(v_more) AND (v_known.kind = 'REFUND') = (v_more < 0)
                        THEN 'same' ELSE 'conflict' END;
         RETURN;
+    ELSIF month_is_closed(s.id) THEN
+        status := 'too_old';
+        RETURN;
     END IF;
     status := 'late';
     late.id := late_id(s.id);
@@ -88,7 +91,7 @@ BEGIN
         END IF;
     ELSIF EXISTS (SELECT FROM reservation WHERE org_id = a.org_id AND id = s.id) THEN
         status := 'conflict';
-    ELSIF s.id < (SELECT first_id FROM ledger_month WHERE detached_at IS NULL ORDER BY first_id LIMIT 1) THEN
+    ELSIF s.id < (SELECT first_id FROM ledger_month WHERE closed_at IS NULL ORDER BY first_id LIMIT 1) THEN
         status := 'too_old';
     ELSE
         status := 'tombstone';
