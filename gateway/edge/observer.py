@@ -89,7 +89,7 @@ def _counted(call: Call, duration_s: float) -> EndedCall:
         model=call.model_label,
         upstream=call.upstream or "none",
         status=call.status or CLIENT_GONE_STATUS,
-        end=call.end.value if call.end is not None else REFUSED,
+        end=str(call.end or REFUSED),
         duration_s=duration_s,
         first_event_s=_first_event_s(call),
         usage=call.usage,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.edge import observer
+from gateway.edge.rooms import OBSERVER
 from tests.fakes.hostile_upstream import HostileUpstream
 from tests.road import Road, Roads, chat, until, upstream_at
 
@@ -43,6 +44,8 @@ async def test_a_stop_tells_of_every_call(road: Road, roads: Roads, told: io.Byt
     ids = [(await road.ask(chat())).headers["x-request-id"] for _ in range(3)]
     await road.idle()
     assert calls(told) == []
+    gathered = road.gateway._runner.app[OBSERVER]._ended
+    assert [call.request.body for call, _ in gathered] == [b""] * 3
     roads.opened.remove(road)
     await road.session.close()
     await road.gateway.stop()

@@ -186,3 +186,64 @@ async def test_an_idle_connection_is_closed_and_one_that_waits_for_its_answer_is
         hostile.go_on.set()
         await wire.until_read(b"0\r\n\r\n")
         assert await wire.end() == b""
+
+
+async def test_an_idle_connection_has_its_time_anew_with_each_request(road: Road) -> None:
+    async with await road.connect() as wire:
+        await wire.send(road.wire(chat("no-such")))
+        await wire.answer()
+        connection = _connection(road)
+        for _ in range(2):
+            before = connection._next_keepalive_close_time
+            await wire.send(road.wire(chat("no-such")))
+            assert (await wire.answer()).status == 404
+            assert connection._next_keepalive_close_time > before
+
+
+async def test_aiohttp_writes_after_what_was_gathered_before_it(road: Road) -> None:
+    async with await road.connect() as wire:
+        await wire.send(road.wire(chat("no-such")))
+        await wire.answer()
+        connection = _connection(road)
+        connection._outgoing.append(b"before it ")
+        connection.data_received(b"GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n")
+        assert connection._outgoing == []
+        assert await wire.until_read(b"200 OK") == b"before it HTTP/1.1 200 OK"
+
+
+@pytest.fixture
+async def slow(roads: Roads, hostile: HostileUpstream) -> Road:
+    return await roads.open(upstream_at(hostile.url("goes_on_when_told")))
+
+
+async def test_a_call_under_way_ends_well_when_its_connection_is_to_close(slow: Road, hostile: HostileUpstream) -> None:
+    async with await slow.connect() as wire:
+        await wire.send(slow.wire(chat(stream=True)))
+        await wire.until_read(b"data: ")
+        _connection(slow).close()
+        hostile.go_on.set()
+        assert (await wire.end()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+async def test_a_stop_gives_a_call_its_time(slow: Road, hostile: HostileUpstream) -> None:
+    async with await slow.connect() as wire:
+        await wire.send(slow.wire(chat(stream=True)))
+        await wire.until_read(b"data: ")
+        connection = _connection(slow)
+        connection.close()  # as a server that stops does first
+        stopping = asyncio.ensure_future(connection.shutdown(10))
+        await asyncio.sleep(0)
+        hostile.go_on.set()
+        assert (await wire.end()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+        await stopping
+
+
+async def test_a_stop_cancels_a_call_that_takes_longer(slow: Road) -> None:
+    async with await slow.connect() as wire:
+        await wire.send(slow.wire(chat(stream=True)))
+        await wire.until_read(b"data: ")
+        connection = _connection(slow)
+        connection.close()
+        await connection.shutdown(0.01)
+        assert not (await wire.end()).endswith(b"0\r\n\r\n")
+    assert len(await slow.books()) == 1
