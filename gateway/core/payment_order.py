@@ -19,7 +19,7 @@ class PayingAccount(msgspec.Struct, frozen=True, kw_only=True):
     """Whose allocation it is."""
     models: frozenset[str] | None = None
     features: frozenset[str] | None = None
-    """What a restricted account pays for: any of these models and any of these features, and nothing else."""
+    """What a restricted account pays for: calls of one of these models, or for one of these features; nothing else."""
 
     def pays_for(self, *, model: str, feature: str) -> bool:
         assert self.kind == "restricted"
