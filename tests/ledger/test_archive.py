@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gateway.core.errors import Conflict
+from gateway.core.errors import Conflict, InvalidRequest
 from gateway.core.origin import ITSELF
 from gateway.ledger.archive import list_months
 from gateway.ledger.calls import End
@@ -133,8 +133,15 @@ async def test_what_of_an_archived_month_is_asked_for_is_refused_clearly(
         await bench.ledger.desk.refund(bench.org_id, charge_id=charge["id"], id=refund, by=ITSELF)
     await bench.settle(bench.ending(late["id"], 50))
     assert await pool.fetchval("SELECT error FROM quarantine WHERE id = $1", late["id"]) == "too_old"
-    with pytest.raises(asyncpg.RestrictViolationError, match="is archived: the row is refused"):
+    with pytest.raises(InvalidRequest, match="off the ledger's clock"):
         await bench.ledger.desk.take(bench.org_id, bench.account_id, id=charge["id"], amount_ucr=1, by=ITSELF)
+    with pytest.raises(asyncpg.RestrictViolationError, match="is archived: the row is refused"):
+        await pool.execute(
+            "INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr,"
+            " created_at) VALUES ($1, $2, $1, 99, 'GRANT', 'grant_source', 1, 1, clock_timestamp())",
+            bench.org_id,
+            charge["id"],
+        )
     assert await bench.numbers() == (900, 0, 0)
 
 
