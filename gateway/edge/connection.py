@@ -16,7 +16,7 @@ from aiohttp import ClientConnectionResetError, web
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.edge.errors import malformed_request
-from gateway.edge.plain_request import Content, PlainRequest, read_plain
+from gateway.edge.plain_request import Content, PlainHead, PlainRequest, read_plain
 from gateway.edge.rooms import IDS
 from gateway.ops.ids import IdSource
 
@@ -55,6 +55,7 @@ class Connection(RequestHandler):
         "_aiohttp_reads",
         "_body",
         "_early",
+        "_head",
         "_head_timer",
         "_listener",
         "_outgoing",
@@ -75,6 +76,8 @@ class Connection(RequestHandler):
         self._unsent_bytes = 0
         self._aiohttp_reads = False
         """Some byte of this connection went to aiohttp's parser; from then on all do."""
+        self._head: PlainHead | None = None
+        """Of the last plain request."""
         self._serving: asyncio.Task[None] | None = None
         """The plain request under way."""
         self._body: Content | None = None
@@ -139,7 +142,7 @@ class Connection(RequestHandler):
         if self._force_close or self._close:
             return
         listener = self._listener
-        plain = read_plain(data, self, head_bytes_max=listener.limits.header_bytes_max)
+        plain = read_plain(data, self, head_bytes_max=listener.limits.header_bytes_max, last=self._head)
         handler = listener.straight_handler(plain[0]) if plain is not None else None
         if plain is None or handler is None:
             self.flush()  # aiohttp writes by itself, and must not overtake
@@ -149,6 +152,7 @@ class Connection(RequestHandler):
         if self._head_timer is not None:
             self._head_came()
         request, self._early = plain
+        self._head = request.head
         self._body = None if request.content.is_eof() else request.content
         self._serving = self._loop.create_task(self._serve(handler, request))
 
@@ -157,8 +161,9 @@ class Connection(RequestHandler):
         reusable = False
         try:
             answer = await handler(request)
-            await answer.prepare(request)
-            await answer.write_eof()
+            if not answer.prepared:
+                await answer.prepare(request)
+                await answer.write_eof()
             reusable = answer.keep_alive and (self._body is None or await self._rest_came(self._body))
         except ConnectionError:
             pass  # nobody is there to read it

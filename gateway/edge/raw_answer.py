@@ -37,7 +37,8 @@ class RawAnswer:
         head = _head(request, self.status, self._headers, framing, keep_alive=self.keep_alive)
         connection = cast(Connection, request.protocol)
         connection.send(head + self._body)
-        await connection.drained()
+        if connection.writing_paused:
+            await connection.drained()
 
     async def write_eof(self) -> None:
         """Nothing is left to write."""

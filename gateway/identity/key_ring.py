@@ -100,8 +100,14 @@ class KeyRing:
         await self._changes.connected.wait()
 
     async def caller(self, token: str) -> Caller:
-        """Raises Unauthenticated, OrgSuspended, UserSuspended; LedgerUnavailable where only the database could tell."""
-        hash = hash_of(token)
+        """Raises as `caller_of` does."""
+        return await self.caller_of(hash_of(token))
+
+    async def caller_of(self, hash: bytes | None) -> Caller:
+        """By the hash of a token, None for what cannot be one of our keys.
+
+        Raises Unauthenticated, OrgSuspended, UserSuspended; LedgerUnavailable where only the database could tell.
+        """
         if hash is None:
             raise _incorrect()
         entry = self._remembered(hash) or await self._ask(hash)

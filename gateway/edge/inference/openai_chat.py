@@ -1,7 +1,6 @@
 """`POST /v1/chat/completions`: reads the request, takes it to the relay, writes what the relay gives."""
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, cast
@@ -14,12 +13,12 @@ from gateway.core.caller import Caller
 from gateway.core.chat_request import read_chat_request
 from gateway.core.errors import InsufficientCredits, TollgateError
 from gateway.core.usage import Usage
-from gateway.edge.auth import bearer_token
 from gateway.edge.bodies import Body
 from gateway.edge.connection import Connection, Request
 from gateway.edge.errors import INTERNAL, Rendered, openai_body, openai_error_frame, rendered
 from gateway.edge.headers import tollgate_headers
 from gateway.edge.inference.rooms import Inference
+from gateway.edge.inference.sender import sender_of
 from gateway.edge.raw_answer import RawAnswer, RawStream
 from gateway.relay.call import Call
 from gateway.relay.turn import StreamTurn
@@ -28,7 +27,6 @@ from gateway.relay.whole import WholeTurn
 log = structlog.get_logger()
 
 ROUTE: Final = "/v1/chat/completions"
-_CLIENT_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,128}")
 
 Answer = RawAnswer | RawStream
 
@@ -49,15 +47,16 @@ class ChatCompletions:
         call: Call | None = None
         refusal: Rendered | None = None
         try:
-            caller = await rooms.key_ring.caller(bearer_token(request, whose="API"))
+            sender = sender_of(request, rooms.headers)
+            caller = await rooms.key_ring.caller_of(sender.key_hash)
             connection.authenticated()
             call = Call(
                 id=id,
                 route=ROUTE,
                 caller=caller,
                 request=read_chat_request(await body.read(request)),
-                forward_headers=[*rooms.headers.for_upstream(request.headers.items()), ("x-request-id", str(id))],
-                client_request_id=_client_request_id(request),
+                forward_headers=[*sender.forward_headers, ("x-request-id", str(id))],
+                client_request_id=sender.client_request_id,
                 started_at=began,
                 started_unix_ms=rooms.clock.unix_ms(),
             )
@@ -197,9 +196,3 @@ def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> str:
     if not whole:
         headers += "cache-control: no-cache\r\nx-accel-buffering: no\r\n"
     return headers
-
-
-def _client_request_id(request: Request) -> str:
-    """The caller's own x-request-id, kept beside ours; anything but printable ASCII is ignored."""
-    value = request.headers.get("x-request-id")
-    return value if value is not None and _CLIENT_REQUEST_ID.fullmatch(value) else ""
