@@ -141,7 +141,7 @@ class Gateway:
         app[READINESS] = readiness = Readiness(
             partial(database_trouble, pool, timeout_s=settings.ledger.connect_timeout_s), clock=clock
         )
-        observer = Observer(log=self._request_log(), metrics=self.metrics, clock=clock)
+        observer = Observer(log=self._request_log(), metrics=self.metrics, quoter=self._quoter, clock=clock)
         stack.callback(observer.flush)
         app[rooms.OBSERVER] = observer
         add_routes(app)
@@ -175,7 +175,6 @@ class Gateway:
         bodies = BodyBudget(settings.bodies)
         self.metrics.body_bytes.set_function(lambda: bodies.taken)
         return Inference(
-            quoter=self._quoter,
             key_ring=key_ring,
             relay=self.relay,
             bodies=bodies,

@@ -226,6 +226,10 @@ class Road:
         await until(lambda: not self.gateway.relay.open_calls, "no call is open")
         assert await self.gateway.ledger.settled(self.org.org_id)
 
+    async def tell(self) -> None:
+        """The calls that ended so far are counted, and learned from."""
+        assert (await self.get("/metrics")).status == 200
+
     async def spent_ucr(self) -> int:
         await self.idle()
         balance = await self.gateway.ledger.balance(self.org.org_id)

@@ -1,4 +1,4 @@
-"""What is said of a request once it is over: one log line, and the metrics.
+"""What is said of a request once it is over: one log line, the metrics, and what the next quote can learn from it.
 
 Calls that ended are gathered and told of together: in a loop of its own the telling costs a quarter of what it does
 between the other steps of a call, which have driven its code and data from the caches each time.
@@ -15,6 +15,7 @@ from gateway.ops.clock import Clock
 from gateway.ops.log import RequestLine, RequestLog
 from gateway.ops.metrics import EndedCall, Metrics
 from gateway.relay.call import Call
+from gateway.relay.quoter import Quoter
 
 CLIENT_GONE_STATUS: Final = 499
 """nginx's status for a caller that left before it was answered; only ever logged."""
@@ -31,9 +32,10 @@ class Observer:
     `flush` before the metrics are read, and when no more calls come. Made and used inside a running loop.
     """
 
-    def __init__(self, *, log: RequestLog, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, *, log: RequestLog, metrics: Metrics, quoter: Quoter, clock: Clock) -> None:
         self._log = log
         self._metrics = metrics
+        self._quoter = quoter
         self._clock = clock
         self._ended: list[tuple[Call, float]] = []
         """Calls, and how many seconds they took."""
@@ -81,6 +83,8 @@ class Observer:
             return
         self._metrics.calls_ended([_counted(call, duration_s) for call, duration_s in ended])
         self._log.write([_line(call, duration_s) for call, duration_s in ended])
+        for call, _ in ended:
+            self._quoter.learn(call.upstream_model, call.request, call.usage)
 
 
 def _counted(call: Call, duration_s: float) -> EndedCall:

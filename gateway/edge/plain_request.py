@@ -133,17 +133,16 @@ def read_plain(
 
     `last` is the head of the connection's last request. Of the body as much has been fed as `data` holds.
     """
-    head = last
     found = last.length_in(data, head_bytes_max=head_bytes_max) if last is not None else None
-    if found is None:
+    if last is not None and found is not None:
+        head, (length, body_at) = last, found
+    else:
         read = _read_head(data, head_bytes_max)
         if read is None:
             return None
-        head, *found = read
-    length, body_at = found
+        head, length, body_at = read
     if length > BODY_BYTES_MAX:
         return None
-    assert head is not None
     body_end = body_at + length
     return PlainRequest(head, length, data[body_at:body_end], protocol), data[body_end:]
 

@@ -31,6 +31,8 @@ from gateway.ops.log import LineWriter, RequestLog
 from gateway.ops.metrics import Metrics
 from gateway.postgres.readiness import database_trouble
 from gateway.relay.catalogue import Catalogue, CatalogueEntry, Target
+from gateway.relay.quoter import Quoter
+from gateway.relay.settings import ReserveSettings
 from gateway.upstream.registry import Upstream
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
@@ -120,7 +122,9 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
     app[rooms.IDS] = ids
     app[rooms.INSUFFICIENT_STATUS] = 402
     lines = LineWriter(BytesIO(), on_drop=lambda: None)
-    app[rooms.OBSERVER] = Observer(log=RequestLog(lines), metrics=metrics, clock=clock)
+    app[rooms.OBSERVER] = Observer(
+        log=RequestLog(lines), metrics=metrics, quoter=Quoter(ReserveSettings()), clock=clock
+    )
     app[rooms.LEDGER] = ledger
     app[rooms.KEY_RING] = key_ring
     app[rooms.OPERATOR_KEY] = SharedKey(OPERATOR, whose="operator")

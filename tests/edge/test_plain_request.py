@@ -77,6 +77,47 @@ def test_what_differs_in_one_thing_is_not_plain(old: bytes, new: bytes) -> None:
     assert read(PLAIN.replace(old, new, 1)) is None
 
 
+def again(last: bytes, data: bytes) -> tuple[PlainRequest, bytes] | None:
+    before = read(last)
+    assert before is not None
+    before[0].head.sender = "made of it"
+    return read_plain(data, cast(Any, SimpleNamespace(transport=None)), head_bytes_max=4096, last=before[0].head)
+
+
+@pytest.mark.parametrize("length", [b"0", b"5", b"6", b"12", b"1000"])
+def test_a_head_that_comes_again_is_known_whatever_the_length_of_its_body(length: bytes) -> None:
+    plain = again(PLAIN, PLAIN.replace(b"Length: 5", b"Length: " + length))
+    assert plain is not None
+    request, rest = plain
+    assert (request.head.sender, request.content_length) == ("made of it", int(length))
+    assert (request.content.read_nowait(), rest) == (b"hello"[: int(length)], b"hello"[int(length) :])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"a b", b"a c"), (b"x=1", b"x=2"), (b"X-Empty:", b"X-Empty: x"), (b"keep-alive\r\n", b"keep-alive\r\nA: b\r\n")],
+)
+def test_a_head_that_differs_is_another(old: bytes, new: bytes) -> None:
+    plain = again(PLAIN, PLAIN.replace(old, new))
+    assert plain is not None
+    assert plain[0].head.sender is None
+
+
+@pytest.mark.parametrize("length", [b"", b"05", b"+5", b"5, 5", b"5 5", b"-1", b"5\r\nContent-Length: 5", b"9999999"])
+@pytest.mark.parametrize("after", [b"", b" "])
+def test_a_known_head_with_a_length_that_is_not_plain_is_not_plain(length: bytes, after: bytes) -> None:
+    last = PLAIN.replace(b"Length: 5", b"Length: 5" + after)
+    assert again(last, last.replace(b"Length: 5", b"Length: " + length)) is None
+
+
+def test_a_known_head_that_is_too_long_or_not_there_yet_is_not_plain() -> None:
+    head_bytes = PLAIN.index(b"hello")
+    before = read(PLAIN)
+    assert before is not None
+    for data, most in ((PLAIN, head_bytes - 1), (PLAIN[: head_bytes - 1], 4096)):
+        assert before[0].head.length_in(data, head_bytes_max=most) is None
+
+
 @given(st.binary(max_size=40), st.lists(st.integers(0, 40)))
 def test_a_body_and_what_follows_it_do_not_depend_on_where_they_were_cut(data: bytes, cuts: list[int]) -> None:
     length = len(data) // 2
@@ -133,6 +174,23 @@ async def test_plain_requests_stay_on_the_straight_way_and_the_first_other_one_i
         assert _connection(road)._aiohttp_reads
         await wire.send(road.wire(chat()))
         assert (await wire.answer()).status == 200
+
+
+async def test_each_request_of_a_connection_is_its_own_key_s(road: Road) -> None:
+    key, text = await road.gateway.keys.create(road.org.org_id, name="short-lived")
+    async with await road.connect() as wire:
+        for _ in range(2):
+            for token in (text, road.key):
+                await wire.send(road.wire(chat()).replace(road.key.encode(), token.encode()))
+                assert (await wire.answer()).status == 200
+        await wire.send(road.wire(chat()).replace(road.key.encode(), text.encode()))
+        assert (await wire.answer()).status == 200
+        await road.gateway.keys.revoke(road.org.org_id, key.key_id)
+        await wire.send(road.wire(chat()).replace(road.key.encode(), text.encode()))
+        assert (await wire.answer()).status == 401
+        await wire.send(road.wire(chat()))
+        assert (await wire.answer()).status == 200
+        assert not _connection(road)._aiohttp_reads
 
 
 async def test_requests_of_every_form_in_one_piece_are_answered_in_order(road: Road, hostile: HostileUpstream) -> None:

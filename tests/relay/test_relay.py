@@ -185,6 +185,7 @@ async def test_the_estimate_is_learned_from_what_providers_report(roads: Roads, 
     request = chat(max_tokens=10)
     for _ in range(32):
         await road.ask(request, x_replay_output_tokens=1, x_replay_prompt_tokens=20)
+    await road.tell()
     answer = await road.ask(request, x_replay_output_tokens=1, x_replay_prompt_tokens=20)
     assert answer.headers["x-tollgate-credits-reserved"] == credits_text(price_ucr(20, 10))
 
@@ -197,6 +198,7 @@ async def test_images_teach_nothing_of_texts_and_are_held_beside_the_estimate(ro
     for _ in range(32):
         seen = await road.ask(image, x_replay_output_tokens=1, x_replay_prompt_tokens=40_000)
     assert ucr_from_text(seen.headers["x-tollgate-credits-reserved"]) > price_ucr(IMAGE_TOKENS_MAX, 10)
+    await road.tell()
     after = await road.ask(text, x_replay_output_tokens=1, x_replay_prompt_tokens=20)  # its size is of the same class
     assert after.headers["x-tollgate-credits-reserved"] == credits_text(price_ucr(len(msgspec.json.encode(text)), 10))
 

@@ -94,7 +94,6 @@ class ChatCompletions:
             return await _stream(request, rooms, connection, call, turn)
         finally:
             turn.close()
-            rooms.quoter.learn(turn.target.model, call.request, call.usage)
 
     def _observe(
         self, id: UUID, began: float, caller: Caller | None, call: Call | None, refusal: Rendered | None

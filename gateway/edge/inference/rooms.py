@@ -8,14 +8,12 @@ from gateway.edge.observer import Observer
 from gateway.identity.key_ring import KeyRing
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
-from gateway.relay.quoter import Quoter
 from gateway.relay.relay import Relay
 
 
 class Inference(msgspec.Struct, frozen=True, kw_only=True):
     key_ring: KeyRing
     relay: Relay
-    quoter: Quoter
     bodies: BodyBudget
     headers: HeaderPolicy
     observer: Observer
