@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.core.units import UCR_PER_CREDIT
 from gateway.edge import rooms
+from gateway.edge.api.house import House
 from gateway.edge.bodies import BodyBudget
 from gateway.edge.connection import Routes, Runner
 from gateway.edge.errors import answer_errors
@@ -130,9 +131,6 @@ class Gateway:
         app[rooms.CLOCK] = clock
         app[rooms.IDS] = self.ids
         app[rooms.KEY_RING] = key_ring
-        app[rooms.OPERATOR_KEY] = SharedKey(operator_key, whose="operator")
-        app[rooms.ORGS] = self.orgs
-        app[rooms.KEYS] = self.keys
         app[rooms.LEDGER] = self.ledger
         app[rooms.CATALOGUE] = self.catalogue
         app[rooms.GENERATIONS] = Generations(pool)
@@ -144,7 +142,18 @@ class Gateway:
         observer = Observer(log=self._request_log(), metrics=self.metrics, quoter=self._quoter, clock=clock)
         stack.callback(observer.flush)
         app[rooms.OBSERVER] = observer
-        add_routes(app)
+        house = House(
+            clock=clock,
+            ids=self.ids,
+            operator_key=SharedKey(operator_key, whose="operator"),
+            key_ring=key_ring,
+            orgs=self.orgs,
+            keys=self.keys,
+            users=self.users,
+            ledger=self.ledger,
+            catalogue=self.catalogue,
+        )
+        add_routes(app, house)
         await self._listen(app, self._metrics_app(app), inference_routes(self._inference(clock, key_ring, observer)))
         stack.push_async_callback(self._drain, readiness)
         log.info("gateway.started", url=self.url, models=len(self.catalogue), upstreams=len(settings.upstreams))

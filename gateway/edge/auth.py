@@ -1,16 +1,14 @@
-"""Who asks: an organisation's key on /v1, the operator's on /api. From the headers alone, before a body is read."""
-
-from collections.abc import Awaitable, Callable
-from functools import wraps
+"""Who asks: from the headers alone, before a body is read. On /v1 a caller, on /api a principal."""
 
 from aiohttp import hdrs, web
 
+from gateway.core.access import Principal, Role
 from gateway.core.caller import Caller
 from gateway.core.errors import Unauthenticated
+from gateway.edge.api.house import House
 from gateway.edge.connection import Connection, Request
-from gateway.edge.rooms import KEY_RING, OPERATOR_KEY
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from gateway.edge.rooms import KEY_RING
+from gateway.identity.keys import looks_like_key
 
 
 async def authenticate(request: web.Request) -> Caller:
@@ -20,17 +18,26 @@ async def authenticate(request: web.Request) -> Caller:
     return caller
 
 
-def operators_only(handler: Handler) -> Handler:
-    """Runs `handler` only for the operator's key; else Unauthenticated, and the body is never read."""
+async def principal_of(request: web.Request, house: House) -> Principal:
+    """Who asks on /api: the operator by their key, an organisation's program by its API key.
 
-    @wraps(handler)
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        key = request.app[OPERATOR_KEY]
-        key.admit(bearer_token(request, whose=key.whose))
-        _mark_authenticated(request)
-        return await handler(request)
-
-    return guarded
+    Raises Unauthenticated, OrgSuspended, UserSuspended or LedgerUnavailable.
+    """
+    token = bearer_token(request, whose="operator or API")
+    if looks_like_key(token):
+        caller = await house.key_ring.caller(token)
+        principal = Principal(
+            actor=f"key:{caller.key_id}",
+            roles=frozenset({Role.APPLICATION}),
+            org_id=caller.org_id,
+            user_id=caller.user_id,
+            key_id=caller.key_id,
+        )
+    else:
+        house.operator_key.admit(token)
+        principal = Principal(actor="operator", roles=frozenset({Role.OPERATOR}))
+    _mark_authenticated(request)
+    return principal
 
 
 def _mark_authenticated(request: web.Request) -> None:

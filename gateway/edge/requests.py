@@ -3,17 +3,14 @@
 import re
 from datetime import datetime
 from typing import Annotated, Final, TypeVar
-from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
-from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.errors import InvalidRequest
 from gateway.core.json_object import Ambiguous, read_object
-from gateway.core.origin import Origin
 from gateway.core.units import AmountInvalid, credits_text, ucr_from_text
 from gateway.edge.bodies import Body, BodyBudget, BodyLimits
-from gateway.edge.rooms import REQUEST_ID
 
 BODY_BYTES_MAX: Final = 64 * 1024
 PAGE_ROWS_MAX: Final = 200
@@ -25,6 +22,21 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_ROWS_MAX)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=OFFSET_MAX)]
 
+Amount = Annotated[
+    msgspec.Raw,
+    msgspec.Meta(
+        description="Credits above 0, as a decimal string or a number, with at most 6 places; taken exactly.",
+        examples=["2.5"],
+        extra_json_schema={
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,6})?$"},
+                {"type": "number", "exclusiveMinimum": 0},
+            ]
+        },
+    ),
+]
+"""Read by `amount_ucr`."""
+
 _LIMITS: Final = BodyLimits(body_bytes_max=BODY_BYTES_MAX)
 
 T = TypeVar("T")
@@ -35,11 +47,6 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     limit: Limit = 50
     offset: Offset = 0
-
-
-def operator_of(request: web.Request) -> Origin:
-    """Who asks, as the audit log shall know it."""
-    return Origin(actor="operator", address=request.remote or "", request_id=request[REQUEST_ID])
 
 
 async def read_body(request: web.Request, type: type[T]) -> T:
@@ -70,15 +77,6 @@ def read_query(request: web.Request, type: type[T]) -> T:
         return msgspec.convert(dict(query), type, strict=False)
     except msgspec.ValidationError as error:
         raise _named(str(error)) from None
-
-
-def path_id(request: web.Request, name: str, *, what: str) -> UUID:
-    """Raises NotFound: what is not an id names nothing."""
-    text = request.match_info[name]
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFound(f"There is no {what} {text[:_NAME_CHARS_MAX]!r}.") from None
 
 
 def amount_ucr(raw: msgspec.Raw, *, field: str) -> int:

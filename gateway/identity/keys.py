@@ -30,13 +30,18 @@ def new_token() -> str:
     return f"tg-{secrets.token_urlsafe(_KEY_BYTES)}"
 
 
+def looks_like_key(token: str) -> bool:
+    """It has the form of an organisation's key, be it one or not."""
+    return _SHAPE.fullmatch(token) is not None
+
+
 def hash_of(token: str) -> bytes | None:
     """What is stored and looked up; None for what cannot be one of our keys.
 
     Plain SHA-256: with 256 random bits there is nothing to guess, so neither a salt nor a slow hash adds anything, and
     every request would pay for the slow one. Looking up a hash leaks no timing that helps to find a key.
     """
-    if _SHAPE.fullmatch(token) is None:
+    if not looks_like_key(token):
         return None
     return hashlib.sha256(token.encode("ascii")).digest()
 

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway.core.pricing import Prices, Tier
 from gateway.edge import probes, rooms
+from gateway.edge.api.house import House as ApiHouse
 from gateway.edge.errors import answer_errors
 from gateway.edge.observer import Observer
 from gateway.edge.routes import add_metrics_route, add_routes
@@ -22,6 +23,7 @@ from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
 from gateway.identity.shared_key import SharedKey
+from gateway.identity.users import Users
 from gateway.ledger import accounts
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.options import LedgerSettings
@@ -127,15 +129,23 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
     )
     app[rooms.LEDGER] = ledger
     app[rooms.KEY_RING] = key_ring
-    app[rooms.OPERATOR_KEY] = SharedKey(OPERATOR, whose="operator")
-    app[rooms.ORGS] = Orgs(pool, ids=ids, books=accounts)
-    app[rooms.KEYS] = Keys(pool, ids=ids, forget=key_ring.forget)
     app[rooms.GENERATIONS] = Generations(pool)
     app[rooms.KEY_USAGE] = KeyUsage(pool)
-    app[rooms.CATALOGUE] = catalogue()
+    app[rooms.CATALOGUE] = models = catalogue()
     app[probes.READINESS] = probes.Readiness(partial(database_trouble, pool, timeout_s=2), clock=clock)
     app[probes.SCRAPE] = probes.Scrape(metrics, key=SharedKey(SCRAPER, whose="metrics"))
-    add_routes(app)
+    house = ApiHouse(
+        clock=clock,
+        ids=ids,
+        operator_key=SharedKey(OPERATOR, whose="operator"),
+        key_ring=key_ring,
+        orgs=Orgs(pool, ids=ids, books=accounts),
+        keys=Keys(pool, ids=ids, forget=key_ring.forget),
+        users=Users(pool, ids=ids, forget_org=key_ring.forget_org),
+        ledger=ledger,
+        catalogue=models,
+    )
+    add_routes(app, house)
     add_metrics_route(app)
     runner = web.AppRunner(app)
     await runner.setup()

@@ -49,9 +49,21 @@ async def test_the_account_endpoints_are_for_keys(house: House) -> None:
         assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
 
 
-async def test_an_orgs_key_does_not_open_the_operators_api(house: House) -> None:
-    key = await house.new_key(await house.new_org())
-    assert (await house.ask("GET", "/api/orgs", key=key)).status == 401
+async def test_an_orgs_key_sees_its_own_org_on_the_api_and_changes_nothing_there(house: House) -> None:
+    own, other = await house.new_org(), await house.new_org()
+    key = await house.new_key(own)
+    page = await house.ask("GET", "/api/orgs", key=key)
+    assert [org["id"] for org in page.json["data"]] == [str(own)]
+    assert (await house.ask("GET", f"/api/orgs/{other}", key=key)).status == 404
+    assert (await house.ask("GET", f"/api/credits/balance?organization_id={other}", key=key)).status == 404
+    assert (await house.ask("GET", "/api/credits/balance", key=key)).json["organization_id"] == str(own)
+    for method, path in (
+        ("POST", "/api/orgs"),
+        ("POST", f"/api/orgs/{own}/suspend"),
+        ("POST", f"/api/orgs/{own}/keys"),
+    ):
+        refused = await house.ask(method, path, json={"name": "more"}, key=key)
+        assert (refused.status, refused.json["code"]) == (403, "forbidden")
     assert (await house.ask("GET", "/v1/key", key=OPERATOR)).status == 401
 
 

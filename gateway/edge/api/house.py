@@ -1,0 +1,25 @@
+"""The rooms that /api's handlers may enter, in one record."""
+
+import msgspec
+
+from gateway.identity.key_ring import KeyRing
+from gateway.identity.keys import Keys
+from gateway.identity.orgs import Orgs
+from gateway.identity.shared_key import SharedKey
+from gateway.identity.users import Users
+from gateway.ledger.ledger import Ledger
+from gateway.ops.clock import Clock
+from gateway.ops.ids import IdSource
+from gateway.relay.catalogue import Catalogue
+
+
+class House(msgspec.Struct, frozen=True, kw_only=True):
+    clock: Clock
+    ids: IdSource
+    operator_key: SharedKey
+    key_ring: KeyRing
+    orgs: Orgs
+    keys: Keys
+    users: Users
+    ledger: Ledger
+    catalogue: Catalogue
