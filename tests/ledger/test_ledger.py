@@ -15,9 +15,10 @@ async def test_a_call_is_held_then_charged_once_with_its_usage(bench: Bench, poo
     assert await bench.numbers() == (1_000, 400, 0)
     await bench.settle(bench.ending(wish, 150, provider_request_id="chatcmpl-1", first_event_ms=7))
     assert await bench.numbers() == (850, 0, 0)
-    row = await pool.fetchrow("SELECT * FROM ledger WHERE id = $1", wish.id)
+    row = await pool.fetchrow("SELECT *, charged_ucr(ledger), cost_ucr(ledger) FROM ledger WHERE id = $1", wish.id)
     assert row is not None
-    assert (row["kind"], row["amount_ucr"], row["charged_ucr"], row["held_ucr"]) == ("CHARGE", -150, 150, 400)
+    assert (row["kind"], row["amount_ucr"], row["held_ucr"]) == ("CHARGE", -150, 400)
+    assert row["charged_ucr"] == row["cost_ucr"] == 150
     assert (row["provider_request_id"], row["first_event_ms"], row["ended"]) == ("chatcmpl-1", 7, "ok")
     assert await pool.fetchval("SELECT count(*) FROM reservation WHERE org_id = $1", bench.org_id) == 0
 
