@@ -114,7 +114,7 @@ class Load:
                 user_id=payer.user_id,
                 model=MODEL,
                 upstream="openai",
-                upstream_model="gpt-4o-mini-2024-07-18",
+                upstream_model=MODEL,
                 provider_request_id=f"chatcmpl-{id.hex}",
                 status=200,
                 finish_reason="stop",

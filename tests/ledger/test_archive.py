@@ -206,11 +206,12 @@ async def test_the_file_is_the_month_and_can_be_read_by_the_database(
     assert (str(manifest.totals.first_id), str(manifest.totals.last_id)) == (min(ids), max(ids))
     table = f"ledger_{month:%Y_%m}"
     await owner.execute(
-        "CREATE TEMP TABLE back AS SELECT l.*, contra(l), charged_ucr(l), cost_ucr(l) FROM ledger l WITH NO DATA"
+        "CREATE TEMP TABLE back AS SELECT l.*, contra(l), charged_ucr(l), cost_ucr(l), upstream_model_of(l)"
+        " FROM ledger l WITH NO DATA"
     )
     unpacked = io.BytesIO(gzip.decompress(path.read_bytes()))
     await owner.copy_to_table("back", source=unpacked, format="csv", header=True)
-    await owner.execute("ALTER TABLE back DROP contra, DROP charged_ucr, DROP cost_ucr")
+    await owner.execute("ALTER TABLE back DROP contra, DROP charged_ucr, DROP cost_ucr, DROP upstream_model_of")
     same = f"SELECT count(*) FROM (SELECT t::text FROM {table} t EXCEPT SELECT b::text FROM back b) AS differing"
     assert await owner.fetchval(same) == 0
     for change in (f"DELETE FROM {table}", f"INSERT INTO {table} SELECT * FROM back", f"TRUNCATE {table}"):

@@ -31,6 +31,12 @@ CREATE OR REPLACE FUNCTION cost_ucr(l ledger) RETURNS bigint LANGUAGE sql IMMUTA
 $$;
 
 
+-- What the upstream calls the model that served; mostly it is what the caller calls it, and then not stored again.
+CREATE OR REPLACE FUNCTION upstream_model_of(l ledger) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN l.upstream_model IS NULL AND l.upstream <> '' THEN l.model ELSE l.upstream_model END
+$$;
+
+
 -- The grants that the row moved, in that order, and how much of each.
 CREATE OR REPLACE FUNCTION burned_grants_of(l ledger) RETURNS uuid[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN l.burned_grant IS NULL THEN l.burned_grants ELSE ARRAY[l.burned_grant] END

@@ -111,7 +111,8 @@ BEGIN
         cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, lines, numerator, overage_ucr, waived_ucr,
         held_ucr, burned_grant, burned_grants, burned_ucr, first_event_ms, duration_ms)
     SELECT p_org, r_id, r_account_id, version, kind, amount_ucr, balance_after_ucr, ref_id, p_now, ended, user_id, key_id,
-           left(model, 256), nullif(left(feature, 256), ''), left(upstream, 256), left(upstream_model, 256),
+           left(model, 256), nullif(left(feature, 256), ''), left(upstream, 256),
+           nullif(left(upstream_model, 256), CASE WHEN upstream <> '' THEN left(model, 256) END),
            left(provider_request_id, 256), nullif(streamed, false), status, left(finish_reason, 64), prompt_tokens,
            nullif(cached_tokens, 0), nullif(cache_write_tokens, 0), output_tokens, nullif(reasoning_tokens, 0), lines::json,
            numerator::numeric, nullif(overage_ucr, 0), nullif(waived_ucr, 0), held_ucr,

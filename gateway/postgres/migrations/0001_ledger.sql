@@ -247,7 +247,7 @@ CREATE TABLE reservation (
     model      text        NOT NULL,
     feature    text,
     -- The budget_period rows that it is held in: an array as text, whose header would be longer than the few numbers in it.
-    budgets    text        CONSTRAINT reservation_budgets_are_ids CHECK (budgets ~ '^\{[0-9,]+\}$'),
+    budgets    text        CONSTRAINT reservation_budgets_are_ids CHECK (budgets ~ '^\{[0-9]+(,[0-9]+)*\}$'),
     -- Ids come almost in their order, so its pages are filled.
     PRIMARY KEY (org_id, id) WITH (fillfactor = 100),
     CONSTRAINT reservation_life_is_known CHECK ((owner_kind IS NULL) = (expires_at IS NULL))
@@ -299,6 +299,7 @@ CREATE TABLE ledger (
     model               text,
     feature             text,
     upstream            text,
+    -- NULL where the upstream has the same name for the model.
     upstream_model      text,
     provider_request_id text,
     finish_reason       text,
