@@ -288,7 +288,7 @@ CREATE TABLE ledger (
     ref_id              uuid,
     user_id             uuid,
     key_id              uuid,
-    -- The grant that paid for the call, where it was one alone; else burned_grants names them.
+    -- The grant that a call's row moved, by all of its amount; where there are several, burned_grants names them.
     burned_grant        uuid,
     kind                text        NOT NULL,
     ended               text,
