@@ -20,7 +20,7 @@ from gateway.ops.ids import IdSource
 from gateway.ops.metrics import Metrics
 
 MODEL = "gpt-4o-mini"
-_LINES = b'[["input",800,150000],["cached",200,75000],["output",500,600000]]'
+_LINES = b'[["input",800,150000],["cached_input",200,75000],["output",500,600000]]'
 _NUMERATOR = 800 * 150_000 + 200 * 75_000 + 500 * 600_000
 _PINS = b'{"gpt-4o-mini":{"input_ucr":150000,"output_ucr":600000}}'
 GRANT_UCR = 10**14
@@ -114,7 +114,7 @@ class Load:
                 user_id=payer.user_id,
                 model=MODEL,
                 upstream="openai",
-                upstream_model="gpt-4o-mini-2024-07-18",
+                upstream_model=MODEL,
                 provider_request_id=f"chatcmpl-{id.hex}",
                 status=200,
                 finish_reason="stop",
