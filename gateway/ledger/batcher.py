@@ -6,6 +6,7 @@ and needs no timer.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -13,7 +14,7 @@ import structlog
 
 from gateway.core.errors import InvalidRequest, LedgerUnavailable
 from gateway.ledger.errors import is_contention, is_data, is_passing
-from gateway.ledger.items import HoldAnswer, Unsettled
+from gateway.ledger.items import Hold, HoldAnswer, Unsettled
 from gateway.ledger.line import Batch, Line
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.settlement import Settler
@@ -22,6 +23,7 @@ from gateway.postgres.queries import load
 
 _SQL = load("ledger")
 _log = structlog.get_logger()
+_ANSWERS_A_TURN: Final = 50
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
@@ -166,9 +168,7 @@ class Lane:
             held_ucr = sum(row[1] for row in rows if row[0] == "ok") if holds is batch.wishes else 0
             if held_ucr:
                 self._metrics.credits_moved("reserved", org=str(batch.org_id), ucr=held_ucr)
-            for hold, row in zip(holds, rows, strict=True):
-                if not hold.answer.done():
-                    hold.answer.set_result(HoldAnswer(*row))
+            _answer(holds, rows)
         if not batch.settlements:
             return []
         return self._settler.posted(batch.org_id, batch.settlements, answers["settlements"])
@@ -188,6 +188,21 @@ class Lane:
         connection, self._connection, self._statement = self._connection, None, None
         if connection is not None:
             connection.terminate()
+
+
+def _answer(holds: list[Hold], rows: list[asyncpg.Record], begin: int = 0) -> None:
+    """Some now, the rest after what else the loop has to do.
+
+    Whoever is answered goes on with its call in the loop's next turn. A large batch answered at once would make that a
+    turn of milliseconds, in which no other organisation's batch is sent or answered. The lane does not wait for this:
+    the database works on its next batch meanwhile.
+    """
+    end = begin + _ANSWERS_A_TURN
+    for hold, row in zip(holds[begin:end], rows[begin:end], strict=True):
+        if not hold.answer.done():
+            hold.answer.set_result(HoldAnswer(*row))
+    if end < len(holds):
+        asyncio.get_running_loop().call_soon(_answer, holds, rows, end)
 
 
 def _kind(batch: Batch) -> str:
