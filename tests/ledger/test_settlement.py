@@ -209,5 +209,5 @@ async def test_a_caller_cancelled_in_flight_is_released_by_id(bench: Bench, pool
         task.cancel()
         await asyncio.wait([task])
     assert await bench.ledger.settled(bench.org_id)
-    await bench.held(5)  # comes after the other in their lane, so that one has had its way
+    await bench.held(5)  # comes after the other in their line, so that one has had its way
     assert await bench.numbers() == (1_000, 5, 0)
