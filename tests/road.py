@@ -134,10 +134,16 @@ class Books:
     finish_reason: str
 
 
-_NULL_FOR_ZERO: Final = frozenset({"overage_ucr", "waived_ucr", "reasoning_tokens"})
-_FIELDS: Final = ", ".join(
-    f"coalesce({name}, 0) AS {name}" if name in _NULL_FOR_ZERO else name for name in Books.__dataclass_fields__
-)
+_NOT_STORED_AS_SAID: Final = {
+    "cost_ucr": "cost_ucr(ledger)",
+    "charged_ucr": "charged_ucr(ledger)",
+    "overage_ucr": "coalesce(overage_ucr, 0)",
+    "waived_ucr": "coalesce(waived_ucr, 0)",
+    "reasoning_tokens": "coalesce(reasoning_tokens, 0)",
+    "upstream_model": "upstream_model_of(ledger)",
+    "streamed": "coalesce(streamed, false)",
+}
+_FIELDS: Final = ", ".join(f"{_NOT_STORED_AS_SAID.get(name, name)} AS {name}" for name in Books.__dataclass_fields__)
 _BOOKS: Final = f"""
     SELECT {_FIELDS} FROM ledger WHERE org_id = $1 AND ended IS NOT NULL ORDER BY version
 """

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import fcntl
-import gc
 import os
 import secrets
 import signal
@@ -18,6 +17,7 @@ from gateway.app import Gateway
 from gateway.cli.database import bring_up_to_date, connection
 from gateway.cli.demo import Demo
 from gateway.cli.place import data_dir_option, default_data_dir
+from gateway.ops.collector import calm_collector
 from gateway.ops.log import LineWriter, configure
 from gateway.postgres.binaries import BinariesMissing
 from gateway.postgres.embedded import EmbeddedPostgres, EmbeddedPostgresError
@@ -73,7 +73,7 @@ async def _serve(settings: Settings, data_dir: Path, demo: Demo | None) -> None:
         try:
             if demo is not None:
                 await demo.welcome(gateway)
-            _calm_collector()
+            calm_collector()
             _say(f"Tollgate listens on {gateway.url}  (Ctrl-C settles what is open and stops)")
             await stop.wait()
         finally:
@@ -99,13 +99,6 @@ async def _say_how_the_ledger_is_guarded(dsn: str) -> None:
             _say(
                 "the database's user may not act as tollgate_app: a trigger alone keeps ledger rows from being changed"
             )
-
-
-def _calm_collector() -> None:
-    """What start-up made stays; calls make few cycles, so looking for them after every 700 objects is waste."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 def _stop_signal() -> asyncio.Event:

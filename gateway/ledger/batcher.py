@@ -1,14 +1,12 @@
 """Group commit: whatever an organisation has waiting travels in one statement and one commit.
 
 Self-clocking: a batch takes what queued while the one before was under way, so that it is as small as the load allows
-and needs no timer. A batch holds one organisation, because in a mixed one a hot account's lock would be everyone's.
-An organisation always takes the same lane, so its batches come one after another.
+and needs no timer.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -17,6 +15,7 @@ import structlog
 from gateway.core.errors import InvalidRequest, LedgerUnavailable
 from gateway.ledger.errors import is_contention, is_data, is_passing
 from gateway.ledger.items import Hold, HoldAnswer, Unsettled
+from gateway.ledger.line import Batch, Line
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.settlement import Settler
 from gateway.ops.metrics import Metrics
@@ -24,81 +23,30 @@ from gateway.postgres.queries import load
 
 _SQL = load("ledger")
 _log = structlog.get_logger()
+_ANSWERS_A_TURN: Final = 50
 
-_Item = TypeVar("_Item")
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
 
-class Batch:
-    """Items of one organisation that go together; in this order they are worked on."""
-
-    __slots__ = ("extensions", "org_id", "settlements", "wishes")
-
-    def __init__(self, org_id: UUID, settlements: list[Unsettled], extensions: list[Hold], wishes: list[Hold]) -> None:
-        self.org_id = org_id
-        self.settlements = settlements
-        self.extensions = extensions
-        self.wishes = wishes
-
-    def __len__(self) -> int:
-        return len(self.settlements) + len(self.extensions) + len(self.wishes)
-
-    def halves(self) -> "tuple[Batch, Batch]":
-        """Settlements before extensions before wishes in both, so that the order of work stays."""
-        cut = len(self) // 2
-        s, x = len(self.settlements), len(self.settlements) + len(self.extensions)
-        first = Batch(
-            self.org_id, self.settlements[:cut], self.extensions[: max(0, cut - s)], self.wishes[: max(0, cut - x)]
-        )
-        second = Batch(
-            self.org_id, self.settlements[cut:], self.extensions[max(0, cut - s) :], self.wishes[max(0, cut - x) :]
-        )
-        return first, second
-
-    def drop_given_up(self, now: float) -> None:
-        """Forget holds that nobody waits for, and give up those whose time is over."""
-        self.extensions = [hold for hold in self.extensions if _still_wanted(hold, now)]
-        self.wishes = [hold for hold in self.wishes if _still_wanted(hold, now)]
-
-
-class _Waiting:
-    __slots__ = ("extensions", "settlements", "wishes")
-
-    def __init__(self) -> None:
-        self.settlements: deque[Unsettled] = deque()
-        self.extensions: deque[Hold] = deque()
-        self.wishes: deque[Hold] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self.settlements or self.extensions or self.wishes)
-
-    def holds(self) -> Iterator[Hold]:
-        yield from self.extensions
-        yield from self.wishes
-
-
 class Lane:
-    """One connection and what waits for it."""
+    """One connection: it posts what stands in line, a batch at a time."""
 
     def __init__(
         self,
         *,
+        line: Line,
         connect: Connect,
         instance_id: Callable[[], UUID],
         settler: Settler,
         settings: LedgerSettings,
         metrics: Metrics,
     ) -> None:
+        self._line = line
         self._connect = connect
         self._instance_id = instance_id
         self._settler = settler
         self._settings = settings
         self._metrics = metrics
-        self._waiting: dict[UUID, _Waiting] = {}
-        self._turns: deque[UUID] = deque()
-        """Organisations with something waiting, each once, in order of their turn."""
-        self._holds = 0
-        self._something = asyncio.Event()
         self._connection: asyncpg.Connection | None = None
         self._statement: asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record] | None = None
         self._under_way: Batch | None = None
@@ -116,55 +64,15 @@ class Lane:
             await asyncio.wait([task])
         under_way = self._under_way
         for hold in (*under_way.extensions, *under_way.wishes) if under_way is not None else ():
-            _fail(hold, LedgerUnavailable("The gateway is stopping; what was reserved is released."))
-        for waiting in self._waiting.values():
-            for hold in waiting.holds():
-                _fail(hold, LedgerUnavailable("The gateway is stopping; nothing was reserved."))
+            hold.fail(LedgerUnavailable("The gateway is stopping; what was reserved is released."))
         self._drop_connection()
-
-    def put_ending(self, org_id: UUID, item: Unsettled) -> None:
-        self._of(org_id).settlements.append(item)
-
-    def put_hold(self, hold: Hold) -> None:
-        """Raises LedgerUnavailable when too many wait already."""
-        if self._holds >= self._settings.holds_waiting_max:
-            raise LedgerUnavailable("Too many calls are waiting for the ledger; nothing was reserved.")
-        self._holds += 1
-        waiting = self._of(hold.org_id)
-        (waiting.extensions if hold.extends else waiting.wishes).append(hold)
-
-    def _of(self, org_id: UUID) -> _Waiting:
-        waiting = self._waiting.get(org_id)
-        if waiting is None:
-            waiting = self._waiting[org_id] = _Waiting()
-            self._turns.append(org_id)
-            self._something.set()
-        return waiting
-
-    # --- the loop ---------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         while True:
-            while not self._turns:
-                self._something.clear()
-                await self._something.wait()
-            self._under_way = self._take()
-            await self._post(self._under_way)
+            batch = self._under_way = await self._line.take()
+            await self._post(batch)
             self._under_way = None
-
-    def _take(self) -> Batch:
-        org_id = self._turns.popleft()
-        waiting = self._waiting[org_id]
-        room = self._settings.batch_max
-        batch = Batch(org_id, _first(waiting.settlements, room), [], [])
-        batch.extensions = _first(waiting.extensions, room - len(batch))
-        batch.wishes = _first(waiting.wishes, room - len(batch))
-        self._holds -= len(batch.extensions) + len(batch.wishes)
-        if waiting:
-            self._turns.append(org_id)
-        else:
-            del self._waiting[org_id]
-        return batch
+            self._line.over(batch.org_id)
 
     async def _post(self, batch: Batch) -> None:
         """Sends it once; what has no answer then goes back into line."""
@@ -182,21 +90,17 @@ class Lane:
                 await self._keep(item, reason)
 
     async def _again(self, batch: Batch, error: Exception) -> None:
-        """Nothing is wrong with it: back to the front of its line, and its organisation behind the others.
+        """Nothing is wrong with it: back to the front of what its organisation has waiting, and that behind the others.
 
-        So an account that somebody keeps locked costs the other organisations of the lane a pause, not their calls.
+        So an account that somebody keeps locked costs the other organisations a lane for a while, not their calls.
         """
         _log.warning("ledger.batch_retried", error=repr(error), items=len(batch), pause_s=self._pause_s)
         if not is_contention(error):
             self._drop_connection()
-        waiting = self._of(batch.org_id)
-        waiting.settlements.extendleft(reversed(batch.settlements))
-        waiting.extensions.extendleft(reversed(batch.extensions))
-        waiting.wishes.extendleft(reversed(batch.wishes))
-        self._holds += len(batch.extensions) + len(batch.wishes)
+        self._line.put_back(batch)
         await asyncio.sleep(self._pause_s)
         self._pause_s = min(2 * self._pause_s, self._settings.retry_most_s)
-        self._expire()
+        self._line.expire()
 
     async def _send(self, batch: Batch) -> asyncpg.Record | None:
         connection = await self._connected()
@@ -235,11 +139,10 @@ class Lane:
         else:
             hold = (batch.extensions or batch.wishes)[0]
             _log.error("ledger.hold_refused", id=str(hold.id), error=repr(error))
-            _fail(
-                hold,
+            hold.fail(
                 InvalidRequest("This call cannot be recorded; nothing was reserved.")
                 if is_data(error)
-                else LedgerUnavailable("The ledger cannot work; nothing was reserved."),
+                else LedgerUnavailable("The ledger cannot work; nothing was reserved.")
             )
 
     async def _part_ending(self, item: Unsettled, batch: Batch, error: Exception) -> None:
@@ -249,14 +152,14 @@ class Lane:
             self._put_later(item, second)
         else:
             if not done:
-                self.put_ending(batch.org_id, item)
+                self._line.put_ending(batch.org_id, item)
 
     def _put_later(self, item: Unsettled, error: Exception) -> None:
         """Tried again after a pause, and meanwhile it holds up nobody."""
         _log.error("ledger.ending_stuck", id=str(item.id), error=repr(error))
         self._drop_connection()
         loop = asyncio.get_running_loop()
-        loop.call_later(self._settings.retry_most_s, self.put_ending, item.ending.org_id, item)
+        loop.call_later(self._settings.retry_most_s, self._line.put_ending, item.ending.org_id, item)
 
     def _deliver(self, batch: Batch, answers: asyncpg.Record) -> list[tuple[Unsettled, str]]:
         for holds, rows in ((batch.extensions, answers["extensions"]), (batch.wishes, answers["wishes"])):
@@ -265,9 +168,7 @@ class Lane:
             held_ucr = sum(row[1] for row in rows if row[0] == "ok") if holds is batch.wishes else 0
             if held_ucr:
                 self._metrics.credits_moved("reserved", org=str(batch.org_id), ucr=held_ucr)
-            for hold, row in zip(holds, rows, strict=True):
-                if not hold.answer.done():
-                    hold.answer.set_result(HoldAnswer(*row))
+            _answer(holds, rows)
         if not batch.settlements:
             return []
         return self._settler.posted(batch.org_id, batch.settlements, answers["settlements"])
@@ -277,13 +178,6 @@ class Lane:
             await self._settler.keep(item, reason, await self._connected())
         except Exception as error:  # noqa: BLE001 — it is asked about again, and answered alike.
             self._put_later(item, error)
-
-    def _expire(self) -> None:
-        """While the database does not answer: nobody waits beyond his time."""
-        now = asyncio.get_running_loop().time()
-        for waiting in self._waiting.values():
-            for hold in waiting.holds():
-                _still_wanted(hold, now)
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None:
@@ -296,19 +190,19 @@ class Lane:
             connection.terminate()
 
 
-def _first(queue: deque[_Item], most: int) -> list[_Item]:
-    return [queue.popleft() for _ in range(min(most, len(queue)))]
+def _answer(holds: list[Hold], rows: list[asyncpg.Record], begin: int = 0) -> None:
+    """Some now, the rest after what else the loop has to do.
 
-
-def _still_wanted(hold: Hold, now: float) -> bool:
-    if hold.deadline <= now:
-        _fail(hold, LedgerUnavailable("The ledger does not answer; nothing was reserved."))
-    return not hold.answer.done()
-
-
-def _fail(hold: Hold, error: Exception) -> None:
-    if not hold.answer.done():
-        hold.answer.set_exception(error)
+    Whoever is answered goes on with its call in the loop's next turn. A large batch answered at once would make that a
+    turn of milliseconds, in which no other organisation's batch is sent or answered. The lane does not wait for this:
+    the database works on its next batch meanwhile.
+    """
+    end = begin + _ANSWERS_A_TURN
+    for hold, row in zip(holds[begin:end], rows[begin:end], strict=True):
+        if not hold.answer.done():
+            hold.answer.set_result(HoldAnswer(*row))
+    if end < len(holds):
+        asyncio.get_running_loop().call_soon(_answer, holds, rows, end)
 
 
 def _kind(batch: Batch) -> str:

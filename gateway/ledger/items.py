@@ -41,6 +41,11 @@ class Hold(msgspec.Struct, eq=False, kw_only=True):
     sent: bool = False
     """It may have reached the database: from now on its outcome can be unknown."""
 
+    def fail(self, error: Exception) -> None:
+        """Unless it has its answer, or nobody waits for it any more."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
 
 def wish_row(wish: Wish, pin_id: int | None) -> Row:
     """In the order of `wish_item`."""

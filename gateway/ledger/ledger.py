@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from gateway.core.errors import LedgerUnavailable
 from gateway.core.origin import ITSELF, Origin
 from gateway.ledger.accounts import (
     Balance,
@@ -28,8 +29,8 @@ from gateway.ledger.calls import Ending, Held, Refusal, Wish
 from gateway.ledger.desk import Desk
 from gateway.ledger.grants import Grant, GrantResult
 from gateway.ledger.instances import Instances
-from gateway.ledger.items import Unsettled
 from gateway.ledger.jobs import Jobs
+from gateway.ledger.line import Line
 from gateway.ledger.operations import Idempotency
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.owned import OwnedReservations
@@ -67,7 +68,8 @@ class Ledger:
         self._pool = pool
         self._settings = settings
         self._stopped = False
-        self._settler = Settler(put=self._put_ending, moved=self._credits_moved, metrics=metrics)
+        self._line = Line(settings=settings)
+        self._settler = Settler(put=self._line.put_ending, moved=self._credits_moved, metrics=metrics)
         self.instances = Instances(
             connect=partial(self._connect, "tollgate heartbeat"),
             name=f"{socket.gethostname()}:{os.getpid()}",
@@ -79,6 +81,7 @@ class Ledger:
         )
         self._lanes = [
             Lane(
+                line=self._line,
                 connect=partial(self._connect, f"tollgate lane {number}"),
                 instance_id=lambda: self.instances.id,
                 settler=self._settler,
@@ -88,7 +91,7 @@ class Ledger:
             for number in range(settings.lanes)
         ]
         self._reservations = Reservations(
-            lane_of=self._lane_of,
+            line=self._line,
             settler=self._settler,
             instances=self.instances,
             pins=Pins(pool),
@@ -169,6 +172,7 @@ class Ledger:
         await self.upkeep.stop()
         for lane in self._lanes:
             await lane.stop()
+        self._line.fail_holds(LedgerUnavailable("The gateway is stopping; nothing was reserved."))
         await self.instances.stop()
         self._pool.terminate()
         if left:
@@ -257,12 +261,6 @@ class Ledger:
         return await self._audit.audit(full=full, park=False)
 
     # ----------------------------------------------------------------------------------------------------------------
-
-    def _lane_of(self, org_id: UUID) -> Lane:
-        return self._lanes[org_id.int % len(self._lanes)]
-
-    def _put_ending(self, org_id: UUID, item: Unsettled) -> None:
-        self._lane_of(org_id).put_ending(org_id, item)
 
     def _is_known(self, id: UUID) -> bool:
         return id in self._reservations.open or id in self._settler

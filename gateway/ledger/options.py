@@ -7,7 +7,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Times in seconds, amounts in µcr."""
 
     lanes: int = 4
-    """Connections that batches travel on; an organisation always takes the same one."""
+    """Connections that batches travel on. An organisation has one batch under way at most, on whichever is free."""
     batch_max: int = 200
     """Items in one batch."""
     statement_timeout_s: float = 5.0
@@ -18,7 +18,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
     hold_timeout_s: float = 5.0
     """How long a reservation or extension waits for a database that does not answer."""
     holds_waiting_max: int = 20_000
-    """Reservations and extensions waiting for their batch, in one lane; more are refused as unavailable."""
+    """Reservations and extensions of one organisation waiting for their batch; more are refused as unavailable."""
     endings_waiting_max: int = 100_000
     """Endings waiting to be posted; beyond it nothing new is reserved. An ending itself is never refused."""
 

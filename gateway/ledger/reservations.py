@@ -9,10 +9,10 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.errors import InvalidRequest, LedgerUnavailable, NotFound
-from gateway.ledger.batcher import Lane
 from gateway.ledger.calls import End, Ending, Held, Refusal, RefusalReason, Wish
 from gateway.ledger.instances import Instances
 from gateway.ledger.items import Hold, HoldAnswer, Row, wish_row
+from gateway.ledger.line import Line
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.pins import Pins
 from gateway.ledger.queue import FairQueue
@@ -40,14 +40,14 @@ class Reservations:
     def __init__(
         self,
         *,
-        lane_of: Callable[[UUID], Lane],
+        line: Line,
         settler: Settler,
         instances: Instances,
         pins: Pins,
         settings: LedgerSettings,
         metrics: Metrics,
     ) -> None:
-        self._lane_of = lane_of
+        self._line = line
         self._settler = settler
         self._instances = instances
         self._pins = pins
@@ -127,7 +127,7 @@ class Reservations:
                 answer=loop.create_future(),
                 deadline=deadline,
             )
-            self._lane_of(org_id).put_hold(hold)
+            self._line.put_hold(hold)
             try:
                 answer = await hold.answer
             except InvalidRequest:

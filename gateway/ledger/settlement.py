@@ -21,7 +21,7 @@ _WENT_NOWHERE: Final = frozenset({"conflict", "too_old", "no_account"})
 
 
 class Settler:
-    """Endings by id until they are posted. `put` hands one to its organisation's lane.
+    """Endings by id until they are posted. `put` puts one into its organisation's line.
 
     `moved` hears of every account where credits may have become free.
     """

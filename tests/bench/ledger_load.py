@@ -1,12 +1,13 @@
 """Callers of a ledger: each reserves, settles, and calls again. Waits are those of the reservation alone."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
 import asyncpg
+import structlog
 
 from gateway.core.origin import ITSELF
 from gateway.ledger.accounts import open_account
@@ -16,14 +17,16 @@ from gateway.ledger.grants import Grant, TransactionType
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.options import LedgerSettings
 from gateway.ops.clock import Clock
+from gateway.ops.collector import calm_collector
 from gateway.ops.ids import IdSource
 from gateway.ops.metrics import Metrics
 
 MODEL = "gpt-4o-mini"
-_LINES = b'[["input",800,150000],["cached",200,75000],["output",500,600000]]'
+_LINES = b'[["input",800,150000],["cached_input",200,75000],["output",500,600000]]'
 _NUMERATOR = 800 * 150_000 + 200 * 75_000 + 500 * 600_000
 _PINS = b'{"gpt-4o-mini":{"input_ucr":150000,"output_ucr":600000}}'
 GRANT_UCR = 10**14
+FLOOD_CALLERS: Final = 512
 
 
 class Payer:
@@ -41,12 +44,14 @@ class Load:
         self.ledger = ledger
         self.ids = ids
         self.connection = connection
-        self.waits_s: list[float] = []
+        self.calls = 0
+        """Settled or on their way to it, since the start."""
 
     @classmethod
     async def start(cls, dsn: str) -> Self:
         ids = IdSource(Clock())
         ledger = await Ledger.start(dsn, settings=LedgerSettings(), clock=Clock(), ids=ids, metrics=Metrics())
+        calm_collector()  # as `tollgate serve` does
         return cls(dsn, ledger, ids, await asyncpg.connect(dsn))
 
     async def stop(self) -> None:
@@ -81,7 +86,8 @@ class Load:
                 )
         return payer
 
-    async def call(self, payer: Payer) -> None:
+    async def call(self, payer: Payer) -> float:
+        """Returns how long its reservation took, in seconds."""
         id = self.ids.next()
         began = time.perf_counter()
         held = await self.ledger.reserve(
@@ -99,7 +105,7 @@ class Load:
             )
         )
         assert isinstance(held, Held), held
-        self.waits_s.append(time.perf_counter() - began)
+        wait_s = time.perf_counter() - began
         self.ledger.settle(
             Ending(
                 id=id,
@@ -114,7 +120,7 @@ class Load:
                 user_id=payer.user_id,
                 model=MODEL,
                 upstream="openai",
-                upstream_model="gpt-4o-mini-2024-07-18",
+                upstream_model=MODEL,
                 provider_request_id=f"chatcmpl-{id.hex}",
                 status=200,
                 finish_reason="stop",
@@ -126,35 +132,59 @@ class Load:
                 duration_ms=3_000,
             )
         )
+        self.calls += 1
+        return wait_s
 
     async def closed_loop(self, payer: Payer, *, callers: int, seconds: float) -> float:
         """So many callers, each calling again at once. Returns calls a second, all of them settled."""
-        self.waits_s.clear()
-        until = time.perf_counter() + seconds
+        calls = 0
+        began = time.perf_counter()
 
         async def caller() -> None:
-            while time.perf_counter() < until:
+            nonlocal calls
+            while time.perf_counter() < began + seconds:
                 await self.call(payer)
+                calls += 1
 
-        began = time.perf_counter()
         await asyncio.gather(*(caller() for _ in range(callers)))
         assert await self.ledger.settled(payer.org_id, within_s=60)
-        return len(self.waits_s) / (time.perf_counter() - began)
+        return calls / (time.perf_counter() - began)
 
-    async def open_loop(self, payer: Callable[[int], Payer], *, per_s: float, seconds: float) -> None:
-        """Calls begin at their time, whether earlier ones have ended or not."""
-        self.waits_s.clear()
+    async def open_loop(self, payer: Payer, *, per_s: float, seconds: float) -> list[float]:
+        """Calls begin at their time, whether earlier ones have ended or not. Returns how long each waited."""
         began = time.perf_counter()
-        calls: set[asyncio.Task[None]] = set()
+        waits_s: list[float] = []
+        calls: set[asyncio.Task[float]] = set()
+
+        def ended(call: asyncio.Task[float]) -> None:
+            calls.discard(call)
+            waits_s.append(call.result())
+
         for number in range(int(per_s * seconds)):
             due = began + number / per_s
             if (ahead := due - time.perf_counter()) > 0.0005:
                 await asyncio.sleep(ahead)
-            task = asyncio.create_task(self.call(payer(number)))
+            task = asyncio.create_task(self.call(payer))
             calls.add(task)
-            task.add_done_callback(calls.discard)
+            task.add_done_callback(ended)
         await asyncio.gather(*calls)
+        return waits_s
 
-    def wait_ms(self, share: float) -> float:
-        waits = sorted(self.waits_s)
-        return 1_000 * waits[min(len(waits) - 1, int(len(waits) * share))]
+    async def now_and_then(self, payer: Payer, *, seconds: float) -> list[float]:
+        """One call, a pause in which its settlement is posted, the next. Returns how long each waited."""
+        waits_s: list[float] = []
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            waits_s.append(await self.call(payer))
+            await asyncio.sleep(0.02)
+        return waits_s
+
+
+def wait_ms(waits_s: list[float], share: float) -> float:
+    """What so large a share of the waits does not pass."""
+    return 1_000 * sorted(waits_s)[min(len(waits_s) - 1, int(len(waits_s) * share))]
+
+
+def quiet_log() -> None:
+    """Only what is wrong, so that the bench's own lines can be read."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))

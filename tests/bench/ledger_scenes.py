@@ -1,36 +1,26 @@
-"""What is measured of the ledger, a scene each: how fast, how small, how steady."""
+"""What is measured of the ledger, a scene each: how fast, how small, how steady. See also ledger_growth."""
 
 import argparse
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
 import asyncpg
 
-from tests.bench.ledger_load import Load, Payer
-
-
-@dataclass(frozen=True)
-class Figure:
-    what: str
-    value: float
-    unit: str
-    goal: str = ""
-    digits: int = 0
-    x: float | None = None
-    """Where a plot puts it: rows, accounts or seconds."""
-
-    def shown(self) -> dict[str, Any]:
-        return asdict(self)
-
+from tests.bench.ledger_figures import Figure
+from tests.bench.ledger_flood import flood_of_another_process
+from tests.bench.ledger_load import FLOOD_CALLERS, Load, wait_ms
 
 Seen = Callable[[Figure], None]
 Scene = Callable[[Load, argparse.Namespace, Seen], Awaitable[None]]
 
 HOT_TABLES: Final = ("account", "budget_period", "credit_grant", "reservation")
-FLOOD_CALLERS: Final = 512
+"""Those whose rows change with each call."""
+_SHARES: Final = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
+_ALERTS: Final = Path(__file__).parents[2] / "deploy" / "alerts.yml"
 
 
 async def hot(load: Load, options: argparse.Namespace, seen: Seen) -> None:
@@ -39,29 +29,36 @@ async def hot(load: Load, options: argparse.Namespace, seen: Seen) -> None:
     await load.closed_loop(payer, callers=64, seconds=1)
     alone = await load.closed_loop(payer, callers=1, seconds=options.seconds)
     together = await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds)
-    seen(Figure("reserve + settle in batches", together, "/s", "≥ 15,000"))
-    seen(Figure("one by one", alone, "/s"))
+    seen(Figure("reserve + settle in batches", together, "/s", "≥ 15,000", curve="together"))
+    seen(Figure("one by one", alone, "/s", curve="alone"))
     seen(Figure("ratio", together / alone, "×", "≥ 10", 1))
-    await load.open_loop(lambda _: payer, per_s=5_000, seconds=options.seconds)
-    seen(Figure("a reservation at 5,000/s, p50", load.wait_ms(0.5), "ms", "", 2))
-    seen(Figure("a reservation at 5,000/s, p99", load.wait_ms(0.99), "ms", "≤ 10", 2))
+    waits_s = await load.open_loop(payer, per_s=5_000, seconds=options.seconds)
+    seen(Figure("a reservation at 5,000/s, p50", wait_ms(waits_s, 0.5), "ms", "", 2))
+    seen(Figure("a reservation at 5,000/s, p99", wait_ms(waits_s, 0.99), "ms", "≤ 10", 2))
+    _spread(waits_s, "steady", seen)
 
 
 async def cold(load: Load, options: argparse.Namespace, seen: Seen) -> None:
-    """A quiet organisation while another is flooded."""
+    """A quiet organisation while another is flooded: by the same process, and by another, as a second worker would."""
     flooded, quiet = await load.payer(), await load.payer()
-    await load.open_loop(lambda _: quiet, per_s=50, seconds=options.seconds)
-    seen(Figure("the quiet one alone, p99", load.wait_ms(0.99), "ms", "", 2))
-    flood = asyncio.create_task(load.closed_loop(flooded, callers=FLOOD_CALLERS, seconds=options.seconds + 1))
-    waits: list[float] = []
-    for _ in range(int(50 * options.seconds)):
-        began = time.perf_counter()
-        await load.call(quiet)
-        waits.append(time.perf_counter() - began)
-        await asyncio.sleep(0.02)
-    await flood
-    load.waits_s = waits
-    seen(Figure("beside the flood, p99", load.wait_ms(0.99), "ms", "≤ 10", 2))
+    seconds = 4 * options.seconds
+    await load.closed_loop(flooded, callers=FLOOD_CALLERS, seconds=1)
+    await load.now_and_then(quiet, seconds=1)  # Every lane has its connection and its plans.
+    waits_s = await load.now_and_then(quiet, seconds=seconds)
+    seen(Figure("the quiet one alone, p99", wait_ms(waits_s, 0.99), "ms", "", 2))
+    _spread(waits_s, "alone", seen)
+
+    flood = asyncio.create_task(load.closed_loop(flooded, callers=FLOOD_CALLERS, seconds=seconds + 1))
+    waits_s = await load.now_and_then(quiet, seconds=seconds)
+    seen(Figure("a flood in the same process", await flood, "/s"))
+    seen(Figure("beside it, p99", wait_ms(waits_s, 0.99), "ms", "≤ 10", 2))
+    _spread(waits_s, "same process", seen)
+
+    async with flood_of_another_process(load.dsn, seconds=seconds + 1) as rate:
+        waits_s = await load.now_and_then(quiet, seconds=seconds)
+    seen(Figure("a flood in another process", rate[0], "/s"))
+    seen(Figure("beside that, p99", wait_ms(waits_s, 0.99), "ms", "≤ 10", 2))
+    _spread(waits_s, "another process", seen)
 
 
 async def small(load: Load, options: argparse.Namespace, seen: Seen) -> None:
@@ -69,18 +66,24 @@ async def small(load: Load, options: argparse.Namespace, seen: Seen) -> None:
     payer = await load.payer()
     await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=1)
     connection = load.connection
+    vacuum = f"VACUUM {', '.join(HOT_TABLES)}"
+    # After a checkpoint the first touch of a page writes all of it: calls and vacuum have touched theirs before.
     await connection.execute("CHECKPOINT")
-    await load.closed_loop(
-        payer, callers=FLOOD_CALLERS, seconds=1
-    )  # first touches after a checkpoint write whole pages
-    kept, wal = await _kept(connection), await connection.fetchval("SELECT pg_current_wal_lsn()")
+    await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=1)
+    await connection.execute(vacuum)
+    kept, begin = await _kept(connection), await connection.fetchval("SELECT pg_current_wal_lsn()")
+    before = load.calls
     await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds)
-    count = len(load.waits_s)
-    written = await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), $1)", wal)
-    seen(Figure("WAL a call", float(written) / count, "B", "≤ 1,024"))
+    count = load.calls - before
+    await connection.execute(vacuum)  # What it writes is the calls' as well.
+    end = await connection.fetchval("SELECT pg_current_wal_lsn()")
+    written = await connection.fetchval("SELECT pg_wal_lsn_diff($1, $2)", end, begin)
+    seen(Figure("WAL a call", float(written) / count, "B", "≤ 1,000"))
+    for row in await _records(connection, begin, end):
+        if row["bytes"] >= count:
+            seen(Figure(f"  {row['type']} ({row['records'] / count:.2f})", row["bytes"] / count, "B"))
     seen(Figure("kept a call", (await _kept(connection) - kept) / count, "B", "≤ 500"))
-    await connection.execute("SELECT pg_stat_force_next_flush()")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(1.5)  # The server's processes tell what they did once a second.
     for row in await connection.fetch(
         "SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables"
         " WHERE relname = ANY ($1) AND n_tup_upd > 1000",
@@ -89,80 +92,65 @@ async def small(load: Load, options: argparse.Namespace, seen: Seen) -> None:
         seen(Figure(f"HOT updates of {row['relname']}", 100 * row["n_tup_hot_upd"] / row["n_tup_upd"], "%", "> 95", 1))
 
 
-async def flat(load: Load, options: argparse.Namespace, seen: Seen) -> None:
-    """The same with a long history and with many accounts."""
-    payer = await load.payer()
-    rows = 10
-    while rows <= options.rows:
-        await _lengthen(load.connection, payer, rows)
-        rate = await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds)
-        seen(Figure(f"with {rows:,} rows on the account", rate, "/s", x=rows))
-        rows *= 10
-    accounts = 10
-    while accounts <= options.accounts:
-        await _more_accounts(load.connection, accounts)
-        rate = await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds)
-        seen(Figure(f"with {accounts:,} accounts", rate, "/s", x=accounts))
-        accounts *= 10
-
-
-async def long(load: Load, options: argparse.Namespace, seen: Seen) -> None:
-    """Minutes of load: does it slow down, and do the tables that change grow?"""
-    payer = await load.payer()
-    began = time.perf_counter()
-    while (at := time.perf_counter() - began) < 60 * options.minutes:
-        rate = await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=min(30.0, 60 * options.minutes - at))
-        seen(Figure(f"rate after {at:.0f} s", rate, "/s", x=at))
-        size = await load.connection.fetchval(
-            "SELECT sum(pg_total_relation_size(name::regclass)) FROM unnest($1::text[]) AS name", list(HOT_TABLES)
-        )
-        seen(Figure(f"hot tables after {at:.0f} s", float(size) / 1e6, "MB", "does not grow", 1, x=at))
-
-
 async def delayed(load: Load, options: argparse.Namespace, seen: Seen) -> None:
-    """With commit_delay = 2000: a disk that is slow to say that it has written."""
-    await _set(load.connection, "commit_delay", "2000")
-    await _set(load.connection, "commit_siblings", "0")
+    """With commit_delay = 2000, as on a disk that takes 2 ms longer to say that it has written, and without."""
+    payer = await load.payer()
+    await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=1)
     try:
-        payer = await load.payer()
-        rate = await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds)
-        seen(Figure("reserve + settle in batches", rate, "/s"))
-        await load.open_loop(lambda _: payer, per_s=2_000, seconds=options.seconds)
-        seen(Figure("a reservation at 2,000/s, p99", load.wait_ms(0.99), "ms", "", 2))
+        for delay in (0, 2_000):
+            await _set(load.connection, "commit_delay", str(delay))
+            await _set(load.connection, "commit_siblings", "0")
+            rate = await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds)
+            seen(Figure(f"in batches, commit_delay = {delay:,}", rate, "/s", curve="rate", x=delay))
+            waits_s = await load.open_loop(payer, per_s=2_000, seconds=options.seconds)
+            p50, p99 = wait_ms(waits_s, 0.5), wait_ms(waits_s, 0.99)
+            seen(Figure("a reservation at 2,000/s, p50", p50, "ms", "", 2, curve="p50", x=delay))
+            seen(Figure("a reservation at 2,000/s, p99", p99, "ms", "", 2, curve="p99", x=delay))
     finally:
-        await _set(load.connection, "commit_delay", "0")
-        await _set(load.connection, "commit_siblings", "5")
+        for name in ("commit_delay", "commit_siblings"):
+            await load.connection.execute(f"ALTER SYSTEM RESET {name}")
+        await load.connection.execute("SELECT pg_reload_conf()")
 
 
 async def snapshot(load: Load, options: argparse.Namespace, seen: Seen) -> None:
     """While somebody keeps an old snapshot open: what vacuum may not remove has to be stepped over."""
     payer = await load.payer()
-    seen(Figure("before", await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds), "/s", x=0))
-    old = await asyncpg.connect(load.dsn)
+    await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=1)
+    before = await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds)
+    seen(Figure("before", before, "/s", curve="open", x=0))
+    old = await asyncpg.connect(load.dsn, server_settings={"idle_in_transaction_session_timeout": "0"})
     async with old.transaction(isolation="repeatable_read"):
         await old.fetchval("SELECT count(*) FROM account")
         began = time.perf_counter()
-        for _ in range(5):
+        while (at := time.perf_counter() - began) < options.snapshot_seconds:
             rate = await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds)
             at = time.perf_counter() - began
-            seen(Figure(f"open for {at:.0f} s", rate, "/s", x=at))
+            seen(Figure(f"open for {at:.0f} s", rate, "/s", curve="open", x=at))
+        age_s = await load.connection.fetchval("SELECT oldest_snapshot_s()")
+    alert_s = _fires_after_s("TollgateOldSnapshot")
+    fires = f"TollgateOldSnapshot {'fires' if age_s >= alert_s else 'would fire'} after {alert_s} s"
+    seen(Figure("tollgate_postgres_oldest_snapshot_seconds", age_s, "s", fires))
+    seen(Figure("the alert", alert_s, "s", curve="alert", listed=False))
     await old.close()
-    await load.connection.execute("VACUUM account, budget_period, credit_grant, reservation")
-    seen(Figure("closed again", await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds), "/s"))
-
-
-SCENES: Final[dict[str, Scene]] = {
-    "hot": hot,
-    "cold": cold,
-    "small": small,
-    "flat": flat,
-    "delayed": delayed,
-    "snapshot": snapshot,
-    "long": long,
-}
+    await load.connection.execute(f"VACUUM {', '.join(HOT_TABLES)}")
+    after = await load.closed_loop(payer, callers=FLOOD_CALLERS, seconds=options.seconds)
+    seen(Figure("closed again, and vacuumed", after, "/s", curve="after", x=at))
 
 
 # --- what they need -------------------------------------------------------------------------------------------------
+
+
+def _spread(waits_s: list[float], curve: str, seen: Seen) -> None:
+    """The whole distribution, for a plot."""
+    for share in _SHARES:
+        seen(Figure(curve, wait_ms(waits_s, share), "ms", "", 2, curve=curve, x=share, listed=False))
+
+
+def _fires_after_s(name: str) -> int:
+    """What grows by a second a second: when the rule about it in deploy/alerts.yml fires."""
+    found = re.search(rf"alert: {name}\n +expr: \w+ > (\d+)\n +for: (\d+)m\n", _ALERTS.read_text("utf-8"))
+    assert found is not None, name
+    return int(found[1]) + 60 * int(found[2])
 
 
 async def _kept(connection: asyncpg.Connection) -> int:
@@ -174,37 +162,23 @@ async def _kept(connection: asyncpg.Connection) -> int:
     )
 
 
-async def _lengthen(connection: asyncpg.Connection, payer: Payer, rows: int) -> None:
-    """Rows of nothing, until the account has so many: the chain stays whole, no credit moves."""
-    await connection.execute(
-        """
-        WITH a AS MATERIALIZED (
-            SELECT org_id, account_id, version, balance_ucr FROM account WHERE org_id = $1
-        ), made AS (
-            INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr,
-                                created_at, ended, model, cost_ucr, charged_ucr, held_ucr, numerator, lines)
-            SELECT a.org_id, new_ledger_id(clock_timestamp()), a.account_id, a.version + n, 'RELEASE', 'revenue', 0,
-                   a.balance_ucr, clock_timestamp(), 'error', 'gpt-4o-mini', 0, 0, 0, 0, '[]'
-              FROM a, generate_series(1, $2 - a.version) AS n
+async def _records(connection: asyncpg.Connection, begin: str, end: str) -> list[asyncpg.Record]:
+    """The log by type of record, whole pages counted in; nothing where the server cannot look into it."""
+    if not await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_walinspect')"
+    ):
+        return []
+    await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
+    return list(
+        await connection.fetch(
+            """
+            SELECT "resource_manager/record_type" AS type, count AS records, combined_size::bigint AS bytes
+              FROM pg_get_wal_stats($1, $2, true)
+             WHERE combined_size > 0 ORDER BY combined_size DESC
+            """,
+            begin,
+            end,
         )
-        UPDATE account SET version = greatest(version, $2) WHERE org_id = $1
-        """,
-        payer.org_id,
-        rows,
-        timeout=600,
-    )
-
-
-async def _more_accounts(connection: asyncpg.Connection, count: int) -> None:
-    await connection.execute(
-        """
-        INSERT INTO account (org_id, account_id)
-        SELECT id, id
-          FROM (SELECT gen_random_uuid() AS id
-                  FROM generate_series(1, $1 - (SELECT count(*) FROM account))) AS made
-        """,
-        count,
-        timeout=600,
     )
 
 

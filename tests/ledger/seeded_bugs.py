@@ -168,8 +168,8 @@ BUGS: Final = (
         name="late_refund_on_top",
         what="the real cost of a swept call gives back what was refunded by hand already",
         file=f"{_FUNCTIONS}/settling.sql",
-        right="p_before.charged_ucr - refunded_ucr(a.org_id, s.id));",
-        wrong="p_before.charged_ucr);",
+        right="charged_ucr(p_before) - refunded_ucr(a.org_id, s.id));",
+        wrong="charged_ucr(p_before));",
         tests=("ledger/test_refunds.py",),
     ),
     Bug(

@@ -222,8 +222,8 @@ async def test_a_month_that_is_closing_takes_nothing_more(
 ) -> None:
     """What comes for it goes where what comes for an archived month goes; a repetition is still known."""
     swept, charge = await owner.fetch(
-        "SELECT id, cost_ucr FROM ledger WHERE kind = 'CHARGE' AND cost_ucr IN (5, 20) AND id < first_id_at($1)"
-        " ORDER BY cost_ucr",
+        "SELECT id, amount_ucr FROM ledger WHERE kind = 'CHARGE' AND amount_ucr IN (-5, -20) AND id < first_id_at($1)"
+        " ORDER BY amount_ucr DESC",
         months[1],
     )
     await owner.execute("SELECT close_ledger_month($1)", months[0])
@@ -242,7 +242,7 @@ async def test_a_refund_that_was_under_way_when_the_month_closed_is_kept(
     months: list[date], bench: Bench, pool: asyncpg.Pool, owner: asyncpg.Connection, tmp_path: Path
 ) -> None:
     """It had looked at the month before; the month waits for it when it leaves, and takes along what it gave back."""
-    charge = await owner.fetchval("SELECT id FROM ledger WHERE cost_ucr = 20 AND id < first_id_at($1)", months[1])
+    charge = await owner.fetchval("SELECT id FROM ledger WHERE amount_ucr = -20 AND id < first_id_at($1)", months[1])
     refunding = await pool.acquire()
     under_way = refunding.transaction()
     await under_way.start()

@@ -31,8 +31,8 @@ CORRUPTIONS = {
     "a version that was skipped": (1, "UPDATE account SET version = version + 1"),
     "a row twice": (
         1,
-        "INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, created_at)"
-        " SELECT org_id, late_id(id), account_id, version, 'GRANT', contra, amount_ucr, balance_after_ucr, created_at"
+        "INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, created_at)"
+        " SELECT org_id, late_id(id), account_id, version, 'GRANT', amount_ucr, balance_after_ucr, created_at"
         f" FROM ledger WHERE id = {_LAST}",
     ),
     "held without a reservation": (2, "UPDATE account SET held_ucr = held_ucr + 1"),
@@ -43,44 +43,42 @@ CORRUPTIONS = {
     "open and ended at once": (4, f"UPDATE reservation SET id = {_LAST}"),
     "a late row without a sweep": (
         4,
-        "INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, created_at,"
-        " ended, ref_id, cost_ucr, charged_ucr, overage_ucr, waived_ucr, numerator, lines)"
-        " SELECT org_id, late_id(id), account_id, version + 1, 'LATE_CHARGE', contra, 0, balance_after_ucr, created_at,"
-        f" ended, id, 0, 0, 0, 0, numerator, lines FROM ledger WHERE id = {_LAST}",
+        "INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, created_at,"
+        " ended, ref_id, numerator, lines)"
+        " SELECT org_id, late_id(id), account_id, version + 1, 'LATE_CHARGE', 0, balance_after_ucr, created_at, ended,"
+        f" id, numerator, lines FROM ledger WHERE id = {_LAST}",
     ),
-    "a cost that is not the sum": (5, f"UPDATE ledger SET cost_ucr = cost_ucr + 1 WHERE id = {_LAST}"),
+    "a cost that is not the sum": (5, f"UPDATE ledger SET waived_ucr = 1 WHERE id = {_LAST}"),
     "lines that are not the sum": (5, f"""UPDATE ledger SET lines = '[["output", 1, 1]]' WHERE id = {_LAST}"""),
-    "a charge that is not what left": (
-        5,
-        f"UPDATE ledger SET charged_ucr = charged_ucr - 1, overage_ucr = 1 WHERE id = {_LAST}",
-    ),
+    "a charge that is not the cost": (5, f"UPDATE ledger SET amount_ucr = amount_ucr - 1 WHERE id = {_LAST}"),
+    "a numerator that is not the sum": (5, f"UPDATE ledger SET numerator = numerator - 1 WHERE id = {_LAST}"),
     "a debt that nobody made": (6, "UPDATE account SET receivable_ucr = receivable_ucr + 1"),
     "an overage that is not owed": (6, f"UPDATE ledger SET overage_ucr = 1 WHERE id = {_LAST}"),
-    "a row against the wrong side": (7, f"UPDATE ledger SET contra = 'breakage' WHERE id = {_LAST}"),
+    "a row that stands against nothing": (7, f"UPDATE ledger SET kind = 'GIFT' WHERE id = {_LAST}"),
     "a transfer that arrived nowhere": (
         7,
-        f"UPDATE ledger SET kind = 'TRANSFER_OUT', contra = 'transfer', ended = NULL WHERE id = {_LAST}",
+        f"UPDATE ledger SET kind = 'TRANSFER_OUT', ended = NULL WHERE id = {_LAST}",
     ),
     "a transfer that arrived as less": (
         7,
-        "INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, ref_id,"
+        "INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, ref_id,"
         " created_at)"
-        " SELECT org_id, v.id, account_id, version + n, v.kind, 'transfer', ucr, balance_after_ucr, ref, created_at"
+        " SELECT org_id, v.id, account_id, version + n, v.kind, ucr, balance_after_ucr, ref, created_at"
         "   FROM ledger l, (VALUES (1, 'TRANSFER_OUT', -9, md5('a')::uuid, md5('b')::uuid),"
         "                          (2, 'TRANSFER_IN', 8, md5('b')::uuid, md5('a')::uuid)) AS v (n, kind, ucr, id, ref)"
         f" WHERE l.id = {_LAST}",
     ),
     "a VOID that took from no grant": (
         8,
-        "INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, created_at)"
-        " SELECT org_id, late_id(id), account_id, version + 1, 'VOID', 'grant_source', -1, balance_after_ucr,"
+        "INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, created_at)"
+        " SELECT org_id, late_id(id), account_id, version + 1, 'VOID', -1, balance_after_ucr,"
         " created_at"
         f" FROM ledger WHERE id = {_LAST}",
     ),
-    "a charge that burned nothing": (8, f"UPDATE ledger SET burned_ucr = '{{}}' WHERE id = {_LAST}"),
+    "a charge that burned nothing": (8, f"UPDATE ledger SET burned_grant = NULL WHERE id = {_LAST}"),
     "a charge that burned another grant": (
         8,
-        f"UPDATE ledger SET burned_grants = ARRAY[gen_random_uuid()] WHERE id = {_LAST}",
+        f"UPDATE ledger SET burned_grant = gen_random_uuid() WHERE id = {_LAST}",
     ),
     "expired credits that nobody has": (8, "UPDATE account SET expired_ucr = expired_ucr + 1"),
     "a transfer without its other side": (7, "UPDATE ledger SET ref_id = NULL WHERE kind = 'TRANSFER_OUT'"),
@@ -146,7 +144,7 @@ async def test_an_incremental_audit_looks_only_at_what_came_after(busy: Bench, o
     assert checkpoint is not None
     assert tuple(checkpoint) == (5, 925)
     await owner.execute("BEGIN")
-    await corrupt(owner, "UPDATE ledger SET cost_ucr = cost_ucr + 1 WHERE version = 3")
+    await corrupt(owner, "UPDATE ledger SET waived_ucr = 1 WHERE version = 3")
     count = "SELECT count(*) FROM audit_accounts($1, $1, 10, $2) WHERE invariant IS NOT NULL"
     assert await owner.fetchval(count, UUID(int=0), False) == 0
     assert await owner.fetchval(count, UUID(int=0), True) == 1

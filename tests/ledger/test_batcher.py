@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 
 import asyncpg
 import msgspec
@@ -162,21 +163,68 @@ async def test_crossing_batches_over_many_accounts_do_not_deadlock(
 async def test_a_cold_organisation_does_not_wait_for_a_hot_ones_lock(
     start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool
 ) -> None:
-    """A batch holds one organisation; two lanes, so that the blocked one keeps only its own."""
+    """A batch holds one organisation, and that one keeps one of two lanes, however much it has waiting."""
     ledger = await start_ledger(lanes=2)
     hot = await open_bench(ledger, bench.ids, pool)
-    cold = await open_bench(ledger, bench.ids, pool)
-    while cold.org_id.int % 2 == hot.org_id.int % 2:
-        cold = await open_bench(ledger, bench.ids, pool)
+    await hot.grant(10)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", hot.org_id)
+        waiting = [asyncio.create_task(ledger.reserve(hot.wish(1)))]
+        await blocked(pool)
+        waiting += [asyncio.create_task(ledger.reserve(hot.wish(1))) for _ in range(3)]
+        await asyncio.sleep(0)
+        for _ in range(4):
+            cold = await open_bench(ledger, bench.ids, pool)
+            await cold.grant(10)
+            await cold.held(1)
+        assert not any(task.done() for task in waiting)
+    assert all(isinstance(answer, Held) for answer in await asyncio.gather(*waiting))
+
+
+async def test_an_organisation_that_has_too_much_waiting_is_refused_alone(
+    start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool
+) -> None:
+    ledger = await start_ledger(lanes=2, holds_waiting_max=3)
+    hot, cold = await open_bench(ledger, bench.ids, pool), await open_bench(ledger, bench.ids, pool)
     await hot.grant(10)
     await cold.grant(10)
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", hot.org_id)
-        waiting = asyncio.create_task(ledger.reserve(hot.wish(1)))
+        waiting = [asyncio.create_task(ledger.reserve(hot.wish(1)))]
         await blocked(pool)
+        waiting += [asyncio.create_task(ledger.reserve(hot.wish(1))) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(LedgerUnavailable, match="Too many"):
+            await ledger.reserve(hot.wish(1))
         await cold.held(1)
-        assert not waiting.done()
-    assert isinstance(await waiting, Held)
+    assert all(isinstance(answer, Held) for answer in await asyncio.gather(*waiting))
+
+
+async def test_the_answers_of_a_large_batch_are_spread_over_several_turns_of_the_loop(
+    start_ledger: StartLedger, bench: Bench, pool: asyncpg.Pool
+) -> None:
+    ledger = await start_ledger(batch_max=200)
+    mine = await open_bench(ledger, bench.ids, pool)
+    await mine.grant(1_000)
+    turn = 0
+    answered: list[int] = []
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            await asyncio.sleep(0)
+            turn += 1
+
+    async def call() -> None:
+        await mine.held(1)
+        answered.append(turn)
+
+    await mine.held(1)  # What the batch below must wait for is there: prices, a connection.
+    turns = asyncio.create_task(count_turns())
+    await asyncio.gather(*(call() for _ in range(180)))
+    turns.cancel()
+    assert len(answered) == 180
+    assert max(Counter(answered).values()) <= 50
 
 
 async def test_an_account_that_somebody_keeps_locked_does_not_stop_its_lane(

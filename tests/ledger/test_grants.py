@@ -57,9 +57,14 @@ async def test_a_charge_says_which_grants_it_burned(bench: Bench, pool: asyncpg.
     first, second = await bench.grant(10), await bench.grant(10)
     wish = await bench.held(15)
     await bench.settle(bench.ending(wish, 15))
-    row = await pool.fetchrow("SELECT burned_grants, burned_ucr FROM ledger WHERE id = $1", wish.id)
-    assert row is not None
-    assert (row["burned_grants"], row["burned_ucr"]) == ([first, second], [10, 5])
+    last = await bench.held(5)
+    await bench.settle(bench.ending(last, 5))
+    rows = await pool.fetch(
+        "SELECT burned_grants_of(ledger), burned_ucr_of(ledger), burned_grant FROM ledger WHERE ended = 'ok'"
+        " AND org_id = $1 ORDER BY version",
+        bench.org_id,
+    )
+    assert [tuple(row) for row in rows] == [([first, second], [10, 5], None), ([second], [5], second)]
 
 
 async def test_a_grant_of_the_future_cannot_be_spent_before(

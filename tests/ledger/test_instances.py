@@ -40,7 +40,7 @@ async def test_a_dead_owners_calls_end_with_what_it_last_reported(
     await bench.ledger.upkeep.write_watermarks()
     await declare_dead(rescuer)
     assert await rescuer.sweeper.sweep() == 3
-    rows = await pool.fetch("SELECT id, charged_ucr, waived_ucr, ended FROM ledger WHERE ended IS NOT NULL")
+    rows = await pool.fetch("SELECT id, charged_ucr(ledger), waived_ucr, ended FROM ledger WHERE ended IS NOT NULL")
     assert {row["id"]: (row["charged_ucr"], row["waived_ucr"] or 0, row["ended"]) for row in rows} == {
         quiet.id: (30, 0, "recovered"),
         talked.id: (70, 0, "recovered"),

@@ -3,6 +3,7 @@
 import asyncio
 
 import asyncpg
+import pytest
 
 from gateway.ledger.calls import End, Held, Refusal, RefusalReason
 from gateway.ops.metrics import Metrics
@@ -15,11 +16,25 @@ async def test_a_call_is_held_then_charged_once_with_its_usage(bench: Bench, poo
     assert await bench.numbers() == (1_000, 400, 0)
     await bench.settle(bench.ending(wish, 150, provider_request_id="chatcmpl-1", first_event_ms=7))
     assert await bench.numbers() == (850, 0, 0)
-    row = await pool.fetchrow("SELECT * FROM ledger WHERE id = $1", wish.id)
+    row = await pool.fetchrow("SELECT *, charged_ucr(ledger), cost_ucr(ledger) FROM ledger WHERE id = $1", wish.id)
     assert row is not None
-    assert (row["kind"], row["amount_ucr"], row["charged_ucr"], row["held_ucr"]) == ("CHARGE", -150, 150, 400)
+    assert (row["kind"], row["amount_ucr"], row["held_ucr"]) == ("CHARGE", -150, 400)
+    assert row["charged_ucr"] == row["cost_ucr"] == 150
     assert (row["provider_request_id"], row["first_event_ms"], row["ended"]) == ("chatcmpl-1", 7, "ok")
     assert await pool.fetchval("SELECT count(*) FROM reservation WHERE org_id = $1", bench.org_id) == 0
+
+
+@pytest.mark.parametrize(
+    ("upstream", "upstream_model", "stored"),
+    [("openai", "fast", None), ("openai", "gpt-4o-mini", "gpt-4o-mini"), ("", "", ""), ("", "fast", "fast")],
+)
+async def test_a_model_that_its_upstream_calls_the_same_is_stored_once(
+    bench: Bench, pool: asyncpg.Pool, upstream: str, upstream_model: str, stored: str | None
+) -> None:
+    wish = await bench.held(0)
+    await bench.settle(bench.ending(wish, 0, model="fast", upstream=upstream, upstream_model=upstream_model))
+    [row] = await pool.fetch("SELECT upstream_model, upstream_model_of(ledger) FROM ledger WHERE id = $1", wish.id)
+    assert tuple(row) == (stored, upstream_model)
 
 
 async def test_what_is_reserved_goes_up_and_what_is_given_back_is_counted(bench: Bench, metrics: Metrics) -> None:

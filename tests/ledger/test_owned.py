@@ -145,7 +145,7 @@ async def test_it_expires_by_the_databases_clock_charged_what_was_reported(
     assert await bench.ledger.owned.expire_due() == 0
     assert await bench.numbers() == (80, 20, 0)
     rows = await pool.fetch(
-        "SELECT kind, ended, charged_ucr FROM ledger WHERE org_id = $1 AND ended IS NOT NULL", bench.org_id
+        "SELECT kind, ended, charged_ucr(ledger) FROM ledger WHERE org_id = $1 AND ended IS NOT NULL", bench.org_id
     )
     assert sorted(tuple(row) for row in rows) == [("CHARGE", "expired", 20), ("RELEASE", "expired", 0)]
     await bench.ledger.owned.release(me, young.id)

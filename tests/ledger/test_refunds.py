@@ -153,7 +153,9 @@ async def test_what_was_refunded_by_hand_does_not_come_back_again_with_the_real_
     assert await bench.numbers() == (90, 0, 0)
     await bench.settle(bench.ending(swept, 20))
     assert await bench.numbers() == (100, 0, 0)  # of the 30 that were too much, 10 were left to give back
-    row = await pool.fetchrow("SELECT charged_ucr, waived_ucr FROM ledger WHERE ref_id = $1 AND ended = 'ok'", swept.id)
+    row = await pool.fetchrow(
+        "SELECT charged_ucr(ledger), waived_ucr FROM ledger WHERE ref_id = $1 AND ended = 'ok'", swept.id
+    )
     assert row is not None
     assert tuple(row) == (10, 20)
 

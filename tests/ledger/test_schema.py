@@ -58,6 +58,31 @@ async def test_an_account_can_never_hold_more_than_it_has(bench: Bench, owner: a
         await owner.execute("UPDATE account SET balance_ucr = -1")
 
 
+@pytest.mark.parametrize(
+    ("constraint", "changes"),
+    [
+        ("ledger_kind_has_its_sign", "kind = 'GIFT'"),
+        ("ledger_kind_has_its_sign", "kind = 'RELEASE'"),
+        ("ledger_cost_is_the_sum_rounded_up", "waived_ucr = 1"),
+        ("ledger_cost_is_the_sum_rounded_up", "amount_ucr = -39"),
+        ("ledger_cost_within_bounds", "kind = 'LATE_CHARGE', waived_ucr = 9007199254740991"),
+        ("ledger_grants_are_said_once", "burned_ucr = '{40}'"),
+    ],
+)
+async def test_a_row_that_contradicts_itself_is_refused(
+    bench: Bench, owner: asyncpg.Connection, constraint: str, changes: str
+) -> None:
+    await bench.grant(100)
+    wish = await bench.held(40)
+    await bench.settle(bench.ending(wish, 40))
+    transaction = owner.transaction()
+    await transaction.start()
+    await owner.execute("SET LOCAL session_replication_role = replica")  # else it is the trigger that refuses
+    with pytest.raises(asyncpg.CheckViolationError, match=constraint):
+        await owner.execute(f"UPDATE ledger SET {changes} WHERE id = $1", wish.id)
+    await transaction.rollback()
+
+
 async def test_rows_go_to_the_partition_of_their_ids_month(bench: Bench, pool: asyncpg.Pool) -> None:
     wish = await bench.held(0)
     await bench.settle(bench.ending(wish, 0))

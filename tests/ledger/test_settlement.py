@@ -106,7 +106,7 @@ async def test_what_an_account_owes_is_bounded_and_the_rest_is_waived(
     await small.grant(10)
     wish = await small.held(10)
     await small.settle(small.ending(wish, 100))
-    row = await pool.fetchrow("SELECT charged_ucr, overage_ucr, waived_ucr FROM ledger WHERE id = $1", wish.id)
+    row = await pool.fetchrow("SELECT charged_ucr(ledger), overage_ucr, waived_ucr FROM ledger WHERE id = $1", wish.id)
     assert row is not None
     assert tuple(row) == (10, 50, 40)  # invariant 5: together the cost
 
@@ -209,5 +209,5 @@ async def test_a_caller_cancelled_in_flight_is_released_by_id(bench: Bench, pool
         task.cancel()
         await asyncio.wait([task])
     assert await bench.ledger.settled(bench.org_id)
-    await bench.held(5)  # comes after the other in their lane, so that one has had its way
+    await bench.held(5)  # comes after the other in their line, so that one has had its way
     assert await bench.numbers() == (1_000, 5, 0)

@@ -19,9 +19,9 @@ async def test_a_void_grant_leaves_the_balance(bench: Bench, pool: asyncpg.Pool)
     assert (voided.taken_ucr, voided.protected_ucr, voided.balance_ucr) == (70, 0, 7)
     assert await left_of(pool, other) == 7
     assert (await rows_of(pool, bench.account_id))[-1] == ("VOID", -70)
-    assert await pool.fetchval("SELECT contra FROM ledger WHERE kind = 'VOID' AND org_id = $1", bench.org_id) == (
-        "grant_source"
-    )
+    assert await pool.fetchval(
+        "SELECT contra(ledger) FROM ledger WHERE kind = 'VOID' AND org_id = $1", bench.org_id
+    ) == ("grant_source")
 
 
 async def test_what_calls_hold_of_a_void_grant_is_theirs_and_leaves_as_they_end(

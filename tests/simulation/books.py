@@ -76,8 +76,8 @@ class Books:
         """Of every call, in the order they were written."""
         rows = await self._connection.fetch(
             """
-            SELECT id, kind, ended, ref_id, cost_ucr, charged_ucr, coalesce(overage_ucr, 0) AS overage_ucr,
-                   coalesce(waived_ucr, 0) AS waived_ucr, output_tokens
+            SELECT id, kind, ended, ref_id, cost_ucr(ledger), charged_ucr(ledger),
+                   coalesce(overage_ucr, 0) AS overage_ucr, coalesce(waived_ucr, 0) AS waived_ucr, output_tokens
               FROM ledger WHERE ended IS NOT NULL ORDER BY org_id, account_id, version
             """
         )

@@ -23,7 +23,7 @@ SELECT id, account_id, amount_ucr, remaining_ucr, priority, category = 'paid' AS
 """
 _ROWS: Final = """
 SELECT id, account_id, version, kind, amount_ucr, balance_after_ucr, ref_id, coalesce(overage_ucr, 0) AS overage_ucr,
-       ended, burned_grants, burned_by(ledger) AS burned_ucr
+       ended, burned_grants_of(ledger) AS burned_grants, burned_ucr_of(ledger) AS burned_ucr
   FROM ledger ORDER BY account_id, version
 """
 Row = Mapping[str, Any]

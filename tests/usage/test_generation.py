@@ -84,8 +84,8 @@ async def test_what_names_no_call_is_not_found(pool: asyncpg.Pool, books: Books,
 async def test_a_call_that_still_runs_is_said_to(pool: asyncpg.Pool, books: Books, owner: asyncpg.Connection) -> None:
     id = UUID(int=9)
     await owner.execute(
-        "INSERT INTO reservation (org_id, id, account_id, owner_kind, owner_id, amount_ucr, spent_ucr, model,"
-        " created_at) VALUES ($1, $2, $1, 'instance', $2, 1, 1, 'm', now())",
+        "INSERT INTO reservation (org_id, id, account_id, owner_id, amount_ucr, spent_ucr, model,"
+        " created_at) VALUES ($1, $2, $1, $2, 1, 1, 'm', now())",
         ORG,
         id,
     )
@@ -94,8 +94,6 @@ async def test_a_call_that_still_runs_is_said_to(pool: asyncpg.Pool, books: Book
 
 
 async def test_a_grant_is_no_generation(pool: asyncpg.Pool, books: Books) -> None:
-    id = await books.ended(
-        used_ucr=0, kind="GRANT", contra="grant_source", charged_ucr=None, overage_ucr=None, ended=None
-    )
+    id = await books.ended(used_ucr=0, kind="GRANT", overage_ucr=None, ended=None)
     with pytest.raises(NotFound):
         await Generations(pool).find(ORG, str(id))

@@ -37,7 +37,7 @@ async def test_periods_are_calendar_periods_in_utc(pool: asyncpg.Pool, books: Bo
 
 
 async def test_overage_counts_and_a_refund_is_taken_off(pool: asyncpg.Pool, books: Books) -> None:
-    await books.ended(used_ucr=10, cost_ucr=17, numerator=17_000_000, overage_ucr=5, waived_ucr=2)
+    await books.ended(used_ucr=10, numerator=17_000_000, overage_ucr=5, waived_ucr=2)
     await books.ended(used_ucr=4, kind="LATE_CHARGE")
     await books.ended(used_ucr=3, kind="REFUND")
     assert (await used(pool)).total_ucr == 10 + 5 + 4 - 3

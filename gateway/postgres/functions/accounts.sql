@@ -88,9 +88,9 @@ BEGIN
         a.balance_ucr := a.balance_ucr + g.amount_ucr;
         a.granted_ucr := a.granted_ucr + g.amount_ucr;
         a.version := a.version + 1;
-        INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, transaction_type,
+        INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, transaction_type,
                             reason, ref_id, actor, note, created_at)
-        VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'GRANT', 'grant_source', g.amount_ucr, a.balance_ucr,
+        VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'GRANT', g.amount_ucr, a.balance_ucr,
                 g.transaction_type, g.reason, g.id, g.actor, g.description, p_now);
     END LOOP;
     a := renew_until(a, p_now);

@@ -56,7 +56,7 @@ BEGIN
                                           p.open_count, coalesce(o.calls, 0))
               FROM budget_period p JOIN budget b ON b.org_id = p.org_id AND b.budget_id = p.budget_id
               LEFT JOIN (SELECT u AS id, sum(r.amount_ucr) AS ucr, count(*) AS calls
-                           FROM reservation r, unnest(r.budgets) AS u WHERE r.org_id = p_org GROUP BY u) AS o ON o.id = p.id
+                           FROM reservation r, unnest(r.budgets::integer[]) AS u WHERE r.org_id = p_org GROUP BY u) AS o ON o.id = p.id
              WHERE p.org_id = p_org AND (p.held_ucr <> coalesce(o.ucr, 0) OR p.open_count <> coalesce(o.calls, 0));
     END IF;
 
@@ -78,14 +78,12 @@ BEGIN
            AND (coalesce(b.ended, '') NOT IN ('recovered', 'expired') OR l.id <> late_id(b.id));
 
     RETURN QUERY
-        SELECT 5, l.id, format('cost %s: charged %s, overage %s, waived %s, numerator %s, lines %s', l.cost_ucr, l.charged_ucr,
-                               l.overage_ucr, l.waived_ucr, l.numerator, l.lines)
+        SELECT 5, l.id, format('cost %s: charged %s, overage %s, waived %s, numerator %s, lines %s', cost_ucr(l),
+                               charged_ucr(l), l.overage_ucr, l.waived_ucr, l.numerator, l.lines)
           FROM ledger l LEFT JOIN ledger b ON b.org_id = l.org_id AND b.id = l.ref_id AND l.kind IN ('LATE_CHARGE', 'REFUND')
          WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after AND l.ended IS NOT NULL
            AND NOT coalesce(
-                   l.charged_ucr + coalesce(l.overage_ucr, 0) + coalesce(l.waived_ucr, 0) = l.cost_ucr
-                   AND l.charged_ucr = CASE l.kind WHEN 'REFUND' THEN l.amount_ucr ELSE -l.amount_ucr END
-                   AND ceil(l.numerator / 1000000) = coalesce(b.cost_ucr, 0) + CASE l.kind WHEN 'REFUND' THEN -l.cost_ucr ELSE l.cost_ucr END
+                   ceil(l.numerator / 1000000) = coalesce(cost_ucr(b), 0) + CASE l.kind WHEN 'REFUND' THEN -1 ELSE 1 END * cost_ucr(l)
                    AND l.numerator = (SELECT coalesce(sum((line ->> 1)::numeric * (line ->> 2)::numeric), 0)
                                         FROM json_array_elements(l.lines) AS line), false);
 
@@ -93,15 +91,9 @@ BEGIN
         WHERE a.receivable_ucr <> p_receivable + v_ledger.receivable;
 
     RETURN QUERY
-        SELECT 7, l.id, format('%s of %s against %s', l.kind, l.amount_ucr, l.contra)
+        SELECT 7, l.id, format('%s of %s stands against nothing', l.kind, l.amount_ucr)
           FROM ledger l
-         WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after
-           AND NOT coalesce(l.contra = CASE
-                   WHEN l.kind IN ('CHARGE', 'RELEASE', 'LATE_CHARGE', 'REFUND') THEN 'revenue'
-                   WHEN l.kind IN ('GRANT', 'ADJUSTMENT', 'VOID') THEN 'grant_source'
-                   WHEN l.kind IN ('TRANSFER_OUT', 'TRANSFER_IN') THEN 'transfer'
-                   WHEN l.kind = 'EXPIRY' THEN 'breakage'
-                   WHEN l.kind = 'REPAYMENT' THEN 'receivable' END, false);
+         WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after AND contra(l) IS NULL;
     RETURN QUERY
         SELECT 7, l.id, format('%s of %s, on the other side %s of %s', l.kind, l.amount_ucr, o.kind, o.amount_ucr)
           FROM ledger l
@@ -114,11 +106,11 @@ BEGIN
            AND NOT coalesce(o.ref_id = l.id AND o.amount_ucr = -l.amount_ucr AND o.kind LIKE 'TRANSFER_%' AND o.kind <> l.kind, false);
 
     RETURN QUERY
-        SELECT 8, l.id, format('moved %s, in grants %s', l.amount_ucr, burned_by(l))
+        SELECT 8, l.id, format('moved %s, in grants %s', l.amount_ucr, burned_ucr_of(l))
           FROM ledger l
          WHERE l.org_id = p_org AND l.account_id = p_account AND l.version > p_after
            AND l.kind <> 'GRANT'
-           AND abs(l.amount_ucr) <> (SELECT coalesce(sum(u), 0) FROM unnest(burned_by(l)) AS u);
+           AND abs(l.amount_ucr) <> (SELECT coalesce(sum(u), 0) FROM unnest(burned_ucr_of(l)) AS u);
     RETURN QUERY SELECT 8, p_account, format('expired and protected %s, in grants %s', a.expired_ucr, v_spent)
         WHERE a.expired_ucr <> v_spent;
     IF v_full THEN
@@ -137,7 +129,7 @@ BEGIN
     END IF;
 
     RETURN QUERY
-        SELECT 9, coalesce(c.id, k.id), format('charged %s, refunded %s', coalesce(c.charged_ucr, k.charged_ucr),
+        SELECT 9, coalesce(c.id, k.id), format('charged %s, refunded %s', coalesce(charged_ucr(c), k.charged_ucr),
                                                r.refunded + coalesce(k.refunded_ucr, 0))
           FROM (SELECT l.ref_id, refunded_ucr(p_org, l.ref_id) AS refunded
                   FROM ledger l
@@ -145,7 +137,7 @@ BEGIN
                  GROUP BY l.ref_id) AS r
           LEFT JOIN ledger c ON c.org_id = p_org AND c.id = r.ref_id AND c.account_id = p_account
           LEFT JOIN ledger_closing_row k ON k.org_id = p_org AND k.id = r.ref_id AND k.account_id = p_account
-         WHERE coalesce(c.charged_ucr, k.charged_ucr, 0) < r.refunded + coalesce(k.refunded_ucr, 0);
+         WHERE coalesce(charged_ucr(c), k.charged_ucr, 0) < r.refunded + coalesce(k.refunded_ucr, 0);
     RETURN QUERY
         SELECT 9, l.id, 'void, but its grant is not'
           FROM ledger l LEFT JOIN credit_grant g ON g.org_id = l.org_id AND g.id = l.ref_id

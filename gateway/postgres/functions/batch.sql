@@ -29,7 +29,7 @@ BEGIN
         extensions := extend_batch(p_org, p_extensions);
     END IF;
     IF cardinality(p_wishes) > 0 THEN
-        wishes := reserve_batch(p_org, 'instance', p_instance, v_periods, p_wishes);
+        wishes := reserve_batch(p_org, NULL, p_instance, v_periods, p_wishes);
     END IF;
 END
 $$;

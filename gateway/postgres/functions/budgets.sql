@@ -74,7 +74,7 @@ BEGIN
                             WHERE org_id = p_org AND budget_id = ANY (v_budgets) AND period_start <= v_now AND period_end > v_now);
     END IF;
     IF cardinality(p_open) > 0 THEN
-        v_held_in := ARRAY(SELECT DISTINCT b FROM reservation r, unnest(r.budgets) AS b WHERE r.org_id = p_org AND r.id = ANY (p_open));
+        v_held_in := ARRAY(SELECT DISTINCT b FROM reservation r, unnest(r.budgets::integer[]) AS b WHERE r.org_id = p_org AND r.id = ANY (p_open));
     END IF;
     PERFORM FROM budget_period WHERE org_id = p_org AND id = ANY (v_periods || v_held_in) ORDER BY id FOR NO KEY UPDATE;
     RETURN v_periods;

@@ -63,12 +63,6 @@ END
 $$;
 
 
--- How much a ledger row took of each of its grants.
-CREATE OR REPLACE FUNCTION burned_by(l ledger) RETURNS bigint[] LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN l.burned_ucr IS NULL AND cardinality(l.burned_grants) = 1 THEN ARRAY[abs(l.amount_ucr)] ELSE l.burned_ucr END
-$$;
-
-
 -- What a refund returns goes back to where it was burned, last burned first. A grant that ended since lets it pass
 -- through: it returns and leaves at once, as an expiry or as void.
 CREATE OR REPLACE FUNCTION unburn(INOUT a account, p_grants uuid[], p_burned_ucr bigint[], p_ucr bigint, p_now timestamptz,
@@ -108,9 +102,9 @@ BEGIN
         a.receivable_ucr := a.receivable_ucr - v_ucr;
         a.balance_ucr := a.balance_ucr - v_ucr;
         a.version := a.version + 1;
-        INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, ref_id,
+        INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, ref_id,
                             created_at, burned_grants, burned_ucr)
-        VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'REPAYMENT', 'receivable', -v_ucr, a.balance_ucr,
+        VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'REPAYMENT', -v_ucr, a.balance_ucr,
                 p_ref, p_now, b.grants, b.burned_ucr);
     END IF;
     RETURN a;

@@ -11,21 +11,6 @@ CREATE OR REPLACE FUNCTION ledger_month_table(p_first date) RETURNS text LANGUAG
 $$;
 
 
--- What a row adds to what its account owes.
-CREATE OR REPLACE FUNCTION owed_by(l ledger) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE l.kind WHEN 'REFUND' THEN -coalesce(l.overage_ucr, 0) WHEN 'REPAYMENT' THEN l.amount_ucr
-                       ELSE coalesce(l.overage_ucr, 0) END
-$$;
-
-
--- How much the row moved in each of its grants: positive where it burned, negative where it gave back.
-CREATE OR REPLACE FUNCTION burns_of(l ledger, OUT grant_id uuid, OUT ucr bigint) RETURNS SETOF record LANGUAGE sql IMMUTABLE AS $$
-    SELECT u.grant_id, CASE l.kind WHEN 'REFUND' THEN -u.ucr ELSE u.ucr END
-      FROM unnest(l.burned_grants, burned_by(l)) AS u (grant_id, ucr)
-     WHERE l.kind <> 'TRANSFER_IN'
-$$;
-
-
 -- Where the books of an account begin: the last closing of a month that has left, or nothing at all.
 CREATE OR REPLACE FUNCTION closing_of(p_org uuid, p_account uuid, OUT through_version bigint, OUT balance_ucr bigint,
                            OUT receivable_ucr bigint)
@@ -175,7 +160,7 @@ BEGIN
              GROUP BY l.org_id, l.ref_id) AS r
      WHERE k.org_id = r.org_id AND k.id = r.ref_id;
     INSERT INTO ledger_closing_row (org_id, id, first_day, account_id, kind, amount_ucr, ref_id, charged_ucr, refunded_ucr)
-    SELECT c.org_id, c.id, m.first_day, c.account_id, c.kind, c.amount_ucr, c.ref_id, c.charged_ucr,
+    SELECT c.org_id, c.id, m.first_day, c.account_id, c.kind, c.amount_ucr, c.ref_id, charged_ucr(c),
            refunded_ucr(c.org_id, c.id) - r.ucr
       FROM (SELECT l.org_id, l.ref_id, sum(l.amount_ucr) AS ucr
               FROM ledger l

@@ -26,7 +26,7 @@ BEGIN
                                                                          p_user, p_key_id, '')]);
     ELSIF status IN ('exists', 'ended') THEN
         SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id AND l.account_id = p_account;
-        status := CASE WHEN c.cost_ucr = v_cost AND c.lines -> 0 ->> 0 = p_line AND (c.lines -> 0 ->> 1)::bigint = p_quantity
+        status := CASE WHEN cost_ucr(c) = v_cost AND c.lines -> 0 ->> 0 = p_line AND (c.lines -> 0 ->> 1)::bigint = p_quantity
                        THEN 'exists' ELSE 'conflict' END;
     END IF;
     SELECT * INTO a FROM account x WHERE x.org_id = p_org AND x.account_id = p_account;
@@ -44,7 +44,7 @@ BEGIN
         PERFORM write_audit_log(p_org, p_by, 'credits.deducted', 'account', p_account, NULL,
                                 jsonb_build_object('row_id', p_id, 'for', p_line, 'quantity', p_quantity, 'amount_ucr', v_cost));
     END IF;
-    answer := answer || jsonb_build_object('id', p_id, 'amount_ucr', c.charged_ucr, 'created_at', c.created_at);
+    answer := answer || jsonb_build_object('id', p_id, 'amount_ucr', charged_ucr(c), 'created_at', c.created_at);
     PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;

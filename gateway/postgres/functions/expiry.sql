@@ -4,11 +4,10 @@ CREATE OR REPLACE FUNCTION take_expired(a account, g credit_grant, p_ucr bigint,
 BEGIN
     a.balance_ucr := a.balance_ucr - p_ucr;
     a.version := a.version + 1;
-    INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, ref_id, created_at,
+    INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, ref_id, created_at,
                         burned_grants, burned_ucr)
     VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, CASE WHEN g.voided_at IS NULL THEN 'EXPIRY' ELSE 'VOID' END,
-            CASE WHEN g.voided_at IS NULL THEN 'breakage' ELSE 'grant_source' END, -p_ucr, a.balance_ucr, g.id, p_now,
-            ARRAY[g.id], ARRAY[p_ucr]);
+            -p_ucr, a.balance_ucr, g.id, p_now, ARRAY[g.id], ARRAY[p_ucr]);
     IF g.voided_at IS NULL THEN
         PERFORM tell(a.org_id, 'expiry', a.account_id,
                      jsonb_build_object('grant_id', g.id, 'expired_ucr', p_ucr, 'balance_ucr', a.balance_ucr,

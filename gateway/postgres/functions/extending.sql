@@ -67,7 +67,7 @@ BEGIN
            nullif(p.period_end, 'infinity') AS resets_at
       INTO b
       FROM budget_period p JOIN budget d ON d.org_id = p.org_id AND d.budget_id = p.budget_id
-     WHERE p.org_id = a.org_id AND p.id = ANY (v_open.budgets) AND d.max_ucr - p.used_ucr - p.held_ucr < v_more
+     WHERE p.org_id = a.org_id AND p.id = ANY (v_open.budgets::integer[]) AND d.max_ucr - p.used_ucr - p.held_ucr < v_more
      ORDER BY d.max_ucr - p.used_ucr, p.id
      LIMIT 1;
     IF FOUND THEN
@@ -80,7 +80,7 @@ BEGIN
         RETURN ROW('busy', v_open.amount_ucr, v_free, a.balance_ucr, a.account_id, NULL, NULL)::hold_answer;
     END IF;
     UPDATE reservation SET amount_ucr = p_at_least_ucr WHERE org_id = a.org_id AND id = p_id;
-    UPDATE budget_period SET held_ucr = held_ucr + v_more WHERE org_id = a.org_id AND id = ANY (v_open.budgets);
+    UPDATE budget_period SET held_ucr = held_ucr + v_more WHERE org_id = a.org_id AND id = ANY (v_open.budgets::integer[]);
     RETURN ROW('ok', p_at_least_ucr, v_free - v_more, a.balance_ucr, a.account_id, NULL, NULL)::hold_answer;
 END
 $$;

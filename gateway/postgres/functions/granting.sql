@@ -27,9 +27,9 @@ BEGIN
     a.balance_ucr := a.balance_ucr + g.amount_ucr;
     a.granted_ucr := a.granted_ucr + g.amount_ucr;
     a.version := a.version + 1;
-    INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, transaction_type, reason, ref_id,
+    INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, transaction_type, reason, ref_id,
                         actor, note, created_at)
-    VALUES (a.org_id, g.id, a.account_id, a.version, 'GRANT', 'grant_source', g.amount_ucr, a.balance_ucr, g.transaction_type,
+    VALUES (a.org_id, g.id, a.account_id, a.version, 'GRANT', g.amount_ucr, a.balance_ucr, g.transaction_type,
             g.reason, g.id, g.actor, g.description, p_now);
     RETURN repay(a, p_now, g.id);
 END
@@ -116,9 +116,9 @@ BEGIN
         b := burn(a, p_ucr, NULL);
         a.balance_ucr := a.balance_ucr - p_ucr;
         a.version := a.version + 1;
-        INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, transaction_type, reason,
+        INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, transaction_type, reason,
                             actor, note, created_at, burned_grants, burned_ucr)
-        VALUES (p_org, p_id, p_account, a.version, 'ADJUSTMENT', 'grant_source', -p_ucr, a.balance_ucr, 'ADJUSTMENT', p_reason,
+        VALUES (p_org, p_id, p_account, a.version, 'ADJUSTMENT', -p_ucr, a.balance_ucr, 'ADJUSTMENT', p_reason,
                 p_by.actor, p_note, v_now, b.grants, b.burned_ucr);
         PERFORM save_account(a);
         PERFORM write_audit_log(p_org, p_by, 'credits.taken', 'account', p_account,

@@ -15,10 +15,10 @@ BEGIN
     INSERT INTO key_day (org_id, key_id, day, calls, used_ucr)
     SELECT p_org, key_id, (created_at AT TIME ZONE 'UTC')::date AS day,
            count(*) FILTER (WHERE ended IS NOT NULL),
-           sum(CASE kind WHEN 'REFUND' THEN -1 ELSE 1 END * (charged_ucr + coalesce(overage_ucr, 0)))
-      FROM ledger
+           sum(CASE kind WHEN 'REFUND' THEN -1 ELSE 1 END * (charged_ucr(l) + coalesce(overage_ucr, 0)))
+      FROM ledger AS l
      WHERE org_id = p_org AND account_id = p_account AND version > v_from AND version <= v_to
-       AND key_id IS NOT NULL AND charged_ucr IS NOT NULL
+       AND key_id IS NOT NULL AND charged_ucr(l) IS NOT NULL
      GROUP BY key_id, day
      ORDER BY key_id, day
     ON CONFLICT (org_id, key_id, day) DO UPDATE

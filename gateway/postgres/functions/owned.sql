@@ -161,13 +161,13 @@ BEGIN
         status := (settle_batch(p_org, p_receivable_max, ARRAY[s]))[1].status;
         status := CASE WHEN status IN ('settled', 'late') THEN 'ok' WHEN status = 'same' THEN 'exists' ELSE status END;
     ELSE
-        status := CASE WHEN c.id IS NULL THEN 'unknown' WHEN c.cost_ucr = p_cost AND c.ended = v_ended THEN 'exists' ELSE 'conflict' END;
+        status := CASE WHEN c.id IS NULL THEN 'unknown' WHEN cost_ucr(c) = p_cost AND c.ended = v_ended THEN 'exists' ELSE 'conflict' END;
     END IF;
     IF status IN ('ok', 'exists') THEN
         SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id;
         SELECT * INTO a FROM account x WHERE x.org_id = p_org AND x.account_id = c.account_id;
         answer := standing(a) || jsonb_build_object('id', p_id, 'account_id', c.account_id, 'cost_ucr', p_cost)
-               || (SELECT jsonb_build_object('charged_ucr', sum(signed.sign * l.charged_ucr), 'overage_ucr', sum(signed.sign * coalesce(l.overage_ucr, 0)))
+               || (SELECT jsonb_build_object('charged_ucr', sum(signed.sign * charged_ucr(l)), 'overage_ucr', sum(signed.sign * coalesce(l.overage_ucr, 0)))
                      FROM ledger l CROSS JOIN LATERAL (SELECT CASE l.kind WHEN 'REFUND' THEN -1 ELSE 1 END AS sign) AS signed
                     WHERE l.org_id = p_org AND l.id IN (p_id, late_id(p_id)));
     END IF;

@@ -16,7 +16,7 @@ BEGIN
       FROM (SELECT *, spent_ucr::bigint AS cost
               FROM reservation
              WHERE org_id = p_org AND account_id = p_account
-               AND (id = ANY (p_ids) OR owner_kind = 'instance' AND owner_id = ANY (p_owners))
+               AND (id = ANY (p_ids) OR owner_kind IS NULL AND owner_id = ANY (p_owners))
              ORDER BY id
              LIMIT p_most) AS r;
     PERFORM lock_for_batch(p_org, v_items, '{}', '{}');

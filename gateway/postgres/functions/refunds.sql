@@ -9,9 +9,9 @@ $$;
 -- What a charge burned and no refund returned yet, in the order of burning.
 CREATE OR REPLACE FUNCTION still_burned(c ledger, OUT grants uuid[], OUT burned_ucr bigint[]) LANGUAGE sql STABLE AS $$
     SELECT array_agg(b.grant_id ORDER BY b.n), array_agg(b.ucr - coalesce(r.ucr, 0) ORDER BY b.n)
-      FROM unnest(c.burned_grants, burned_by(c)) WITH ORDINALITY AS b (grant_id, ucr, n)
+      FROM unnest(burned_grants_of(c), burned_ucr_of(c)) WITH ORDINALITY AS b (grant_id, ucr, n)
       LEFT JOIN (SELECT u.grant_id, sum(u.ucr)::bigint AS ucr
-                   FROM ledger l CROSS JOIN unnest(l.burned_grants, burned_by(l)) AS u (grant_id, ucr)
+                   FROM ledger l CROSS JOIN unnest(burned_grants_of(l), burned_ucr_of(l)) AS u (grant_id, ucr)
                   WHERE l.org_id = c.org_id AND l.ref_id = c.id AND l.kind = 'REFUND'
                   GROUP BY u.grant_id) AS r ON r.grant_id = b.grant_id
      WHERE b.ucr > coalesce(r.ucr, 0)
@@ -41,7 +41,7 @@ BEGIN
     SELECT * INTO v_before FROM ledger WHERE org_id = p_org AND id = p_id;
     a := lock_account(p_org, coalesce(c.account_id, v_before.account_id));
     v_now := clock_timestamp();
-    v_left := coalesce(c.charged_ucr - refunded_ucr(p_org, p_charge), 0);
+    v_left := coalesce(charged_ucr(c) - refunded_ucr(p_org, p_charge), 0);
     SELECT * INTO v_before FROM ledger WHERE org_id = p_org AND id = p_id;
     status := CASE
         WHEN v_before.kind = 'REFUND' AND v_before.ref_id = p_charge AND v_before.ended IS NULL
@@ -70,12 +70,11 @@ BEGIN
         v_before.balance_after_ucr := a.balance_ucr;
         b := still_burned(c);
         v_back := unburn(a, b.grants, b.burned_ucr, v_before.amount_ucr, v_now);
-        INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, transaction_type, reason,
-                            ref_id, actor, note, created_at, user_id, key_id, model, feature, cost_ucr, charged_ucr, overage_ucr,
-                            waived_ucr, burned_grants, burned_ucr)
-        VALUES (p_org, p_id, c.account_id, v_before.version, 'REFUND', 'revenue', v_before.amount_ucr, v_before.balance_after_ucr,
-                'REFUND', p_reason, p_charge, p_by.actor, p_note, v_now, c.user_id, c.key_id, c.model, c.feature,
-                v_before.amount_ucr, v_before.amount_ucr, 0, 0, v_back.grants, v_back.returned_ucr);
+        INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, transaction_type, reason, ref_id,
+                            actor, note, created_at, user_id, key_id, model, feature, burned_grants, burned_ucr)
+        VALUES (p_org, p_id, c.account_id, v_before.version, 'REFUND', v_before.amount_ucr, v_before.balance_after_ucr, 'REFUND',
+                p_reason, p_charge, p_by.actor, p_note, v_now, c.user_id, c.key_id, c.model, c.feature, v_back.grants,
+                v_back.returned_ucr);
         a := repay(v_back.a, v_now, p_id);
         PERFORM save_account(a);
         v_left := v_left - v_before.amount_ucr;

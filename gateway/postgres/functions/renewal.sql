@@ -23,9 +23,9 @@ BEGIN
     a.balance_ucr := a.balance_ucr + p_ucr;
     a.granted_ucr := a.granted_ucr + p_ucr;
     a.version := a.version + 1;
-    INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, transaction_type, reason,
+    INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, transaction_type, reason,
                         ref_id, note, created_at)
-    VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'GRANT', 'grant_source', p_ucr, a.balance_ucr, v_type, p_reason,
+    VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'GRANT', p_ucr, a.balance_ucr, v_type, p_reason,
             v_id, (s.terms).name, p_now);
 END
 $$;
@@ -79,11 +79,11 @@ BEGIN
     VALUES (a.org_id, v_grant, a.account_id, s.kind, 'paid', (s.terms).priority, carried_ucr, carried_ucr, v_oldest.effective_at,
             p_next_end, p_now, s.period_end, (s.terms).rollover_min_ucr, (s.terms).rollover_max_ucr, v_oldest.id,
             s.subscription_id, 'ROLLOVER', (s.terms).name, p_now);
-    INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, reason, ref_id, note, created_at,
+    INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, reason, ref_id, note, created_at,
                         burned_grants, burned_ucr)
-    VALUES (a.org_id, v_out, a.account_id, a.version + 1, 'TRANSFER_OUT', 'transfer', -carried_ucr, a.balance_ucr - carried_ucr,
+    VALUES (a.org_id, v_out, a.account_id, a.version + 1, 'TRANSFER_OUT', -carried_ucr, a.balance_ucr - carried_ucr,
             'ROLLOVER', v_in, (s.terms).name, p_now, v_grants, v_burned),
-           (a.org_id, v_in, a.account_id, a.version + 2, 'TRANSFER_IN', 'transfer', carried_ucr, a.balance_ucr,
+           (a.org_id, v_in, a.account_id, a.version + 2, 'TRANSFER_IN', carried_ucr, a.balance_ucr,
             'ROLLOVER', v_out, (s.terms).name, p_now, ARRAY[v_grant], ARRAY[carried_ucr]);
     a.version := a.version + 2;
 END

@@ -221,7 +221,7 @@ BEGIN
     INSERT INTO reservation (org_id, id, account_id, owner_kind, owner_id, expires_at, amount_ucr, spent_ucr, key_id,
                              user_id, model, feature, pin_id, budgets, created_at)
     SELECT p_org, id, account_id, p_owner_kind, p_owner, ends_at, held_ucr, prompt_ucr,
-           key_id, user_id, model, coalesce(feature, ''), pin_id, nullif(budgets, '{}'), p_now
+           key_id, user_id, model, nullif(feature, ''), pin_id, nullif(budgets::text, '{}'), p_now
       FROM held;
 END
 $$;

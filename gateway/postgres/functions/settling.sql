@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION settle_late(INOUT a account, s settlement_item, p_bef
                             OUT late settlement_row, OUT status text)
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_more  bigint := s.cost_ucr - p_before.cost_ucr;
+    v_more  bigint := s.cost_ucr - cost_ucr(p_before);
     v_most  bigint;
     v_known ledger;
     v_left  record;
@@ -14,7 +14,7 @@ DECLARE
 BEGIN
     SELECT * INTO v_known FROM ledger WHERE org_id = a.org_id AND id = late_id(s.id);
     IF FOUND THEN
-        status := CASE WHEN v_known.cost_ucr = abs(v_more) AND (v_known.kind = 'REFUND') = (v_more < 0)
+        status := CASE WHEN cost_ucr(v_known) = abs(v_more) AND (v_known.kind = 'REFUND') = (v_more < 0)
                        THEN 'same' ELSE 'conflict' END;
         RETURN;
     ELSIF month_is_closed(s.id) THEN
@@ -25,11 +25,10 @@ BEGIN
     late.id := late_id(s.id);
     late.account_id := a.account_id;
     late.ref_id := s.id;
-    late.cost_ucr := abs(v_more);
     late.held_ucr := 0;
     IF v_more >= 0 THEN
         late.kind := 'LATE_CHARGE';
-        v_most := CASE WHEN s.waive_above_held THEN greatest(least(s.cost_ucr, p_before.held_ucr) - p_before.cost_ucr, 0)
+        v_most := CASE WHEN s.waive_above_held THEN greatest(least(s.cost_ucr, p_before.held_ucr) - cost_ucr(p_before), 0)
                        ELSE v_more END;
         late.charged_ucr := least(v_most, a.balance_ucr - a.held_ucr);
         late.overage_ucr := least(v_most - late.charged_ucr, greatest(p_receivable_max - a.receivable_ucr, 0));
@@ -45,7 +44,7 @@ BEGIN
         late.kind := 'REFUND';
         -- What was waived was never charged, and what was refunded by hand has come back already.
         late.charged_ucr := least(greatest(-v_more - coalesce(p_before.waived_ucr, 0), 0),
-                                  p_before.charged_ucr - refunded_ucr(a.org_id, s.id));
+                                  charged_ucr(p_before) - refunded_ucr(a.org_id, s.id));
         late.overage_ucr := 0;  -- a sweep makes none: it waives what is above the reservation
         late.waived_ucr := -v_more - late.charged_ucr;
         late.amount_ucr := late.charged_ucr;
@@ -84,7 +83,7 @@ BEGIN
             a := v_late.a;
             ending := v_late.late;
             status := v_late.status;
-        ELSIF v_before.cost_ucr = s.cost_ucr AND (v_before.kind = 'CHARGE') = s.delivered THEN
+        ELSIF cost_ucr(v_before) = s.cost_ucr AND (v_before.kind = 'CHARGE') = s.delivered THEN
             status := 'same';
         ELSE
             status := 'conflict';
@@ -97,31 +96,35 @@ BEGIN
         status := 'tombstone';
         a.version := a.version + 1;
         ending := ROW(s.id, a.account_id, CASE WHEN s.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version, 0, a.balance_ucr,
-                      NULL, s.cost_ucr, 0, 0, s.cost_ucr, 0, NULL, NULL, NULL);
+                      NULL, 0, 0, s.cost_ucr, 0, NULL, NULL, NULL);
     END IF;
 END
 $$;
 
 
+-- Nearly all calls burn one grant, and an array's header is longer than the id in it: one alone has a column of its own.
 CREATE OR REPLACE FUNCTION write_endings(p_org uuid, p_items settlement_item[], p_rows settlement_row[], p_now timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO ledger (
-        org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, ref_id, created_at, ended, user_id, key_id,
+        org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, ref_id, created_at, ended, user_id, key_id,
         model, feature, upstream, upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens,
-        cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, lines, numerator, cost_ucr, charged_ucr, overage_ucr,
-        waived_ucr, held_ucr, burned_grants, burned_ucr, first_event_ms, duration_ms)
-    SELECT p_org, r_id, r_account_id, version, kind, 'revenue', amount_ucr, balance_after_ucr, ref_id, p_now, ended, user_id, key_id,
-           left(model, 256), nullif(left(feature, 256), ''), left(upstream, 256), left(upstream_model, 256),
-           left(provider_request_id, 256), streamed, status, left(finish_reason, 64), prompt_tokens, nullif(cached_tokens, 0),
-           nullif(cache_write_tokens, 0), output_tokens, nullif(reasoning_tokens, 0), lines::json, numerator::numeric, r_cost_ucr,
-           charged_ucr, nullif(overage_ucr, 0), nullif(waived_ucr, 0), held_ucr, burned_grants,
+        cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, lines, numerator, overage_ucr, waived_ucr,
+        held_ucr, burned_grant, burned_grants, burned_ucr, first_event_ms, duration_ms)
+    SELECT p_org, r_id, r_account_id, version, kind, amount_ucr, balance_after_ucr, ref_id, p_now, ended, user_id, key_id,
+           left(model, 256), nullif(left(feature, 256), ''), left(upstream, 256),
+           nullif(left(upstream_model, 256), CASE WHEN upstream <> '' THEN left(model, 256) END),
+           left(provider_request_id, 256), nullif(streamed, false), status, left(finish_reason, 64), prompt_tokens,
+           nullif(cached_tokens, 0), nullif(cache_write_tokens, 0), output_tokens, nullif(reasoning_tokens, 0), lines::json,
+           numerator::numeric, nullif(overage_ucr, 0), nullif(waived_ucr, 0), held_ucr,
+           CASE WHEN cardinality(burned_grants) = 1 THEN burned_grants[1] END,
+           CASE WHEN cardinality(burned_grants) > 1 THEN burned_grants END,
            CASE WHEN cardinality(burned_grants) > 1 THEN burned_ucr END, first_event_ms, duration_ms
       FROM ROWS FROM (unnest(p_items), unnest(p_rows)) AS u (
            id, account_id, ended, delivered, cost_ucr, numerator, lines, waive_above_held, key_id, user_id, model, feature, upstream,
            upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens, cached_tokens,
            cache_write_tokens, output_tokens, reasoning_tokens, first_event_ms, duration_ms, other_accounts,
-           r_id, r_account_id, kind, version, amount_ucr, balance_after_ucr, ref_id, r_cost_ucr, charged_ucr, overage_ucr,
+           r_id, r_account_id, kind, version, amount_ucr, balance_after_ucr, ref_id, charged_ucr, overage_ucr,
            waived_ucr, held_ucr, burned_grants, burned_ucr, budgets)
      WHERE version IS NOT NULL;
 END
@@ -169,7 +172,7 @@ BEGIN
         SELECT ROW(why, coalesce(charged_ucr, 0), coalesce(overage_ucr, 0), coalesce(waived_ucr, 0), coalesce(held_ucr, 0),
                    account_id)::settlement_answer
           FROM ROWS FROM (unnest(v_rows), unnest(v_why)) WITH ORDINALITY AS u (
-               id, account_id, kind, version, amount_ucr, balance_after_ucr, ref_id, cost_ucr, charged_ucr, overage_ucr, waived_ucr,
+               id, account_id, kind, version, amount_ucr, balance_after_ucr, ref_id, charged_ucr, overage_ucr, waived_ucr,
                held_ucr, burned_grants, burned_ucr, budgets, why, n)
          ORDER BY n);
 END
@@ -206,9 +209,9 @@ BEGIN
     END IF;
     g := first_grant(a);
     SELECT array_agg(ROW(u.id, u.account_id, CASE WHEN u.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version + u.place, -u.charged,
-                         a.balance_ucr - u.charged_so_far, NULL, u.cost_ucr, u.charged, 0, u.cost_ucr - u.charged, u.held,
+                         a.balance_ucr - u.charged_so_far, NULL, u.charged, 0, u.cost_ucr - u.charged, u.held,
                          CASE WHEN u.charged > 0 THEN ARRAY[g.id] END, CASE WHEN u.charged > 0 THEN ARRAY[u.charged] END,
-                         u.budgets)::settlement_row ORDER BY u.n) AS rows,
+                         u.budgets::integer[])::settlement_row ORDER BY u.n) AS rows,
            count(*) AS calls, count(u.held) AS open, sum(u.charged)::bigint AS charged, sum(u.held)::bigint AS held,
            sum(greatest(u.charged - u.held, 0))::bigint AS above
       INTO v_sum
@@ -278,8 +281,8 @@ BEGIN
         a.expired_ucr := a.expired_ucr - b.expired_ucr;
         p_why[i] := 'settled';
         p_rows[i] := ROW(s.id, a.account_id, CASE WHEN s.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version, -v_charged,
-                       a.balance_ucr, NULL, s.cost_ucr, v_charged, v_overage, s.cost_ucr - v_charged - v_overage, v_open.amount_ucr,
-                       b.grants, b.burned_ucr, v_open.budgets);
+                       a.balance_ucr, NULL, v_charged, v_overage, s.cost_ucr - v_charged - v_overage, v_open.amount_ucr,
+                       b.grants, b.burned_ucr, v_open.budgets::integer[]);
         IF a.expired_ucr > 0 THEN
             a := trim_expired(a, p_now);
         END IF;

@@ -53,9 +53,9 @@ BEGIN
     a.balance_ucr := a.balance_ucr - p_ucr;
     a.granted_ucr := greatest(a.granted_ucr - p_ucr, 0);
     a.version := a.version + 1;
-    INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, reason, ref_id, created_at,
+    INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, reason, ref_id, created_at,
                         burned_grants, burned_ucr)
-    VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'VOID', 'grant_source', -p_ucr, a.balance_ucr, p_reason, g.id,
+    VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'VOID', -p_ucr, a.balance_ucr, p_reason, g.id,
             p_now, ARRAY[g.id], ARRAY[p_ucr]);
 END
 $$;

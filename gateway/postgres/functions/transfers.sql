@@ -14,9 +14,9 @@ BEGIN
     b := burn(source, p_ucr, NULL);
     source.balance_ucr := source.balance_ucr - p_ucr;
     source.version := source.version + 1;
-    INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, ref_id, actor, note,
+    INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, ref_id, actor, note,
                         created_at, burned_grants, burned_ucr)
-    VALUES (source.org_id, p_id, source.account_id, source.version, 'TRANSFER_OUT', 'transfer', -p_ucr, source.balance_ucr,
+    VALUES (source.org_id, p_id, source.account_id, source.version, 'TRANSFER_OUT', -p_ucr, source.balance_ucr,
             v_arrival, p_actor, p_note, p_now, b.grants, b.burned_ucr);
     FOR i IN 1 .. cardinality(b.grants) LOOP
         SELECT * INTO STRICT g FROM credit_grant WHERE org_id = source.org_id AND id = b.grants[i];
@@ -42,9 +42,9 @@ BEGIN
     END LOOP;
     target.balance_ucr := target.balance_ucr + p_ucr;
     target.version := target.version + 1;
-    INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, ref_id, actor, note,
+    INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, ref_id, actor, note,
                         created_at, burned_grants, burned_ucr)
-    VALUES (target.org_id, v_arrival, target.account_id, target.version, 'TRANSFER_IN', 'transfer', p_ucr, target.balance_ucr,
+    VALUES (target.org_id, v_arrival, target.account_id, target.version, 'TRANSFER_IN', p_ucr, target.balance_ucr,
             p_id, p_actor, p_note, p_now, v_made, b.burned_ucr);
     target := repay(target, p_now, v_arrival);
 END

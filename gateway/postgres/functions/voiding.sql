@@ -9,9 +9,9 @@ BEGIN
         g.remaining_ucr := g.amount_ucr;
         a.balance_ucr := a.balance_ucr + g.amount_ucr;
         a.version := a.version + 1;
-        INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, transaction_type, reason,
+        INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, transaction_type, reason,
                             ref_id, actor, note, created_at)
-        VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'GRANT', 'grant_source', g.amount_ucr, a.balance_ucr,
+        VALUES (a.org_id, new_ledger_id(p_now), a.account_id, a.version, 'GRANT', g.amount_ucr, a.balance_ucr,
                 g.transaction_type, g.reason, g.id, p_actor, p_note, p_now);
     END IF;
     taken_ucr := CASE WHEN g.expired_at IS NULL THEN least(g.remaining_ucr, a.balance_ucr - a.held_ucr) ELSE 0 END;

@@ -227,7 +227,8 @@ CREATE TABLE job (
     PRIMARY KEY (org_id, id)
 );
 
--- owner_id: the process that a call runs in, the job, or for outside callers the organisation.
+-- owner_id: the process that a call runs in, the job, or for outside callers (api) the organisation; owner_kind is NULL for
+-- the process. The row is written once and deleted once for each call, so what most calls would have in common is NULL.
 CREATE TABLE reservation (
     amount_ucr ucr         NOT NULL,
     -- The least that it is charged if nobody ends it: its prompt at first, then the last watermark.
@@ -242,13 +243,14 @@ CREATE TABLE reservation (
     owner_id   uuid        NOT NULL,
     key_id     uuid,
     user_id    uuid,
-    owner_kind text        NOT NULL CONSTRAINT reservation_owner_known CHECK (owner_kind IN ('instance', 'api', 'job')),
+    owner_kind text        CONSTRAINT reservation_owner_known CHECK (owner_kind IN ('api', 'job')),
     model      text        NOT NULL,
-    feature    text        NOT NULL DEFAULT '',
-    -- The budget_period rows that it is held in.
-    budgets    integer[],
-    PRIMARY KEY (org_id, id),
-    CONSTRAINT reservation_life_is_known CHECK ((owner_kind = 'instance') = (expires_at IS NULL))
+    feature    text,
+    -- The budget_period rows that it is held in: an array as text, whose header would be longer than the few numbers in it.
+    budgets    text        CONSTRAINT reservation_budgets_are_ids CHECK (budgets ~ '^\{[0-9]+(,[0-9]+)*\}$'),
+    -- Ids come almost in their order, so its pages are filled.
+    PRIMARY KEY (org_id, id) WITH (fillfactor = 100),
+    CONSTRAINT reservation_life_is_known CHECK ((owner_kind IS NULL) = (expires_at IS NULL))
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
 
@@ -259,15 +261,15 @@ CREATE INDEX reservation_expires ON reservation (expires_at) WHERE expires_at IS
 -- --- the ledger ---------------------------------------------------------------------------------------------------
 
 -- Columns stand by the width of their values, widest first, so that no row has gaps. What is rarely anything but zero
--- (overage, waived; cached, cache_write and reasoning tokens) is NULL where it is zero. A call's id says when it began.
+-- (overage, waived; cached, cache_write and reasoning tokens), or false (streamed), is NULL where it is. A call's id says when
+-- it began. What follows from the others has no column: what was charged, what a call cost, and the contra side that the kind
+-- stands against are functions of a row, in ../functions/rows.sql.
 CREATE TABLE ledger (
     version             bigint      NOT NULL,
     amount_ucr          bigint      NOT NULL,
     balance_after_ucr   ucr         NOT NULL,
     created_at          timestamptz NOT NULL,
     -- How a call ended and what it used; NULL where the row is not the end of a call.
-    cost_ucr            ucr,
-    charged_ucr         ucr,
     overage_ucr         ucr,
     waived_ucr          ucr,
     held_ucr            ucr,
@@ -286,8 +288,9 @@ CREATE TABLE ledger (
     ref_id              uuid,
     user_id             uuid,
     key_id              uuid,
+    -- The grant that a call's row moved, by all of its amount; where there are several, burned_grants names them.
+    burned_grant        uuid,
     kind                text        NOT NULL,
-    contra              text        NOT NULL,
     ended               text,
     transaction_type    text,
     reason              text,
@@ -296,46 +299,48 @@ CREATE TABLE ledger (
     model               text,
     feature             text,
     upstream            text,
+    -- NULL where the upstream has the same name for the model.
     upstream_model      text,
     provider_request_id text,
     finish_reason       text,
     numerator           numeric,
     -- [[kind, units, price in ucr per million], …], as they came: text, half as long as jsonb.
     lines               json,
-    -- Which grants the row burned, and how much of each; burned_ucr is NULL where there is one, which burned all of it.
+    -- Which grants the row moved, and how much of each.
     burned_grants       uuid[],
     burned_ucr          bigint[],
     tags                jsonb,
     PRIMARY KEY (org_id, id),
-    CONSTRAINT ledger_kind_has_its_contra CHECK (
+    CONSTRAINT ledger_kind_has_its_sign CHECK (
         CASE kind
-            WHEN 'CHARGE'       THEN contra = 'revenue'      AND amount_ucr <= 0
-            WHEN 'RELEASE'      THEN contra = 'revenue'      AND amount_ucr = 0
-            WHEN 'LATE_CHARGE'  THEN contra = 'revenue'      AND amount_ucr <= 0
-            WHEN 'REFUND'       THEN contra = 'revenue'      AND amount_ucr >= 0
-            WHEN 'GRANT'        THEN contra = 'grant_source' AND amount_ucr >= 0
-            WHEN 'ADJUSTMENT'   THEN contra = 'grant_source'
-            WHEN 'VOID'         THEN contra = 'grant_source' AND amount_ucr <= 0
-            WHEN 'EXPIRY'       THEN contra = 'breakage'     AND amount_ucr <= 0
-            WHEN 'TRANSFER_OUT' THEN contra = 'transfer'     AND amount_ucr <= 0
-            WHEN 'TRANSFER_IN'  THEN contra = 'transfer'     AND amount_ucr >= 0
-            WHEN 'REPAYMENT'    THEN contra = 'receivable'   AND amount_ucr <= 0
+            WHEN 'CHARGE'       THEN amount_ucr <= 0
+            WHEN 'RELEASE'      THEN amount_ucr = 0
+            WHEN 'LATE_CHARGE'  THEN amount_ucr <= 0
+            WHEN 'REFUND'       THEN amount_ucr >= 0
+            WHEN 'GRANT'        THEN amount_ucr >= 0
+            WHEN 'ADJUSTMENT'   THEN true
+            WHEN 'VOID'         THEN amount_ucr <= 0
+            WHEN 'EXPIRY'       THEN amount_ucr <= 0
+            WHEN 'TRANSFER_OUT' THEN amount_ucr <= 0
+            WHEN 'TRANSFER_IN'  THEN amount_ucr >= 0
+            WHEN 'REPAYMENT'    THEN amount_ucr <= 0
             ELSE false
         END),
     CONSTRAINT ledger_ending_known CHECK (
         ended IN ('ok', 'error', 'cancelled', 'cut_off', 'estimated', 'recovered', 'expired')),
-    CONSTRAINT ledger_cost_is_all_accounted_for CHECK (
-        charged_ucr + coalesce(overage_ucr::bigint, 0) + coalesce(waived_ucr::bigint, 0) = cost_ucr),
-    -- A late row carries the whole call's usage and only the difference in cost.
+    CONSTRAINT ledger_cost_within_bounds CHECK (
+        abs(amount_ucr) + coalesce(overage_ucr::bigint, 0) + coalesce(waived_ucr::bigint, 0) < 9007199254740992),
+    -- The cost is what was charged, overage and waived. A late row carries the whole call's usage and only the difference in cost.
     CONSTRAINT ledger_cost_is_the_sum_rounded_up CHECK (
-        kind IN ('LATE_CHARGE', 'REFUND') OR cost_ucr = ceil(numerator / 1000000)),
-    CONSTRAINT ledger_charge_is_what_left CHECK (
-        charged_ucr = CASE kind WHEN 'REFUND' THEN amount_ucr ELSE -amount_ucr END)
+        kind IN ('LATE_CHARGE', 'REFUND')
+        OR -amount_ucr + coalesce(overage_ucr::bigint, 0) + coalesce(waived_ucr::bigint, 0) = ceil(numerator / 1000000)),
+    CONSTRAINT ledger_grants_are_said_once CHECK (burned_grant IS NULL OR burned_grants IS NULL AND burned_ucr IS NULL)
 ) PARTITION BY RANGE (id);
 
 -- Not org_id first: with it this index and the primary key look alike to a planner that has no statistics yet, and a probe
 -- by id that reads an organisation's whole history instead was measured at 4 ms against 2 us. Accounts are unique alone.
-CREATE INDEX ledger_history ON ledger (account_id, version);
+-- Its pages are filled, because rows come in the order of their versions.
+CREATE INDEX ledger_history ON ledger (account_id, version) WITH (fillfactor = 100);
 
 CREATE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -94,7 +94,6 @@ CREATE TYPE settlement_row AS (
     amount_ucr        bigint,
     balance_after_ucr bigint,
     ref_id            uuid,
-    cost_ucr          bigint,
     charged_ucr       bigint,
     overage_ucr       bigint,
     waived_ucr        bigint,

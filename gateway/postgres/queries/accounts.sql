@@ -50,7 +50,7 @@ SELECT h.id, h.account_id, h.kind, h.transaction_type, h.reason, h.note, h.actor
        CASE WHEN h.ended IS NOT NULL THEN coalesce(h.waived_ucr, 0) END AS waived_ucr
   FROM account a
  CROSS JOIN LATERAL (
-        SELECT l.*
+        SELECT l.*, cost_ucr(l)
           FROM ledger l
          WHERE l.account_id = a.account_id AND l.org_id = a.org_id AND ($4 OR l.kind <> 'RELEASE')
          ORDER BY l.version
@@ -66,7 +66,7 @@ SELECT h.id, h.account_id, h.kind, h.transaction_type, h.reason, h.note, h.actor
        CASE WHEN h.ended IS NOT NULL THEN coalesce(h.waived_ucr, 0) END AS waived_ucr
   FROM account a
  CROSS JOIN LATERAL (
-        SELECT l.*
+        SELECT l.*, cost_ucr(l)
           FROM ledger l
          WHERE l.account_id = a.account_id AND l.org_id = a.org_id AND ($4 OR l.kind <> 'RELEASE')
          ORDER BY l.version DESC
@@ -77,7 +77,7 @@ SELECT h.id, h.account_id, h.kind, h.transaction_type, h.reason, h.note, h.actor
 
 -- name: transactions_smallest_first
 SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, balance_after_ucr, ref_id, created_at, ended,
-       key_id, user_id, model, cost_ucr, CASE WHEN ended IS NOT NULL THEN coalesce(overage_ucr, 0) END AS overage_ucr,
+       key_id, user_id, model, cost_ucr(ledger), CASE WHEN ended IS NOT NULL THEN coalesce(overage_ucr, 0) END AS overage_ucr,
        CASE WHEN ended IS NOT NULL THEN coalesce(waived_ucr, 0) END AS waived_ucr
   FROM ledger
  WHERE org_id = $1 AND ($4 OR kind <> 'RELEASE')
@@ -86,7 +86,7 @@ SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, 
 
 -- name: transactions_largest_first
 SELECT id, account_id, kind, transaction_type, reason, note, actor, amount_ucr, balance_after_ucr, ref_id, created_at, ended,
-       key_id, user_id, model, cost_ucr, CASE WHEN ended IS NOT NULL THEN coalesce(overage_ucr, 0) END AS overage_ucr,
+       key_id, user_id, model, cost_ucr(ledger), CASE WHEN ended IS NOT NULL THEN coalesce(overage_ucr, 0) END AS overage_ucr,
        CASE WHEN ended IS NOT NULL THEN coalesce(waived_ucr, 0) END AS waived_ucr
   FROM ledger
  WHERE org_id = $1 AND ($4 OR kind <> 'RELEASE')

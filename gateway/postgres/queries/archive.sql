@@ -23,9 +23,14 @@ SELECT reopen_ledger_month($1);
 SELECT org_id, account_id, proven FROM write_closings($1, $2, $3, $4);
 
 -- name: columns
-SELECT attname AS name, format_type(atttypid, atttypmod) AS type
-  FROM pg_attribute
- WHERE attrelid = 'ledger'::regclass AND attnum > 0 AND NOT attisdropped
+-- The table's, in its order, then what rows_of_page shows of what follows from them.
+SELECT name, type
+  FROM (SELECT attnum, attname AS name, format_type(atttypid, atttypmod) AS type
+          FROM pg_attribute
+         WHERE attrelid = 'ledger'::regclass AND attnum > 0 AND NOT attisdropped
+         UNION ALL
+        VALUES (32001, 'contra', 'text'), (32002, 'charged_ucr', 'bigint'), (32003, 'cost_ucr', 'bigint'),
+               (32004, 'upstream_model_of', 'text')) AS c
  ORDER BY attnum;
 
 -- name: last_of_page
@@ -35,7 +40,7 @@ SELECT org_id, id FROM ledger
 OFFSET $5::integer - 1 LIMIT 1;
 
 -- name: rows_of_page
-SELECT * FROM ledger
+SELECT l.*, contra(l), charged_ucr(l), cost_ucr(l), upstream_model_of(l) FROM ledger AS l
  WHERE id >= $1 AND id < $2 AND (org_id, id) > ($3::uuid, $4::uuid) AND (org_id, id) <= ($5::uuid, $6::uuid)
  ORDER BY org_id, id;
 

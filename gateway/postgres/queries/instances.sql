@@ -33,7 +33,7 @@ DELETE FROM gateway_instance AS i
 SELECT r.org_id, r.account_id, array_agg(DISTINCT r.owner_id) AS owners
   FROM reservation r
   LEFT JOIN fence f ON f.instance_id = r.owner_id
- WHERE r.owner_kind = 'instance' AND (f.instance_id IS NULL OR f.fenced_at IS NOT NULL)
+ WHERE r.owner_kind IS NULL AND (f.instance_id IS NULL OR f.fenced_at IS NOT NULL)
  GROUP BY r.org_id, r.account_id
  ORDER BY r.org_id, r.account_id;
 
@@ -43,7 +43,7 @@ SELECT ended, charged_ucr FROM recover_reservations($1, $2, $3, '{}', $4);
 -- name: open_of_instance
 SELECT org_id, id, account_id
   FROM reservation
- WHERE owner_kind = 'instance' AND owner_id = $1 AND created_at < clock_timestamp() - make_interval(secs => $2);
+ WHERE owner_kind IS NULL AND owner_id = $1 AND created_at < clock_timestamp() - make_interval(secs => $2);
 
 -- name: write_watermarks
 WITH open AS (

@@ -2,14 +2,14 @@
 -- The call's own row, with the late correction that it may have got after a sweep.
 -- A row that the sweeper wrote knows less than one that the call's own process wrote.
 SELECT l.id, coalesce(l.model, '') AS model, coalesce(l.upstream, '') AS upstream,
-       coalesce(l.upstream_model, '') AS upstream_model, coalesce(l.provider_request_id, '') AS provider_request_id,
+       coalesce(upstream_model_of(l), '') AS upstream_model, coalesce(l.provider_request_id, '') AS provider_request_id,
        coalesce(l.streamed, false) AS streamed, coalesce(l.status, 0) AS status, l.ended,
        coalesce(l.finish_reason, '') AS finish_reason, coalesce(l.prompt_tokens, 0) AS prompt_tokens,
        coalesce(l.cached_tokens, 0) AS cached_tokens, coalesce(l.cache_write_tokens, 0) AS cache_write_tokens,
        coalesce(l.output_tokens, 0) AS output_tokens, coalesce(l.reasoning_tokens, 0) AS reasoning_tokens,
        coalesce(l.lines::text, '[]') AS lines,
-       l.charged_ucr + coalesce(l.overage_ucr, 0)
-           + coalesce(CASE late.kind WHEN 'REFUND' THEN -1 ELSE 1 END * (late.charged_ucr + coalesce(late.overage_ucr, 0)), 0)
+       charged_ucr(l) + coalesce(l.overage_ucr, 0)
+           + coalesce(CASE late.kind WHEN 'REFUND' THEN -1 ELSE 1 END * (charged_ucr(late) + coalesce(late.overage_ucr, 0)), 0)
            AS used_ucr,
        id_time(l.id) AS started_at, l.first_event_ms, coalesce(l.duration_ms, 0) AS duration_ms,
        l.created_at
