@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
+from gateway.core.caller import KeyKind
 from gateway.core.chat_request import ChatRequest
 from gateway.core.errors import ModelNotFound, UpstreamFailed, UpstreamUnavailable
 from gateway.core.reservation import Quote, Size, first_size, smaller_size
@@ -60,7 +61,8 @@ class Relay:
         request, caller = call.request, call.caller
         if not caller.may_use(request.model):
             raise ModelNotFound(request.model)
-        entry = self._catalogue.route(request.model)
+        sandbox = caller.kind is KeyKind.SANDBOX
+        entry = (self._catalogue.sandbox if sandbox else self._catalogue.route)(request.model)
         call.model_label = entry.name
         quote = self._quoter.quote(request, entry)
         task = asyncio.current_task()

@@ -16,6 +16,8 @@ from aiohttp import web
 from gateway.core.pricing import Prices, Tier
 from gateway.edge import probes, rooms
 from gateway.edge.api.house import House as ApiHouse
+from gateway.edge.api.pace import ApiSettings, Pace
+from gateway.edge.door import DOOR, AuthSettings, Door
 from gateway.edge.errors import answer_errors
 from gateway.edge.observer import Observer
 from gateway.edge.routes import add_metrics_route, add_routes
@@ -23,7 +25,9 @@ from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
 from gateway.identity.shared_key import SharedKey
+from gateway.identity.tokens import Tokens, TokenSettings
 from gateway.identity.users import Users
+from gateway.identity.verification_keys import SharedSecret
 from gateway.ledger import accounts
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.options import LedgerSettings
@@ -43,6 +47,12 @@ OPERATOR = "the operator's key"
 SCRAPER = "the scraper's key"
 
 _LEDGER = LedgerSettings(lanes=1, statement_timeout_s=5, connect_timeout_s=2)
+SECRET = "a secret of at least thirty-two bytes"
+TOKENS = TokenSettings(
+    algorithms=("HS256",), issuer="https://login.example", audience="tollgate", roles={}, secret=SECRET
+)
+"""Whose tokens the house takes; tests/edge/people.py makes them."""
+
 _UPSTREAM = Upstream(name="openai", provider="openai", base_url="http://127.0.0.1:9/v1", api_key="sk-test")
 
 
@@ -113,7 +123,25 @@ class House:
 
 
 @pytest.fixture
-async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
+def auth() -> AuthSettings:
+    """All tests come from one address; a module that tries the limit has a fixture of this name."""
+    return AuthSettings(failures_per_minute_max=1_000_000, failures_burst_max=1_000_000)
+
+
+@pytest.fixture
+def api() -> ApiSettings:
+    return ApiSettings(requests_per_s_max=1_000_000, requests_burst_max=1_000_000, open_max=1_000_000)
+
+
+@pytest.fixture
+def token_settings() -> TokenSettings:
+    return TOKENS
+
+
+@pytest.fixture
+async def house(
+    dsn: str, pool: asyncpg.Pool, auth: AuthSettings, api: ApiSettings, token_settings: TokenSettings
+) -> AsyncIterator[House]:
     clock, metrics = Clock(), Metrics()
     ids = IdSource(clock)
     ledger = await Ledger.start(dsn, settings=_LEDGER, clock=clock, ids=ids, metrics=metrics)
@@ -128,6 +156,7 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
         log=RequestLog(lines), metrics=metrics, quoter=Quoter(ReserveSettings()), clock=clock
     )
     app[rooms.LEDGER] = ledger
+    app[DOOR] = door = Door(auth, clock=clock)
     app[rooms.KEY_RING] = key_ring
     app[rooms.GENERATIONS] = Generations(pool)
     app[rooms.KEY_USAGE] = KeyUsage(pool)
@@ -137,6 +166,9 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
     house = ApiHouse(
         clock=clock,
         ids=ids,
+        door=door,
+        pace=Pace(api, clock=clock),
+        tokens=Tokens(pool, clock=clock, keys=SharedSecret(SECRET), settings=token_settings),
         operator_key=SharedKey(OPERATOR, whose="operator"),
         key_ring=key_ring,
         orgs=Orgs(pool, ids=ids, books=accounts),
