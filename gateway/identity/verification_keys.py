@@ -6,6 +6,7 @@ key that is not in it, at once, but no more often than `retry_s`, however many s
 
 import asyncio
 import contextlib
+from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
@@ -148,14 +149,18 @@ def _public_key(data: dict[str, Any]) -> Key | None:
     try:
         match data.get("kty"):
             case "RSA":
-                rsa = RSAKey.import_key(data)
-                return rsa if rsa.public_key.key_size >= RSA_BITS_MIN else None
+                return RSAKey.import_key(data) if _bits(data["n"]) >= RSA_BITS_MIN else None
             case "EC":
                 return ECKey.import_key(data)
             case _:
                 return None
     except (JoseError, ValueError, TypeError, KeyError):
         return None
+
+
+def _bits(number: str) -> int:
+    """Of a number in base64url."""
+    return int.from_bytes(urlsafe_b64decode(number + "=" * (-len(number) % 4))).bit_length()
 
 
 def _fits(key: Key, algorithm: str) -> bool:
