@@ -34,7 +34,7 @@ SECRET_BYTES_MIN: Final = 32
 ROLES_MAX: Final = 200
 SUBJECT_CHARS_MAX: Final = 200
 
-_SHAPE: Final = re.compile(r"eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+_SHAPE: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _SUBJECT: Final = re.compile(rf"[^\x00-\x1f\x7f]{{1,{SUBJECT_CHARS_MAX}}}")
 _TYPES: Final = frozenset({"jwt", "at+jwt"})
 _OWN_ROLES: Final[Mapping[str, PersonRole]] = {

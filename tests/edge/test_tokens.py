@@ -6,6 +6,7 @@ import hmac
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,8 +21,9 @@ from gateway.identity.verification_keys import KeySet, VerificationKeys
 from gateway.ops.clock import Clock
 from gateway.upstream.document import fetch_document
 from tests.edge.conftest import OPERATOR, Answer, House
-from tests.fakes.issuer import ISSUER, LIFE_S, Issuer, by_secret, claims
+from tests.fakes.issuer import ISSUER, LIFE_S, SECRET, Issuer, by_secret, claims
 from tests.postgres.outage import Outage
+from tests.road import Roads
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ async def test_a_public_key_is_no_secret(house: House, org: UUID, issuer: Issuer
 
 
 async def test_a_key_that_the_token_brings_along_is_not_used(house: House, org: UUID, issuer: Issuer) -> None:
-    own = RSAKey.generate_key(2048, parameters={"kid": issuer.rsa.kid})
+    own = RSAKey.generate_key(2048, parameters={"kid": "rsa-1"})
     header = {"jwk": own.as_dict(private=False), "jku": "https://evil.example/jwks", "x5u": "https://evil.example/x"}
     await refused(house, issuer.token(key=own, org=org, header=header))
     assert issuer.fetches == 1
@@ -321,7 +323,7 @@ async def test_words_mean_what_the_configuration_says(house: House, org: UUID, i
     "mapping", [{"users": "claimed", "org_claim": "https://example.org/org", "user_claim": "email"}]
 )
 async def test_claims_alone_may_suffice(house: House, org: UUID, issuer: Issuer, pool: asyncpg.Pool) -> None:
-    claimed = {"https://example.org/org": str(org), "email": "cleo@example.org"}
+    claimed: dict[str, Any] = {"https://example.org/org": str(org), "email": "cleo@example.org"}
     token = issuer.token(**claimed, roles=["org_admin"])
     assert (await ask(house, token, f"/api/orgs/{org}/keys", "POST", json={"name": "x"})).status == 201
     assert await pool.fetchval("SELECT actor FROM audit_log WHERE action = 'key.created'") == "user:cleo@example.org"
@@ -331,3 +333,25 @@ async def test_claims_alone_may_suffice(house: House, org: UUID, issuer: Issuer,
 
 def test_a_secret_is_in_no_text() -> None:
     assert "hush" not in repr(TokenSettings(secret="hush"))
+
+
+@pytest.mark.parametrize("where", ["address", "file", "secret"])
+async def test_a_whole_gateway_takes_the_tokens_of_its_settings(
+    roads: Roads, issuer: Issuer, tmp_path: Path, where: str
+) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_bytes(issuer.keys)
+    settings = {
+        "address": issuer.settings(users="claimed"),
+        "file": issuer.settings(users="claimed", jwks=str(file)),
+        "secret": issuer.settings(users="claimed", algorithms=("HS256",), jwks="", secret=SECRET),
+    }[where]
+    road = await roads.open(tokens=settings, credits="0")
+    token = by_secret if where == "secret" else issuer.token
+    for key, status in (
+        (token(org=road.org.org_id, roles=["viewer"]), 200),
+        (token(org=road.org.org_id, aud="else"), 401),
+    ):
+        headers = {"authorization": f"Bearer {key}"}
+        async with road.session.get(f"{road.gateway.url}/api/orgs", headers=headers) as answer:
+            assert answer.status == status
