@@ -24,6 +24,9 @@ _KEY_BYTES: Final = 32
 _PREFIX_CHARS: Final = 9
 _LAST_CHARS: Final = 4
 """`tg-` and six characters, and the last four: enough to tell keys apart, 196 bits short of the key."""
+OVERLAP_S: Final = 86_400
+OVERLAP_S_MAX: Final = 30 * 86_400
+"""How long a key goes on beside the one that replaced it: unless said otherwise, and at most."""
 _BUDGETS_OF_A_KEY_MAX: Final = 4
 """One for each period."""
 

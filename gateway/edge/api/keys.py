@@ -1,7 +1,7 @@
 """/api/orgs/{org_id}/keys: made, listed, changed, replaced and revoked. The key itself is in one answer, once."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -12,10 +12,7 @@ from gateway.core.caller import KeyKind
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.requests import Instant, Limit, Line, Offset, Page, invalid
-from gateway.identity.keys import ApiKey, KeyChange
-
-OVERLAP_S_MAX: Final = 30 * 86_400
-OVERLAP_S: Final = 86_400
+from gateway.identity.keys import OVERLAP_S, OVERLAP_S_MAX, ApiKey, KeyChange
 
 ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Models = Annotated[list[ModelName], msgspec.Meta(min_length=1, max_length=1000)]
