@@ -171,6 +171,18 @@ async def test_nobody_overwrites_what_they_have_not_seen(house: House) -> None:
         assert (await patch(house, org, key, {"name": fresh}, if_match=fresh)).status == 200
 
 
+async def test_the_description_says_that_a_change_can_be_bound(house: House) -> None:
+    paths = (await house.ask("GET", "/api/openapi.json")).json["paths"]
+    bound = {
+        (method, path)
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if any(parameter["name"] == "If-Match" for parameter in operation["parameters"])
+    }
+    assert ("patch", "/api/orgs/{org_id}/keys/{key_id}") in bound
+    assert ("post", "/api/orgs/{org_id}/keys") not in bound
+
+
 async def test_of_two_who_saw_the_same_one_changes(house: House) -> None:
     org = await house.new_org()
     key = await made(house, org)

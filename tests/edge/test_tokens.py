@@ -227,6 +227,20 @@ async def test_a_forged_organisation_is_refused(house: House, org: UUID, issuer:
     await refused(house, issuer.token(org=named, roles=["org_admin"]))
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("JWT", 200), ("jwt", 200), ("at+jwt", 200), ("application/at+jwt", 200), ("logout+jwt", 401), ("dpop+jwt", 401)],
+)
+async def test_a_token_of_the_same_issuer_for_something_else_is_refused(
+    house: House, org: UUID, issuer: Issuer, kind: str, status: int
+) -> None:
+    assert (await ask(house, issuer.token(org=org, header={"typ": kind}))).status == status
+
+
+async def test_what_a_token_says_must_be_understood_is_not(house: House, org: UUID, issuer: Issuer) -> None:
+    await refused(house, issuer.token(org=org, header={"crit": ["b64"], "b64": True}))
+
+
 async def test_a_user_of_one_organisation_is_nobody_in_another(house: House, org: UUID, issuer: Issuer) -> None:
     other = await house.new_org("other")
     await refused(house, issuer.token(org=other, sub="anna", roles=["org_admin"]))

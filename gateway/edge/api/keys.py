@@ -118,7 +118,7 @@ async def get(ask: Ask, org_id: UUID, key_id: UUID) -> KeyView:
     return _view(ask, await ask.house.keys.get(ask.org(org_id), key_id))
 
 
-@endpoint("PATCH", "/api/orgs/{org_id}/keys/{key_id}", needs=Right.WRITE_KEYS)
+@endpoint("PATCH", "/api/orgs/{org_id}/keys/{key_id}", needs=Right.WRITE_KEYS, versioned=True)
 async def change(ask: Ask, org_id: UUID, key_id: UUID, body: ChangedKey) -> KeyView:
     """Another name, expiry, list of models or of networks; null takes a limit away, what is left out stays.
 
