@@ -80,6 +80,8 @@ def rendered(error: errors.TollgateError, *, insufficient_status: int = 402) -> 
     headers: tuple[tuple[str, str], ...] = ()
     if isinstance(error, errors.UpstreamRejectedCredential):
         headers = (("x-should-retry", "false"),)  # trying again asks the same credential
+    if isinstance(error, errors.Unauthenticated):
+        headers = (("www-authenticate", "Bearer"),)  # RFC 9110, section 15.5.2
     if isinstance(error, errors.TooManyRequests):
         headers = (("retry-after", _retry_after(error.retry_after_s)),)
         if isinstance(error, errors.TooManyFailures):
