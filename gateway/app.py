@@ -3,8 +3,10 @@
 import sys
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Final, Self
 
+import asyncpg
 import msgspec
 import structlog
 from aiohttp import web
@@ -12,8 +14,10 @@ from aiohttp import web
 from gateway.core.units import UCR_PER_CREDIT
 from gateway.edge import rooms
 from gateway.edge.api.house import House
+from gateway.edge.api.pace import Pace
 from gateway.edge.bodies import BodyBudget
 from gateway.edge.connection import Routes, Runner
+from gateway.edge.door import DOOR, Door
 from gateway.edge.errors import answer_errors
 from gateway.edge.headers import HeaderPolicy
 from gateway.edge.inference.rooms import Inference
@@ -24,7 +28,9 @@ from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
 from gateway.identity.shared_key import SharedKey
+from gateway.identity.tokens import Tokens
 from gateway.identity.users import Users
+from gateway.identity.verification_keys import KeySet, SharedSecret, VerificationKeys
 from gateway.ledger import accounts
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
@@ -41,6 +47,7 @@ from gateway.relay.quoter import Quoter
 from gateway.relay.relay import Relay
 from gateway.settings import Settings
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.document import fetch_document, may_be_fetched, read_document
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
 
@@ -126,10 +133,12 @@ class Gateway:
         self.keys = Keys(pool, ids=self.ids, forget=key_ring.forget)
         self.users = Users(pool, ids=self.ids, forget_org=key_ring.forget_org)
         await self._open_road(clock)
+        door = Door(settings.auth, clock=clock)
 
         app = web.Application(middlewares=[answer_errors])
         app[rooms.CLOCK] = clock
         app[rooms.IDS] = self.ids
+        app[DOOR] = door
         app[rooms.KEY_RING] = key_ring
         app[rooms.LEDGER] = self.ledger
         app[rooms.CATALOGUE] = self.catalogue
@@ -145,7 +154,10 @@ class Gateway:
         house = House(
             clock=clock,
             ids=self.ids,
+            door=door,
+            pace=Pace(settings.api, clock=clock),
             operator_key=SharedKey(operator_key, whose="operator"),
+            tokens=self._tokens(pool, clock),
             key_ring=key_ring,
             orgs=self.orgs,
             keys=self.keys,
@@ -154,7 +166,9 @@ class Gateway:
             catalogue=self.catalogue,
         )
         add_routes(app, house)
-        await self._listen(app, self._metrics_app(app), inference_routes(self._inference(clock, key_ring, observer)))
+        await self._listen(
+            app, self._metrics_app(app), inference_routes(self._inference(clock, door, key_ring, observer))
+        )
         stack.push_async_callback(self._drain, readiness)
         log.info("gateway.started", url=self.url, models=len(self.catalogue), upstreams=len(settings.upstreams))
 
@@ -179,11 +193,30 @@ class Gateway:
         self._stack.callback(lines.stop)
         return RequestLog(lines)
 
-    def _inference(self, clock: Clock, key_ring: KeyRing, observer: Observer) -> Inference:
+    def _tokens(self, pool: asyncpg.Pool, clock: Clock) -> Tokens | None:
+        settings = self.settings.tokens
+        if not settings.algorithms:
+            return None
+        keys: VerificationKeys
+        if settings.secret:
+            keys = SharedSecret(settings.secret)
+        else:
+            fetch = (
+                partial(fetch_document, settings.jwks, timeout_s=settings.jwks_timeout_s)
+                if may_be_fetched(settings.jwks)
+                else partial(read_document, Path(settings.jwks))
+            )
+            keys = key_set = KeySet(fetch, clock=clock, settings=settings.key_set)
+            key_set.start()
+            self._stack.push_async_callback(key_set.stop)
+        return Tokens(pool, clock=clock, keys=keys, settings=settings)
+
+    def _inference(self, clock: Clock, door: Door, key_ring: KeyRing, observer: Observer) -> Inference:
         settings = self.settings
         bodies = BodyBudget(settings.bodies)
         self.metrics.body_bytes.set_function(lambda: bodies.taken)
         return Inference(
+            door=door,
             key_ring=key_ring,
             relay=self.relay,
             bodies=bodies,

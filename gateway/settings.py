@@ -10,22 +10,27 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from gateway.core.address import network_of
 from gateway.core.strict_toml import SettingsError, StrictToml
 from gateway.core.toml_lines import Path as KeyPath
+from gateway.edge.api.pace import ApiSettings
 from gateway.edge.bodies import BodyLimits
 from gateway.edge.connection import ConnectionLimits
+from gateway.edge.door import AuthSettings
 from gateway.edge.headers import never_passes
+from gateway.identity.tokens import SECRET_BYTES_MIN, TokenSettings
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.plans import DEFAULT_PLANS, Plan, read_plans
 from gateway.pricing.book import PriceOverride
 from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
+from gateway.upstream.document import may_be_fetched
 from gateway.upstream.registry import PROVIDERS, OnDisconnect, OutputLimitField, Provider, Timeouts, Upstream
 
 __all__ = ["MetricsSettings", "Settings", "SettingsError", "load_settings"]
 
 DEFAULT_UPSTREAM: Final = "openai"
-_DECIDED_ELSEWHERE: Final = frozenset({"sole_owner"})
+_DECIDED_ELSEWHERE: Final = frozenset({"sole_owner", "secret"})
 """Fields of the rooms' records that the process finds out by itself."""
 _Port = Annotated[int, msgspec.Meta(le=65_535)]
 _BEATS_BEFORE_DEAD_MIN: Final = 3
@@ -62,6 +67,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: MetricsSettings = MetricsSettings()
     bodies: BodyLimits = BodyLimits()
     connections: ConnectionLimits = ConnectionLimits()
+    auth: AuthSettings = AuthSettings()
+    tokens: TokenSettings = TokenSettings()
+    api: ApiSettings = ApiSettings()
     reserve: ReserveSettings = ReserveSettings()
     ledger: LedgerSettings = LedgerSettings()
     upstreams: tuple[Served, ...] = ()
@@ -141,6 +149,9 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     headers: _Headers = _Headers()
     bodies: BodyLimits = BodyLimits()
     connections: ConnectionLimits = ConnectionLimits()
+    auth: AuthSettings = AuthSettings()
+    jwt: TokenSettings = TokenSettings()
+    api: ApiSettings = ApiSettings()
     reserve: ReserveSettings = ReserveSettings()
     ledger: LedgerSettings = LedgerSettings()
     upstreams: tuple[_UpstreamTable, ...] = ()
@@ -175,6 +186,9 @@ def load_settings(
         ),
         bodies=file.bodies,
         connections=file.connections,
+        auth=file.auth,
+        tokens=_tokens(source, environ, beside=path),
+        api=file.api,
         reserve=file.reserve,
         ledger=file.ledger,
         upstreams=tuple(_upstreams(source, environ)),
@@ -202,9 +216,41 @@ def _read(path: Path) -> StrictToml[_File]:
         for index, header in enumerate(listed):
             if never_passes(header):
                 source.refuse(("headers", direction, index), f"{header} never passes: it is a credential or framing")
+    for index, network in enumerate(file.auth.trusted_proxies):
+        try:
+            network_of(network)
+        except ValueError as error:
+            source.refuse(("auth", "trusted_proxies", index), f"is no network: {error}")
     if file.ledger.dead_after_s < _BEATS_BEFORE_DEAD_MIN * file.ledger.beat_s:
         source.refuse(("ledger", "dead_after_s"), f"must be at least {_BEATS_BEFORE_DEAD_MIN} × ledger.beat_s")
     return source
+
+
+def _tokens(source: StrictToml[_File], environ: Mapping[str, str], *, beside: Path | None) -> TokenSettings:
+    """With the secret, or with where the keys are: an address, or a file looked for from the folder of this one."""
+    jwt = source.value.jwt
+    if not jwt.algorithms or beside is None:
+        return jwt
+    for name in ("issuer", "audience"):
+        if not getattr(jwt, name):
+            source.refuse(("jwt", "algorithms"), f"needs {name}: whose tokens are taken, and for whom they are made")
+    if "HS256" in jwt.algorithms:
+        if set(jwt.algorithms) != {"HS256"} or jwt.jwks:
+            source.refuse(("jwt", "algorithms"), "HS256 goes with no other algorithm and no jwks: its key is a secret")
+        secret = environ.get("TOLLGATE_JWT_SECRET", "")
+        if len(secret.encode()) < SECRET_BYTES_MIN:
+            source.refuse(
+                ("jwt", "algorithms"), f"HS256 needs TOLLGATE_JWT_SECRET, with at least {SECRET_BYTES_MIN} bytes"
+            )
+        return msgspec.structs.replace(jwt, secret=secret)
+    if "://" in jwt.jwks:
+        if not may_be_fetched(jwt.jwks):
+            source.refuse(("jwt", "jwks"), "must be an https address, or one of this machine, or a file")
+        return jwt
+    file = beside.parent / jwt.jwks
+    if not file.is_file():
+        source.refuse(("jwt", "jwks" if jwt.jwks else "algorithms"), f"there is no file of keys {jwt.jwks!r}")
+    return msgspec.structs.replace(jwt, jwks=str(file.resolve()))
 
 
 def _plans(plans_file: str, *, beside: Path | None) -> tuple[Plan, ...]:

@@ -54,6 +54,8 @@ class Role(StrEnum):
     """An API key for inference."""
     MANAGER = "manager"
     """An API key that cannot infer: an organisation's own programs administer it with one."""
+    SANDBOX = "sandbox"
+    """An API key whose calls cost nothing: it reads what an application reads, and spends nothing here either."""
 
 
 _R: Final = Role

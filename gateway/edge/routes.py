@@ -31,7 +31,7 @@ def add_routes(app: web.Application, house: House) -> None:
     get("/v1/generation", account.generation)
 
     add_endpoints(app, ENDPOINTS, house)
-    add_documentation(app, ENDPOINTS)
+    add_documentation(app, ENDPOINTS, house)
 
     get("/livez", probes.livez)
     get("/readyz", probes.readyz)

@@ -12,7 +12,8 @@ import asyncpg
 import msgspec
 import structlog
 
-from gateway.core.caller import Caller
+from gateway.core.address import network_of
+from gateway.core.caller import Caller, KeyKind
 from gateway.core.errors import LedgerUnavailable, OrgSuspended, Unauthenticated, UserSuspended
 from gateway.core.payment_order import PayingAccount
 from gateway.identity.changes import Changes
@@ -223,6 +224,8 @@ def _entry(row: asyncpg.Record, *, stale_at_s: float) -> _Entry:
             org_name=row["org_name"],
             key_id=row["key_id"],
             key_name=row["key_name"],
+            kind=KeyKind(row["kind"]),
+            ip_allow=None if row["ip_allow"] is None else tuple(map(network_of, row["ip_allow"])),
             user_id=row["user_id"],
             models=None if row["models"] is None else frozenset(row["models"]),
             expires_at=row["expires_at"],

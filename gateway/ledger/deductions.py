@@ -16,9 +16,10 @@ from gateway.core.errors import (
     TollgateError,
     TooManyOpen,
 )
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.ledger.accounts import Executor
-from gateway.ledger.operations import Facts, Idempotency, Standing, check_amount, check_texts, perform
+from gateway.ledger.operations import Facts, Standing, check_amount, check_texts, perform
 from gateway.postgres.queries import load
 
 _SQL = load("operations")

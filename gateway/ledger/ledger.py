@@ -12,6 +12,7 @@ import asyncpg
 import structlog
 
 from gateway.core.errors import LedgerUnavailable
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF, Origin
 from gateway.ledger.accounts import (
     Balance,
@@ -31,7 +32,6 @@ from gateway.ledger.grants import Grant, GrantResult
 from gateway.ledger.instances import Instances
 from gateway.ledger.jobs import Jobs
 from gateway.ledger.line import Line
-from gateway.ledger.operations import Idempotency
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.owned import OwnedReservations
 from gateway.ledger.pins import Pins

@@ -15,8 +15,9 @@ import msgspec
 import structlog
 
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.units import UCR_MAX
-from gateway.ledger.operations import Idempotency, Standing, check_texts, perform
+from gateway.ledger.operations import Standing, check_texts, perform
 from gateway.ledger.options import LedgerSettings
 from gateway.ops.metrics import Metrics
 from gateway.postgres.outage import unavailable_in_outage

@@ -1,13 +1,18 @@
 """Which models are served, by whom, at which price: alias → targets in the order in which they are tried."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
-from gateway.core.errors import InvalidRequest, ModelNotFound
-from gateway.core.pricing import Prices
+from gateway.core.errors import Forbidden, InvalidRequest, ModelNotFound
+from gateway.core.pricing import Prices, Tier
 from gateway.pricing.book import PriceBook
 from gateway.upstream.registry import Upstream
+
+REPLAY: Final = "replay"
+"""The provider of upstreams that play recorded and made-up answers: what sandbox keys reach, and nothing else."""
+_FREE: Final = Prices((Tier(0, 0, 0, 0, 0),))
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,11 +58,15 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalogue:
-    """All models of this gateway. `unpriced` are configured without a price: never served, named when refused."""
+    """All models of this gateway. `unpriced` are configured without a price: never served, named when refused.
+    `replays` are where calls of sandbox keys go."""
 
-    def __init__(self, entries: Iterable[CatalogueEntry], unpriced: Mapping[str, str]) -> None:
+    def __init__(
+        self, entries: Iterable[CatalogueEntry], unpriced: Mapping[str, str], *, replays: Sequence[Upstream] = ()
+    ) -> None:
         self._entries = {entry.name: entry for entry in entries}
         self._unpriced = dict(unpriced)
+        self._replays = tuple(replays)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -79,6 +88,29 @@ class Catalogue:
                 code="model_not_priced",
             )
         raise ModelNotFound(model)
+
+    def sandbox(self, model: str) -> CatalogueEntry:
+        """The model as a sandbox key has it: under its name and with its limits, answered by replay, at no price.
+
+        Raises as `route` does; Forbidden where no upstream replays.
+        """
+        entry = self.route(model)
+        if not self._replays:
+            raise Forbidden(
+                "This is a sandbox key: its calls go to upstreams whose provider is `replay`, and this gateway has "
+                "none; nothing was reserved or sent."
+            )
+        targets = tuple(
+            Target(
+                upstream=upstream,
+                model=model,
+                prices=_FREE,
+                context_tokens=entry.context_tokens,
+                output_tokens_max=entry.output_tokens_max,
+            )
+            for upstream in self._replays
+        )
+        return CatalogueEntry(name=model, targets=targets, owned_by=REPLAY, pins=_pins(targets))
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -114,14 +146,15 @@ def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: Pr
     for name, places in wanted.items():
         targets = tuple(target for place in places if (target := _target(*place, book)) is not None)
         if targets:
-            pins = msgspec.json.encode(
-                {f"{t.upstream.name}/{t.model}": {"": t.prices, **t.service_tiers} for t in targets}
-            )
             owned_by = targets[0].upstream.provider
-            entries.append(CatalogueEntry(name=name, targets=targets, owned_by=owned_by, pins=pins))
+            entries.append(CatalogueEntry(name=name, targets=targets, owned_by=owned_by, pins=_pins(targets)))
         else:
             unpriced[name] = ", ".join(f"{upstream.provider}/{model}" for upstream, model in places)
-    return Catalogue(entries, unpriced)
+    return Catalogue(entries, unpriced, replays=[one.upstream for one in served if one.upstream.provider == REPLAY])
+
+
+def _pins(targets: Iterable[Target]) -> bytes:
+    return msgspec.json.encode({f"{t.upstream.name}/{t.model}": {"": t.prices, **t.service_tiers} for t in targets})
 
 
 def _target(upstream: Upstream, model: str, book: PriceBook) -> Target | None:

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
+from gateway.core.caller import KeyKind
 from gateway.core.chat_request import ChatRequest
 from gateway.core.errors import ModelNotFound, UpstreamFailed, UpstreamUnavailable
 from gateway.core.reservation import Quote, Size, first_size, smaller_size
@@ -23,6 +24,7 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.failover import Attempt, Opening
 
 CHAT_PATH = "/chat/completions"
+_SANDBOX = KeyKind.SANDBOX
 CUT_S = 5.0
 """How long calls that were cut may take to say so."""
 SMALLER_TRIES_MAX = 3
@@ -60,7 +62,8 @@ class Relay:
         request, caller = call.request, call.caller
         if not caller.may_use(request.model):
             raise ModelNotFound(request.model)
-        entry = self._catalogue.route(request.model)
+        route = self._catalogue.sandbox if caller.kind is _SANDBOX else self._catalogue.route
+        entry = route(request.model)
         call.model_label = entry.name
         quote = self._quoter.quote(request, entry)
         task = asyncio.current_task()

@@ -13,9 +13,13 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from gateway.core.origin import Origin
 from gateway.core.pricing import Prices, Tier
+from gateway.core.roles import Role
 from gateway.edge import probes, rooms
 from gateway.edge.api.house import House as ApiHouse
+from gateway.edge.api.pace import ApiSettings, Pace
+from gateway.edge.door import DOOR, AuthSettings, Door
 from gateway.edge.errors import answer_errors
 from gateway.edge.observer import Observer
 from gateway.edge.routes import add_metrics_route, add_routes
@@ -23,7 +27,9 @@ from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
 from gateway.identity.shared_key import SharedKey
+from gateway.identity.tokens import Tokens, TokenSettings
 from gateway.identity.users import Users
+from gateway.identity.verification_keys import SharedSecret, VerificationKeys
 from gateway.ledger import accounts
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.options import LedgerSettings
@@ -38,11 +44,15 @@ from gateway.relay.settings import ReserveSettings
 from gateway.upstream.registry import Upstream
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
+from tests.fakes.issuer import AUDIENCE, ISSUER, SECRET
 
 OPERATOR = "the operator's key"
 SCRAPER = "the scraper's key"
 
 _LEDGER = LedgerSettings(lanes=1, statement_timeout_s=5, connect_timeout_s=2)
+TOKENS = TokenSettings(algorithms=("HS256",), issuer=ISSUER, audience=AUDIENCE)
+"""Whose tokens the house takes; `tests.fakes.issuer.by_secret` makes them."""
+
 _UPSTREAM = Upstream(name="openai", provider="openai", base_url="http://127.0.0.1:9/v1", api_key="sk-test")
 
 
@@ -68,8 +78,9 @@ class Answer(msgspec.Struct, frozen=True):
 class House:
     """The running gateway, and its rooms to look into."""
 
-    def __init__(self, url: str, app: web.Application, session: aiohttp.ClientSession) -> None:
+    def __init__(self, url: str, app: web.Application, session: aiohttp.ClientSession, api: ApiHouse) -> None:
         self.url = url
+        self.api = api
         self.app = app
         self.ledger = app[rooms.LEDGER]
         self._session = session
@@ -104,6 +115,13 @@ class House:
             assert added.status == 201
         return UUID(id)
 
+    async def new_user(self, org_id: UUID, external_id: str, role: Role = "member") -> UUID:
+        users = self.api.users
+        user = await users.create(
+            org_id, external_id=external_id, name=external_id, role=role, by=Origin(actor="operator")
+        )
+        return user.user_id
+
     async def new_key(self, org_id: UUID, **wish: Any) -> str:
         answer = await self.operate("POST", f"/api/orgs/{org_id}/keys", {"name": "web", **wish})
         assert answer.status == 201
@@ -113,7 +131,36 @@ class House:
 
 
 @pytest.fixture
-async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
+def auth() -> AuthSettings:
+    """All tests come from one address; a module that tries the limit has a fixture of this name."""
+    return AuthSettings(failures_per_minute_max=1_000_000, failures_burst_max=1_000_000)
+
+
+@pytest.fixture
+def pace() -> Pace:
+    unlimited = ApiSettings(requests_per_s_max=1_000_000, requests_burst_max=1_000_000, open_max=1_000_000)
+    return Pace(unlimited, clock=Clock())
+
+
+@pytest.fixture
+def token_settings() -> TokenSettings:
+    return TOKENS
+
+
+@pytest.fixture
+def token_keys() -> VerificationKeys:
+    return SharedSecret(SECRET)
+
+
+@pytest.fixture
+async def house(
+    dsn: str,
+    pool: asyncpg.Pool,
+    auth: AuthSettings,
+    pace: Pace,
+    token_settings: TokenSettings,
+    token_keys: VerificationKeys,
+) -> AsyncIterator[House]:
     clock, metrics = Clock(), Metrics()
     ids = IdSource(clock)
     ledger = await Ledger.start(dsn, settings=_LEDGER, clock=clock, ids=ids, metrics=metrics)
@@ -128,6 +175,7 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
         log=RequestLog(lines), metrics=metrics, quoter=Quoter(ReserveSettings()), clock=clock
     )
     app[rooms.LEDGER] = ledger
+    app[DOOR] = door = Door(auth, clock=clock)
     app[rooms.KEY_RING] = key_ring
     app[rooms.GENERATIONS] = Generations(pool)
     app[rooms.KEY_USAGE] = KeyUsage(pool)
@@ -137,6 +185,9 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
     house = ApiHouse(
         clock=clock,
         ids=ids,
+        door=door,
+        pace=pace,
+        tokens=Tokens(pool, clock=clock, keys=token_keys, settings=token_settings),
         operator_key=SharedKey(OPERATOR, whose="operator"),
         key_ring=key_ring,
         orgs=Orgs(pool, ids=ids, books=accounts),
@@ -152,7 +203,7 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     async with aiohttp.ClientSession() as session:
-        yield House(site.name, app, session)
+        yield House(site.name, app, session, house)
     await runner.cleanup()
     lines.stop()
     await key_ring.stop()

@@ -39,6 +39,7 @@ async def test_the_operators_api_is_for_the_operator(house: House) -> None:
         answer = await house.ask(method, path, headers=headers)
         assert (answer.status, answer.json["code"]) == (401, "invalid_api_key"), (method, path, headers)
         assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["www-authenticate"] == "Bearer"
 
 
 async def test_the_account_endpoints_are_for_keys(house: House) -> None:

@@ -17,9 +17,9 @@ from gateway.core.errors import (
     OrgSuspended,
     TooManyOpen,
 )
+from gateway.core.idempotency import Idempotency
 from gateway.ledger.budgets import Budget
 from gateway.ledger.deductions import Deducted, Deduction
-from gateway.ledger.operations import Idempotency
 from tests.ledger.conftest import Bench
 from tests.ledger.desk import ANNA, entries_of, rows_of
 

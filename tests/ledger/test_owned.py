@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from gateway.core.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound
-from gateway.ledger.operations import Idempotency
+from gateway.core.idempotency import Idempotency
 from gateway.ledger.owned import OwnedHold, OwnedWish, Owner
 from tests.ledger.conftest import Bench, open_bench
 from tests.ledger.desk import rows_of

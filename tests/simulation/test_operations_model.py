@@ -15,11 +15,11 @@ from gateway.core.errors import (
     NotFound,
     TollgateError,
 )
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF
 from gateway.ledger import operations
 from gateway.ledger.accounts import open_allocation
 from gateway.ledger.deductions import Deduction, deduct
-from gateway.ledger.operations import Idempotency
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.owned import OwnedReservations, OwnedWish, Owner
 from gateway.ops.metrics import Metrics

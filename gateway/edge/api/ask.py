@@ -1,6 +1,7 @@
 """One request to /api as its handler sees it: who asks, in which organisation, and what may be used to answer."""
 
 import hashlib
+import re
 from typing import Any, Final
 from uuid import UUID
 
@@ -8,12 +9,13 @@ import msgspec
 
 from gateway.core.access import Principal
 from gateway.core.errors import NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.edge.api.house import House
 from gateway.edge.requests import invalid
-from gateway.ledger.operations import Idempotency
 
 REPLAYED: Final = "idempotent-replayed"
+_ETAG: Final = re.compile(r'"([0-9]{1,9})"')
 
 
 class Ask(msgspec.Struct, kw_only=True, eq=False):
@@ -57,6 +59,21 @@ class Ask(msgspec.Struct, kw_only=True, eq=False):
             return None
         whole = (self.method, self.path, self.principal.actor, meaning)
         return Idempotency(self.idempotency_key, hashlib.sha256(msgspec.json.encode(whole)).digest())
+
+    @property
+    def versions(self) -> frozenset[int] | None:
+        """Which versions of the object If-Match allows to be changed; None: any.
+
+        An entity tag that is none of ours, or a weak one, matches nothing (RFC 9110, section 13.1.1).
+        """
+        if self.if_match is None or self.if_match.strip() == "*":
+            return None
+        tags = (_ETAG.fullmatch(tag.strip()) for tag in self.if_match.split(","))
+        return frozenset(int(tag[1]) for tag in tags if tag is not None)
+
+    def tag(self, version: int) -> None:
+        """The answer's entity tag, for an If-Match to come."""
+        self.headers["etag"] = f'"{version}"'
 
     def replayed(self, repeated: bool) -> None:
         """Says in the answer that it was given before, under the same Idempotency-Key."""

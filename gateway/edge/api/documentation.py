@@ -10,20 +10,23 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.edge.api.endpoint import Endpoint
+from gateway.edge.api.house import House
 from gateway.edge.api.openapi import openapi_document
 
 _TEMPLATE: Final = Path(__file__).with_name("docs.html")
 
 
-def add_documentation(app: web.Application, endpoints: Iterable[Endpoint]) -> None:
+def add_documentation(app: web.Application, endpoints: Iterable[Endpoint], house: House) -> None:
     document = openapi_document(endpoints, version=__version__)
     as_json = msgspec.json.encode(document)
     as_page = docs_page(msgspec.to_builtins(document)).encode()
 
-    async def openapi(_: web.Request) -> web.StreamResponse:
+    async def openapi(request: web.Request) -> web.StreamResponse:
+        house.pace.stranger(house.door.address(request))
         return web.Response(body=as_json, content_type="application/json")
 
-    async def page(_: web.Request) -> web.StreamResponse:
+    async def page(request: web.Request) -> web.StreamResponse:
+        house.pace.stranger(house.door.address(request))
         return web.Response(
             body=as_page,
             content_type="text/html",

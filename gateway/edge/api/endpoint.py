@@ -43,6 +43,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     answer: Any = None
     """None: the answer has no body."""
     content_type: str = "application/json"
+    versioned: bool = False
+    """If-Match is heeded; the answer has an ETag."""
     handler: Handler
 
     @property
@@ -67,6 +69,7 @@ def endpoint(
     needs: Right,
     status: int = HTTPStatus.OK,
     content_type: str = "application/json",
+    versioned: bool = False,
 ) -> Callable[[Handler], Endpoint]:
     def declare(handler: Handler) -> Endpoint:
         types = get_type_hints(handler, include_extras=True)
@@ -86,6 +89,7 @@ def endpoint(
             query=types.get("query"),
             answer=None if answer is NoneType else answer,
             content_type=content_type,
+            versioned=versioned,
             handler=handler,
         )
 

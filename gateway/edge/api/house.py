@@ -2,10 +2,13 @@
 
 import msgspec
 
+from gateway.edge.api.pace import Pace
+from gateway.edge.door import Door
 from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
 from gateway.identity.shared_key import SharedKey
+from gateway.identity.tokens import Tokens
 from gateway.identity.users import Users
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
@@ -16,7 +19,11 @@ from gateway.relay.catalogue import Catalogue
 class House(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     ids: IdSource
+    door: Door
+    pace: Pace
     operator_key: SharedKey
+    tokens: Tokens | None
+    """None: people have no tokens."""
     key_ring: KeyRing
     orgs: Orgs
     keys: Keys

@@ -113,6 +113,15 @@ def _operation(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, An
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
             }
         )
+    if endpoint.versioned:
+        operation["parameters"].append(
+            {
+                "name": "If-Match",
+                "in": "header",
+                "description": "ETags that an answer had: only an object that still has one of them is changed.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 1000, "pattern": "^[!-~]+$"},
+            }
+        )
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": True,

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from gateway.core.access import Principal
 from gateway.edge.answers import json_answer
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import Endpoint, path_value
@@ -48,7 +49,12 @@ def add_endpoints(app: web.Application, endpoints: tuple[Endpoint, ...], house: 
 
 def _handler(endpoint: Endpoint, house: House) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(request: web.Request) -> web.StreamResponse:
-        ask = await _ask(endpoint, house, request)
+        principal = await principal_of(request, house)
+        with house.pace.of(principal):
+            return await answer(request, principal)
+
+    async def answer(request: web.Request, principal: Principal) -> web.StreamResponse:
+        ask = _ask(endpoint, house, request, principal)
         given: dict[str, Any] = {
             name: path_value(request.match_info[name], name, type) for name, type in endpoint.path_types.items()
         }
@@ -58,24 +64,22 @@ def _handler(endpoint: Endpoint, house: House) -> Callable[[web.Request], Awaita
             raise invalid(next(iter(request.query)), "is not known here")
         if endpoint.body is not None:
             given["body"] = await read_body(request, endpoint.body)
-        answer = await endpoint.handler(ask, **given)
-        return await _answered(request, endpoint, ask, answer)
+        return await _answered(request, endpoint, ask, await endpoint.handler(ask, **given))
 
     return handle
 
 
-async def _ask(endpoint: Endpoint, house: House, request: web.Request) -> Ask:
-    principal = await principal_of(request, house)
+def _ask(endpoint: Endpoint, house: House, request: web.Request, principal: Principal) -> Ask:
     principal.require(endpoint.needs)
     return Ask(
         house=house,
         principal=principal,
         request_id=request[REQUEST_ID],
-        address=request.remote or "",
+        address=house.door.address(request),
         method=endpoint.method,
         path=endpoint.path,
         idempotency_key=_idempotency_key(request) if endpoint.changes else None,
-        if_match=request.headers.get("if-match"),
+        if_match=", ".join(request.headers.getall("if-match", [])) or None,
         reason=_reason(request),
         headers={},
     )
