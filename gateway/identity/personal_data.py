@@ -40,9 +40,20 @@ class PersonsKey(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class PersonsBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit on what they may use: one a period at most."""
+
+    budget_id: UUID
+    period: str
+    max_ucr: int | None
+    open_max: int | None
+    created_at: datetime
+
+
 class PersonalData(msgspec.Struct, frozen=True, kw_only=True):
     person: Person
     keys: list[PersonsKey]
+    budgets: list[PersonsBudget]
 
 
 class People:
@@ -58,9 +69,11 @@ class People:
         async with self._pool.acquire() as connection, connection.transaction(isolation="repeatable_read"):
             person = await connection.fetchrow(_SQL.user, org_id, user_id)
             keys = await connection.fetch(_SQL.keys, org_id, user_id, KEYS_MAX)
+            budgets = await connection.fetch(_SQL.budgets, org_id, user_id)
         return PersonalData(
             person=_person(person, org_id, user_id),
             keys=[PersonsKey(**dict(row.items())) for row in keys],
+            budgets=[PersonsBudget(**dict(row.items())) for row in budgets],
         )
 
     @unavailable_in_outage

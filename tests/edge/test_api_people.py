@@ -96,6 +96,13 @@ async def test_a_person_is_handed_out_whole(house: House, pool: asyncpg.Pool) ->
     org = await house.new_org()
     user = await new_user(pool, org)
     await key_of(house, org, user, pool)
+    for scope_id in (str(user), str(uuid.uuid4())):
+        await pool.execute(
+            "INSERT INTO budget (org_id, budget_id, scope, scope_id, period, max_ucr)"
+            " VALUES ($1, gen_random_uuid(), 'user', $2, 'month', 5000000)",
+            org,
+            scope_id,
+        )
     answer = await house.operate("GET", f"/api/orgs/{org}/users/{user}/personal-data")
     assert answer.status == 200
     data = answer.json
@@ -103,6 +110,8 @@ async def test_a_person_is_handed_out_whole(house: House, pool: asyncpg.Pool) ->
     assert (data["user"]["external_id"], data["user"]["erased_at"]) == ("anna@example.com", None)
     assert [key["name"] for key in data["keys"]] == ["Anna's laptop"]
     assert data["allocation"]["balance_ucr"] == 0
+    assert [(budget["period"], budget["max"]) for budget in data["budgets"]] == [("month", "5.000000")]
+    assert data["reservations"] == []
     assert [entry["action"] for entry in data["audit_log"]] == ["user.created"]
     assert (await house.operate("GET", data["transactions"])).status == 200
 

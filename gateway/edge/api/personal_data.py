@@ -7,11 +7,15 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.access import Right
+from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.audit_log import EntryView, entry_view
 from gateway.edge.api.credits import StandingView, standing
 from gateway.edge.api.endpoint import endpoint
-from gateway.identity.personal_data import Person, PersonsKey
+from gateway.edge.api.transactions import OpenView, open_view
+from gateway.edge.requests import PAGE_ROWS_MAX
+from gateway.identity.personal_data import Person, PersonsBudget, PersonsKey
+from gateway.usage.transactions import Wanted
 
 ACTS_MAX: Final = 1_000
 
@@ -37,10 +41,23 @@ class PersonsKeyView(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class PersonsBudgetView(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    period: str
+    max_ucr: int | None
+    max: str | None
+    open_max: int | None
+    created_at: datetime
+
+
 class PersonalDataView(msgspec.Struct, frozen=True, kw_only=True):
     user: PersonView
     keys: list[PersonsKeyView]
+    budgets: list[PersonsBudgetView]
+    """Limits of their own."""
     allocation: StandingView | None
+    reservations: list[OpenView]
+    """What their calls hold now: the newest 200."""
     transactions: str
     """Where all rows of their calls and their allocation are: a path of this API, CSV."""
     audit_log: list[EntryView]
@@ -54,13 +71,16 @@ async def personal_data(ask: Ask, org_id: UUID, user_id: UUID) -> PersonalDataVi
     org = await house.orgs.get(ask.org(org_id))
     data = await house.people.data_of(org.org_id, user_id)
     account = await house.ledger.account(org.org_id, user_id)
+    held = await house.transactions.open(org.org_id, Wanted(user_id=user_id), limit=PAGE_ROWS_MAX)
     acts = await house.audit_log.about(org.org_id, user_id, limit=ACTS_MAX)
     return PersonalDataView(
         user=_person(data.person),
         keys=[_key(key) for key in data.keys],
+        budgets=[_budget(budget) for budget in data.budgets],
         allocation=None
         if account is None
         else StandingView(**standing(account.balance_ucr, account.held_ucr, account.receivable_ucr)),
+        reservations=[open_view(one) for one in held],
         transactions=f"/api/credits/export?organization_id={org.org_id}&user={user_id}",
         audit_log=[entry_view(entry) for entry in acts],
     )
@@ -99,4 +119,15 @@ def _key(key: PersonsKey) -> PersonsKeyView:
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
         created_at=key.created_at,
+    )
+
+
+def _budget(budget: PersonsBudget) -> PersonsBudgetView:
+    return PersonsBudgetView(
+        id=budget.budget_id,
+        period=budget.period,
+        max_ucr=budget.max_ucr,
+        max=None if budget.max_ucr is None else credits_text(budget.max_ucr),
+        open_max=budget.open_max,
+        created_at=budget.created_at,
     )

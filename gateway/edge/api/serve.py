@@ -128,11 +128,12 @@ async def _sent_piecewise(request: web.Request, endpoint: Endpoint, ask: Ask, an
     try:
         async for piece in answer.pieces:
             await response.write(piece)
-    except TollgateError as error:
-        # The head is out. That something is missing can only be said by not ending.
-        log.warning("export.broken_off", request_id=str(ask.request_id), error=str(error))
-        if request.transport is not None:
-            request.transport.abort()
+    except ConnectionError:
+        raise
+    except Exception as error:
+        expected = isinstance(error, TollgateError)
+        log.warning("answer.broken_off", request_id=str(ask.request_id), error=repr(error), exc_info=not expected)
+        # The head is out: that something is missing can only be said by closing the connection without an end.
         raise ConnectionResetError("broken off") from error
     await response.write_eof()
     return response

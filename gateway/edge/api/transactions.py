@@ -174,7 +174,7 @@ async def transactions(ask: Ask, query: TransactionQuery) -> TransactionPage:
     page = await _page(ask, org_id, wanted, query)
     open_: list[OpenView] | msgspec.UnsetType = msgspec.UNSET
     if query.include is Include.RESERVATIONS and query.cursor is None:
-        open_ = [_open(one) for one in await ask.house.transactions.open(org_id, wanted, limit=query.limit)]
+        open_ = [open_view(one) for one in await ask.house.transactions.open(org_id, wanted, limit=query.limit)]
     return TransactionPage(
         data=[transaction_view(row) for row in page.rows],
         total=page.total,
@@ -282,7 +282,7 @@ def transaction_view(row: Transaction) -> TransactionView:
     )
 
 
-def _open(one: OpenReservation) -> OpenView:
+def open_view(one: OpenReservation) -> OpenView:
     return OpenView(
         id=one.id,
         account_id=one.account_id,

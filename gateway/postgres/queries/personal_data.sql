@@ -8,5 +8,11 @@ SELECT key_id, name, prefix, models, expires_at, revoked_at, created_at
  ORDER BY key_id
  LIMIT $3;
 
+-- name: budgets
+SELECT budget_id, period, max_ucr, open_max, created_at
+  FROM budget
+ WHERE org_id = $1 AND scope = 'user' AND scope_id = $2::uuid::text
+ ORDER BY period;
+
 -- name: erase
 SELECT user_id, external_id, name, email, role, status, created_at, erased_at FROM erase_user($1, $2, $3) WHERE user_id IS NOT NULL;
