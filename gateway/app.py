@@ -27,11 +27,13 @@ from gateway.edge.routes import add_metrics_route, add_routes, inference_routes
 from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
+from gateway.identity.personal_data import People
 from gateway.identity.shared_key import SharedKey
 from gateway.identity.tokens import Tokens
 from gateway.identity.users import Users
 from gateway.identity.verification_keys import KeySet, SharedSecret, VerificationKeys
 from gateway.ledger import accounts
+from gateway.ledger.audit_log import AuditLog
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
@@ -50,11 +52,15 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.document import fetch_document, may_be_fetched, read_document
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
+from gateway.usage.statistics import Statistics
+from gateway.usage.transactions import Transactions
 
 log = structlog.get_logger()
 
 STALLED_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
+CHAIN_EVERY_S: Final = 2.0
+ROLL_UP_EVERY_S: Final = 60.0
 SETTLE_S_MIN: Final = 5.0
 """However short open calls may go on at a stop, settlements get this long."""
 
@@ -162,9 +168,14 @@ class Gateway:
             orgs=self.orgs,
             keys=self.keys,
             users=self.users,
+            people=People(pool, forget_org=key_ring.forget_org),
             ledger=self.ledger,
+            audit_log=AuditLog(pool),
+            transactions=Transactions(pool),
+            statistics=Statistics(pool),
             catalogue=self.catalogue,
         )
+        self._keep_up(house)
         add_routes(app, house)
         await self._listen(
             app, self._metrics_app(app), inference_routes(self._inference(clock, door, key_ring, observer))
@@ -187,6 +198,16 @@ class Gateway:
             clock=clock,
             settings=settings.reserve,
         )
+
+    def _keep_up(self, house: House) -> None:
+        """What is read is prepared behind the changes, not in their transactions."""
+        for name, action, every_s in (
+            ("audit_log.chain", house.audit_log.chain, CHAIN_EVERY_S),
+            ("usage.roll_up", house.statistics.roll_up_all, ROLL_UP_EVERY_S),
+        ):
+            task = Periodic(name, action, every_s=every_s, metrics=self.metrics)
+            task.start()
+            self._stack.push_async_callback(task.stop)
 
     def _request_log(self) -> RequestLog:
         lines = LineWriter(sys.stdout.buffer, on_drop=self.metrics.log_lines_dropped.inc)

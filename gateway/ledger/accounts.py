@@ -105,6 +105,13 @@ async def read_balance(connection: Executor, org_id: UUID) -> Balance:
     return Balance(**dict(row.items()))
 
 
+async def read_account(connection: Executor, org_id: UUID, account_id: UUID) -> Balance | None:
+    """Of one account; None where there is none. What became due is posted first."""
+    await connection.execute(_SQL.bring_up_to_date, org_id, account_id)
+    row = await connection.fetchrow(_SQL.balance_of_account, org_id, account_id)
+    return None if row is None else Balance(**dict(row.items()))
+
+
 async def read_transactions(
     connection: Executor,
     org_id: UUID,

@@ -19,6 +19,7 @@ from gateway.ledger.accounts import (
     Direction,
     OrderBy,
     Transaction,
+    read_account,
     read_balance,
     read_transactions,
 )
@@ -28,7 +29,7 @@ from gateway.ledger.batcher import Lane
 from gateway.ledger.budgets import Budget, BudgetState, read_budgets, remove_budget, set_budget
 from gateway.ledger.calls import Ending, Held, Refusal, Wish
 from gateway.ledger.desk import Desk
-from gateway.ledger.grants import Grant, GrantResult
+from gateway.ledger.grants import Grant, GrantResult, LiveGrant, read_live_grants
 from gateway.ledger.instances import Instances
 from gateway.ledger.jobs import Jobs
 from gateway.ledger.line import Line
@@ -219,6 +220,16 @@ class Ledger:
     @unavailable_in_outage
     async def balance(self, org_id: UUID) -> Balance:
         return await read_balance(self._pool, org_id)
+
+    @unavailable_in_outage
+    async def account(self, org_id: UUID, account_id: UUID) -> Balance | None:
+        """Of one account; None where there is none."""
+        return await read_account(self._pool, org_id, account_id)
+
+    @unavailable_in_outage
+    async def live_grants(self, org_id: UUID, account_id: UUID | None = None, *, limit: int) -> list[LiveGrant]:
+        """In the order of burning; None: of all the organisation's accounts."""
+        return await read_live_grants(self._pool, org_id, account_id, limit=limit)
 
     @unavailable_in_outage
     async def transactions(

@@ -26,11 +26,13 @@ from gateway.edge.routes import add_metrics_route, add_routes
 from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
+from gateway.identity.personal_data import People
 from gateway.identity.shared_key import SharedKey
 from gateway.identity.tokens import Tokens, TokenSettings
 from gateway.identity.users import Users
 from gateway.identity.verification_keys import SharedSecret, VerificationKeys
 from gateway.ledger import accounts
+from gateway.ledger.audit_log import AuditLog
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.options import LedgerSettings
 from gateway.ops.clock import Clock
@@ -44,6 +46,8 @@ from gateway.relay.settings import ReserveSettings
 from gateway.upstream.registry import Upstream
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
+from gateway.usage.statistics import Statistics
+from gateway.usage.transactions import Transactions
 from tests.fakes.issuer import AUDIENCE, ISSUER, SECRET
 
 OPERATOR = "the operator's key"
@@ -193,7 +197,11 @@ async def house(
         orgs=Orgs(pool, ids=ids, books=accounts),
         keys=Keys(pool, ids=ids, forget=key_ring.forget),
         users=Users(pool, ids=ids, forget_org=key_ring.forget_org),
+        people=People(pool, forget_org=key_ring.forget_org),
         ledger=ledger,
+        audit_log=AuditLog(pool),
+        transactions=Transactions(pool),
+        statistics=Statistics(pool),
         catalogue=models,
     )
     add_routes(app, house)

@@ -19,6 +19,12 @@ API = [
     ("POST", "/api/credits/add"),
     ("GET", "/api/credits/balance"),
     ("GET", "/api/credits/transactions"),
+    ("GET", "/api/credits/history"),
+    ("GET", "/api/credits/statistics"),
+    ("GET", "/api/credits/export"),
+    ("GET", "/api/audit-log"),
+    ("GET", "/api/orgs/x/users/y/personal-data"),
+    ("POST", "/api/orgs/x/users/y/erase"),
 ]
 ACCOUNT = ["/v1/models", "/v1/models/long", "/v1/credits", "/v1/key", "/v1/generation?id=x"]
 

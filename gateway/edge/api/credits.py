@@ -1,24 +1,23 @@
 """/api/credits: credits given to organisations and what became of them, in µcr and in decimals."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Final, TypedDict
 from uuid import UUID
 
 import msgspec
 
 from gateway.core.access import Right
+from gateway.core.errors import NotFound
 from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
-from gateway.edge.requests import Amount, Instant, Limit, Offset, amount_ucr, invalid
-from gateway.ledger.accounts import Balance, Transaction
-from gateway.ledger.grants import PRIORITY_MAX, Grant, TransactionType
+from gateway.edge.requests import Amount, Instant, amount_ucr, invalid
+from gateway.ledger.accounts import Balance
+from gateway.ledger.grants import PRIORITY_MAX, Grant, LiveGrant, TransactionType
 from gateway.ledger.operations import TEXT_MAX
 
-# Ledger rows that no caller of the API named: what document 004 calls them.
-_TYPES: Final = {"CHARGE": "USAGE", "RELEASE": "USAGE", "LATE_CHARGE": "USAGE"}
-_CALL_REASON: Final = "MODEL_USAGE"
+GRANTS_MAX: Final = 200
+"""Shown in a balance."""
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,21 +38,9 @@ class OfOrg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Whoever is not the operator may leave it out: their own is meant."""
 
 
-class OrderBy(StrEnum):
-    CREATED_AT = "created_at"
-    AMOUNT = "amount"
-
-
-class OrderDirection(StrEnum):
-    ASC = "asc"
-    DESC = "desc"
-
-
-class HistoryQuery(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    limit: Limit = 50
-    offset: Offset = 0
-    order_by: OrderBy = OrderBy.CREATED_AT
-    order_direction: OrderDirection = OrderDirection.DESC
+class WhoseBalance(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    user_id: UUID | None = None
+    """Their allocation alone."""
 
 
 class StandingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,10 +58,39 @@ class StandingView(msgspec.Struct, frozen=True, kw_only=True):
     receivable: str
 
 
+class BalancePart(msgspec.Struct, frozen=True, kw_only=True):
+    """A grant that has something left, or is still to come."""
+
+    id: UUID
+    account_id: UUID
+    kind: str
+    """subscription, prepaid, quota, credit_line, bonus, refund, transfer_in or adjustment."""
+    transaction_type: str | None
+    reason: str | None
+    priority: int
+    """The lower, the earlier it is burned."""
+    remaining_ucr: int
+    remaining: str
+    amount_ucr: int
+    amount: str
+    effective_at: datetime
+    expires_at: datetime | None
+
+
 class BalanceView(StandingView, frozen=True, kw_only=True):
     organization_id: UUID
+    user_id: UUID | None
+    """Whose allocation; null: all the organisation's accounts together."""
     open_count: int
     """Calls and reservations that hold credits."""
+    granted_ucr: int
+    """Since the accounts were opened; so is what was used."""
+    granted: str
+    used_ucr: int
+    used: str
+    grants: list[BalancePart]
+    grants_complete: bool
+    """False: there are more than are shown."""
 
 
 class GrantView(StandingView, frozen=True, kw_only=True):
@@ -89,37 +105,6 @@ class GrantView(StandingView, frozen=True, kw_only=True):
     effective_at: datetime
     expires_at: datetime | None
     created_at: datetime
-
-
-class TransactionView(msgspec.Struct, frozen=True, kw_only=True):
-    id: UUID
-    created_at: datetime
-    kind: str
-    """What the ledger calls it."""
-    transaction_type: str
-    reason: str | None
-    description: str
-    actor: str | None
-    amount_ucr: int
-    """Negative where credits went."""
-    amount: str
-    balance_after_ucr: int
-    balance_after: str
-    reference_id: UUID | None
-    end: str | msgspec.UnsetType | None = msgspec.UNSET
-    """How a call ended; this and what follows, of calls alone."""
-    key_id: UUID | msgspec.UnsetType | None = msgspec.UNSET
-    model: str | msgspec.UnsetType | None = msgspec.UNSET
-    cost_ucr: int | msgspec.UnsetType | None = msgspec.UNSET
-    overage_ucr: int | msgspec.UnsetType | None = msgspec.UNSET
-    waived_ucr: int | msgspec.UnsetType | None = msgspec.UNSET
-
-
-class TransactionPage(msgspec.Struct, frozen=True, kw_only=True):
-    data: list[TransactionView]
-    total: int
-    limit: Limit
-    offset: Offset
 
 
 @endpoint("POST", "/api/credits/add", needs=Right.GIVE_CREDITS, status=201)
@@ -173,65 +158,53 @@ async def add(ask: Ask, body: Addition) -> GrantView:
 
 
 @endpoint("GET", "/api/credits/balance", needs=Right.READ_CREDITS)
-async def balance(ask: Ask, query: OfOrg) -> BalanceView:
-    """What an organisation has, with every call that was answered before the question was asked."""
+async def balance(ask: Ask, query: WhoseBalance) -> BalanceView:
+    """What an organisation has, or one user's allocation, with every call that was answered before the question.
+
+    `grants` is what the balance consists of, in the order in which each account burns it; those of the future have
+    nothing remaining yet.
+    """
     house = ask.house
     org = await house.orgs.get(ask.org(query.organization_id))
     await house.ledger.settled(org.org_id)
-    return balance_view(org.org_id, await house.ledger.balance(org.org_id))
-
-
-@endpoint("GET", "/api/credits/transactions", needs=Right.READ_CREDITS)
-async def transactions(ask: Ask, query: HistoryQuery) -> TransactionPage:
-    """Rows that changed a balance, with every call that was answered before the question was asked."""
-    house = ask.house
-    org = await house.orgs.get(ask.org(query.organization_id))
-    await house.ledger.settled(org.org_id)
-    rows, total = await house.ledger.transactions(
-        org.org_id,
-        limit=query.limit,
-        offset=query.offset,
-        order_by=query.order_by.value,
-        order_direction=query.order_direction.value,
-    )
-    return TransactionPage(
-        data=[transaction_view(row) for row in rows], total=total, limit=query.limit, offset=query.offset
-    )
-
-
-def balance_view(org_id: UUID, balance: Balance) -> BalanceView:
+    account_id = None
+    found: Balance | None
+    if query.user_id is None:
+        found = await house.ledger.balance(org.org_id)
+    else:
+        account_id = (await house.users.get(org.org_id, query.user_id)).account_id
+        found = await house.ledger.account(org.org_id, account_id)
+        if found is None:
+            raise NotFound(f"User {query.user_id} has no account.")
+    grants = await house.ledger.live_grants(org.org_id, account_id, limit=GRANTS_MAX + 1)
     return BalanceView(
-        organization_id=org_id,
-        open_count=balance.open_count,
-        **standing(balance.balance_ucr, balance.held_ucr, balance.receivable_ucr),
+        organization_id=org.org_id,
+        user_id=query.user_id,
+        open_count=found.open_count,
+        granted_ucr=found.granted_ucr,
+        granted=credits_text(found.granted_ucr),
+        used_ucr=found.used_ucr,
+        used=credits_text(found.used_ucr),
+        grants=[_part(grant) for grant in grants[:GRANTS_MAX]],
+        grants_complete=len(grants) <= GRANTS_MAX,
+        **standing(found.balance_ucr, found.held_ucr, found.receivable_ucr),
     )
 
 
-def transaction_view(row: Transaction) -> TransactionView:
-    view = TransactionView(
-        id=row.id,
-        created_at=row.created_at,
-        kind=row.kind,
-        transaction_type=row.transaction_type or _TYPES.get(row.kind, row.kind),
-        reason=row.reason or (_CALL_REASON if row.kind in _TYPES else None),
-        description=row.note or "",
-        actor=row.actor or None,
-        amount_ucr=row.amount_ucr,
-        amount=credits_text(row.amount_ucr),
-        balance_after_ucr=row.balance_after_ucr,
-        balance_after=credits_text(row.balance_after_ucr),
-        reference_id=row.ref_id,
-    )
-    if row.kind not in _TYPES:
-        return view
-    return msgspec.structs.replace(
-        view,
-        end=row.ended,
-        key_id=row.key_id,
-        model=row.model,
-        cost_ucr=row.cost_ucr,
-        overage_ucr=row.overage_ucr,
-        waived_ucr=row.waived_ucr,
+def _part(grant: LiveGrant) -> BalancePart:
+    return BalancePart(
+        id=grant.id,
+        account_id=grant.account_id,
+        kind=grant.kind,
+        transaction_type=grant.transaction_type,
+        reason=grant.reason,
+        priority=grant.priority,
+        remaining_ucr=grant.remaining_ucr,
+        remaining=credits_text(grant.remaining_ucr),
+        amount_ucr=grant.amount_ucr,
+        amount=credits_text(grant.amount_ucr),
+        effective_at=grant.effective_at,
+        expires_at=grant.expires_at,
     )
 
 

@@ -7,13 +7,17 @@ from gateway.edge.door import Door
 from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
+from gateway.identity.personal_data import People
 from gateway.identity.shared_key import SharedKey
 from gateway.identity.tokens import Tokens
 from gateway.identity.users import Users
+from gateway.ledger.audit_log import AuditLog
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.relay.catalogue import Catalogue
+from gateway.usage.statistics import Statistics
+from gateway.usage.transactions import Transactions
 
 
 class House(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,5 +32,9 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     orgs: Orgs
     keys: Keys
     users: Users
+    people: People
     ledger: Ledger
+    audit_log: AuditLog
+    transactions: Transactions
+    statistics: Statistics
     catalogue: Catalogue

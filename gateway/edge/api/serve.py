@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from gateway.core.access import Principal
+from gateway.core.errors import TollgateError
 from gateway.edge.answers import json_answer
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import Endpoint, path_value
@@ -19,6 +21,8 @@ from gateway.edge.auth import principal_of
 from gateway.edge.bodies import answer_expect_later
 from gateway.edge.requests import invalid, read_body, read_query
 from gateway.edge.rooms import REQUEST_ID
+
+log = structlog.get_logger()
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _REASON_CHARS_MAX: Final = 1_000
@@ -125,7 +129,15 @@ async def _sent_piecewise(request: web.Request, endpoint: Endpoint, ask: Ask, an
         },
     )
     await response.prepare(request)
-    async for piece in answer.pieces:
-        await response.write(piece)
+    try:
+        async for piece in answer.pieces:
+            await response.write(piece)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        expected = isinstance(error, TollgateError)
+        log.warning("answer.broken_off", request_id=str(ask.request_id), error=repr(error), exc_info=not expected)
+        # The head is out: that something is missing can only be said by closing the connection without an end.
+        raise ConnectionResetError("broken off") from error
     await response.write_eof()
     return response

@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from gateway.edge.api import audit_log, export, keys, orgs, personal_data, statistics, transactions
 from gateway.edge.api import credits as credits_
-from gateway.edge.api import keys, orgs
 from gateway.edge.api.endpoint import Endpoint
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -20,5 +20,11 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     keys.revoke,
     credits_.add,
     credits_.balance,
-    credits_.transactions,
+    transactions.transactions,
+    transactions.history,
+    statistics.statistics,
+    export.export,
+    personal_data.personal_data,
+    personal_data.erase,
+    audit_log.page,
 )

@@ -38,6 +38,11 @@ SELECT coalesce(sum(balance_ucr), 0)::bigint            AS balance_ucr,
   FROM account
  WHERE org_id = $1;
 
+-- name: balance_of_account
+SELECT balance_ucr, held_ucr, balance_ucr - held_ucr AS available_ucr, receivable_ucr, open_count::bigint, granted_ucr, used_ucr
+  FROM account
+ WHERE org_id = $1 AND account_id = $2;
+
 -- name: count_transactions
 SELECT count(*) FROM ledger WHERE org_id = $1 AND ($2 OR kind <> 'RELEASE');
 
