@@ -15,10 +15,10 @@ import structlog
 from gateway.core.caller import Caller
 from gateway.core.errors import LedgerUnavailable, OrgSuspended, Unauthenticated, UserSuspended
 from gateway.core.payment_order import PayingAccount
-from gateway.identity.changes import Changes
 from gateway.identity.keys import hash_of
 from gateway.identity.orgs import OrgStatus
 from gateway.ops.clock import Clock
+from gateway.postgres.changes import Changes
 from gateway.postgres.outage import is_outage
 from gateway.postgres.queries import load
 
