@@ -156,7 +156,7 @@ def _credits(ucr: int) -> Decimal:
     return Decimal(ucr).scaleb(_CREDIT_PLACES)
 
 
-def _price(ucr_per_million: int) -> str:
+def _price(ucr_per_million: int | Decimal) -> str:
     """µcr per million units → credits a unit, exactly and without an exponent: `0.00000125`."""
     text = f"{Decimal(ucr_per_million).scaleb(_PRICE_PLACES):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
