@@ -79,6 +79,12 @@ class IdempotencyMismatch(Conflict):
     code = "idempotency_mismatch"
 
 
+class PreconditionFailed(TollgateError):
+    """The object is no longer what If-Match says; nothing was changed."""
+
+    code = "precondition_failed"
+
+
 # --- who is calling -------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ _STATUS: Final[tuple[tuple[type[errors.TollgateError], int, str], ...]] = (
     (errors.NotFound, 404, "invalid_request_error"),
     (errors.IdempotencyMismatch, 422, "invalid_request_error"),
     (errors.Conflict, 409, "invalid_request_error"),
+    (errors.PreconditionFailed, 412, "invalid_request_error"),
     (errors.Unauthenticated, 401, "invalid_request_error"),
     (errors.Forbidden, 403, "invalid_request_error"),
     (errors.InsufficientCredits, 402, "insufficient_quota"),
