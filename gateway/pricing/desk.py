@@ -25,7 +25,7 @@ from gateway.pricing.sets import SetPrice
 from gateway.pricing.stored import Markup, StoredPrice, price_of
 
 _SQL: Final = load("prices")
-PRICES_MAX: Final = 20_000
+PRICES_MAX: Final = 5_000
 """That hold or will; every process has them in memory."""
 
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)

@@ -79,6 +79,31 @@ async def test_a_call_under_way_keeps_the_price_it_was_reserved_at(roads: Roads,
     assert await road.spent_ucr() == price_ucr(3, 40) + 7_000_000
 
 
+async def test_a_new_price_holds_for_organisations_with_a_mark_up_too(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(upstream_at(provider.base_url))
+    await operate(road, "PUT", "/api/credits/markups/all", {"basis_points": 10_000})
+    spent_ucr = 0
+    for per_message in (1, 2):
+        price = {"provider": "test", "model": "plain", "per_message": per_message}
+        await operate(road, "POST", PRICING, price)
+        await road.ask(chat(max_tokens=5), x_replay_output_tokens=5)
+        spent_ucr += 2_000_000 * per_message
+        assert await road.spent_ucr() == spent_ucr
+
+
+async def test_a_stream_that_is_paid_as_it_flows_is_cut_before_it_passes_what_its_message_leaves(
+    roads: Roads, provider: Provider
+) -> None:
+    road = await roads.open(upstream_at(provider.base_url), credits="3.5", reserve={"first_slice_tokens": 16})
+    price = {"provider": "test", "model": "plain", "per_message": 3, "output_per_million": 10_000}
+    await operate(road, "POST", PRICING, price)
+    answer = await road.ask(chat(stream=True, max_tokens=200), x_replay_output_tokens=200)
+    assert b"insufficient_credits" in answer.body
+    end = await road.ended()
+    assert (end.ended, end.overage_ucr, end.charged_ucr > 3_000_000) == ("cut_off", 0, True)
+    assert await road.spent_ucr() <= 3_500_000
+
+
 async def test_a_change_is_heard_by_the_other_gateway(roads: Roads, provider: Provider) -> None:
     one, other = [await roads.open(upstream_at(provider.base_url)) for _ in range(2)]
     await other.gateway.stored_prices.listening()

@@ -98,13 +98,13 @@ async def page(ask: Ask, query: PriceListQuery) -> PricePage:
 
 
 @endpoint("GET", "/api/credits/pricing/{provider}/{model:.+}", needs=Right.READ_PRICES)
-async def get(ask: Ask, provider: str, model: str, query: PriceQuery) -> PriceView:
+async def get(ask: Ask, provider: Provider, model: Model, query: PriceQuery) -> PriceView:
     """What one model costs. The ETag is of its stored prices, also of planned ones; none where it never had one."""
     book = await _book(ask, query.at)
     markup_bp, to_operator = await _reader(ask, query.organization_id)
     price = book.find(provider, model)
     if price is None:
-        raise NotFound(f"The model {provider[:64]}/{model[:256]} has no price.")
+        raise NotFound(f"The model {provider}/{model} has no price.")
     if to_operator:
         _tag(ask, await ask.house.price_desk.revision_of(provider, model))
     return price_view(price, book.stored(provider, model), markup_bp=markup_bp, to_operator=to_operator)
@@ -140,7 +140,7 @@ async def set_price(ask: Ask, body: NewPrice) -> PriceView:
 
 
 @endpoint("DELETE", "/api/credits/pricing/{provider}/{model:.+}", needs=Right.WRITE_PRICES)
-async def end_price(ask: Ask, provider: str, model: str, query: EndQuery) -> EndedView:
+async def end_price(ask: Ask, provider: Provider, model: Model, query: EndQuery) -> EndedView:
     """Ends a model's stored price, now or at an instant to come; what is planned for later is withdrawn.
 
     From then on holds what comes next in the order of precedence; where nothing does, the model is refused.

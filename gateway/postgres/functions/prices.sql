@@ -237,7 +237,8 @@ $$;
 
 
 -- Takes in at most p_versions_max further versions of the account; false: there were fewer, all is in. A call counts in
--- the month in which it was settled, by the organisation's clocks.
+-- the month in which it was settled, by the organisation's clocks. Its tokens stand in one row: its ending, or the late
+-- correction, dearer or cheaper, of one that a sweeper wrote.
 CREATE OR REPLACE FUNCTION roll_up_model_months(p_org uuid, p_account uuid, p_versions_max bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     v_zone text := coalesce((SELECT time_zone FROM credit_policy WHERE org_id = p_org), 'UTC');
@@ -255,7 +256,7 @@ BEGIN
            sum(coalesce(prompt_tokens, 0)::bigint + coalesce(output_tokens, 0))
       FROM ledger
      WHERE org_id = p_org AND account_id = p_account AND version > v_from AND version <= v_to
-       AND kind IN ('CHARGE', 'LATE_CHARGE') AND upstream <> '' AND upstream_model <> ''
+       AND upstream <> '' AND upstream_model <> ''
      GROUP BY month, upstream, upstream_model
      ORDER BY month, upstream, upstream_model
     ON CONFLICT (org_id, month, upstream, upstream_model) DO UPDATE SET tokens = model_month.tokens + excluded.tokens;
