@@ -49,6 +49,13 @@ async def test_prompt_and_output_count_at_every_upstream_of_the_provider(volumes
     assert await volumes.tokens(ORG, BOTH, "unused") == 0
 
 
+async def test_a_row_that_names_a_model_once_counts_for_it(volumes: ModelVolumes, books: Books) -> None:
+    await call(books, 3, model="m", upstream_model=None)
+    await call(books, 5, model="alias", upstream_model="m")
+    await call(books, 7, model="m", upstream_model="n")
+    assert await volumes.tokens(ORG, BOTH, "m") == 8
+
+
 async def test_a_call_that_a_sweeper_ended_counts_by_its_late_correction(volumes: ModelVolumes, books: Books) -> None:
     await books.ended(used_ucr=1, ended="recovered")
     await call(books, 5, kind="REFUND")

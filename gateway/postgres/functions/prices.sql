@@ -252,13 +252,13 @@ BEGIN
         RETURN false;
     END IF;
     INSERT INTO model_month (org_id, month, upstream, upstream_model, tokens)
-    SELECT p_org, date_trunc('month', created_at AT TIME ZONE v_zone)::date AS month, upstream, upstream_model,
-           sum(coalesce(prompt_tokens, 0)::bigint + coalesce(output_tokens, 0))
+    SELECT p_org, date_trunc('month', created_at AT TIME ZONE v_zone)::date AS month, upstream,
+           coalesce(nullif(upstream_model, ''), model) AS called, sum(coalesce(prompt_tokens, 0)::bigint + coalesce(output_tokens, 0))
       FROM ledger
      WHERE org_id = p_org AND account_id = p_account AND version > v_from AND version <= v_to
-       AND upstream <> '' AND upstream_model <> ''
-     GROUP BY month, upstream, upstream_model
-     ORDER BY month, upstream, upstream_model
+       AND upstream <> '' AND coalesce(nullif(upstream_model, ''), model) <> ''
+     GROUP BY month, upstream, called
+     ORDER BY month, upstream, called
     ON CONFLICT (org_id, month, upstream, upstream_model) DO UPDATE SET tokens = model_month.tokens + excluded.tokens;
     UPDATE model_month_progress SET version = v_to WHERE org_id = p_org AND account_id = p_account;
     RETURN v_to = v_from + p_versions_max;
