@@ -44,7 +44,11 @@ from gateway.ops.periodic import Periodic
 from gateway.postgres.pool import DriverUuid, open_pool
 from gateway.postgres.readiness import database_trouble
 from gateway.pricing.book import PriceBook
-from gateway.relay.catalogue import build_catalogue
+from gateway.pricing.desk import PriceDesk
+from gateway.pricing.stored import Markups, Sheet
+from gateway.pricing.watch import StoredPrices
+from gateway.relay.catalogue import Catalogue, build_catalogue
+from gateway.relay.offers import Offers
 from gateway.relay.quoter import Quoter
 from gateway.relay.relay import Relay
 from gateway.settings import Settings
@@ -52,6 +56,7 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.document import fetch_document, may_be_fetched, read_document
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
+from gateway.usage.model_volume import ModelVolumes
 from gateway.usage.statistics import Statistics
 from gateway.usage.transactions import Transactions
 
@@ -138,7 +143,7 @@ class Gateway:
         self.orgs = Orgs(pool, ids=self.ids, books=accounts)
         self.keys = Keys(pool, ids=self.ids, forget=key_ring.forget)
         self.users = Users(pool, ids=self.ids, forget_org=key_ring.forget_org)
-        await self._open_road(clock)
+        await self._open_road(pool, dsn, clock)
         door = Door(settings.auth, clock=clock)
 
         app = web.Application(middlewares=[answer_errors])
@@ -147,7 +152,8 @@ class Gateway:
         app[DOOR] = door
         app[rooms.KEY_RING] = key_ring
         app[rooms.LEDGER] = self.ledger
-        app[rooms.CATALOGUE] = self.catalogue
+        app[rooms.CATALOGUE] = self.offers.catalogue
+        app[rooms.OFFERS] = self.offers
         app[rooms.GENERATIONS] = Generations(pool)
         app[rooms.KEY_USAGE] = KeyUsage(pool)
         app[rooms.INSUFFICIENT_STATUS] = settings.insufficient_status
@@ -173,7 +179,12 @@ class Gateway:
             audit_log=AuditLog(pool),
             transactions=Transactions(pool),
             statistics=Statistics(pool),
-            catalogue=self.catalogue,
+            catalogue=self.offers.catalogue,
+            offers=self.offers,
+            stored_prices=self.stored_prices,
+            price_desk=PriceDesk(pool, ids=self.ids),
+            price_book=self._book,
+            price_sets=settings.price_sets,
         )
         self._keep_up(house)
         add_routes(app, house)
@@ -181,19 +192,22 @@ class Gateway:
             app, self._metrics_app(app), inference_routes(self._inference(clock, door, key_ring, observer))
         )
         stack.push_async_callback(self._drain, readiness)
-        log.info("gateway.started", url=self.url, models=len(self.catalogue), upstreams=len(settings.upstreams))
+        log.info("gateway.started", url=self.url, models=len(self.offers.catalogue), upstreams=len(settings.upstreams))
 
-    async def _open_road(self, clock: Clock) -> None:
+    async def _open_road(self, pool: asyncpg.Pool, dsn: str, clock: Clock) -> None:
         settings = self.settings
         client = UpstreamClient()
         self._stack.push_async_callback(client.close)
-        book = PriceBook.load(credits_per_usd=settings.credits_per_usd, overrides=settings.prices)
-        self.catalogue = build_catalogue(settings.upstreams, settings.aliases, book)
+        self._book = PriceBook.load(credits_per_usd=settings.credits_per_usd, overrides=settings.prices)
+        self.offers = Offers(Catalogue((), {}), ModelVolumes(pool, clock=clock))
+        self.stored_prices = StoredPrices(pool, dsn=dsn, clock=clock, on_change=self._reprice)
+        await self.stored_prices.start()
+        self._stack.push_async_callback(self.stored_prices.stop)
         self._quoter = Quoter(settings.reserve)
         self.relay = Relay(
             ledger=self.ledger,
             client=client,
-            catalogue=self.catalogue,
+            offers=self.offers,
             quoter=self._quoter,
             clock=clock,
             settings=settings.reserve,
@@ -208,6 +222,11 @@ class Gateway:
             task = Periodic(name, action, every_s=every_s, metrics=self.metrics)
             task.start()
             self._stack.push_async_callback(task.stop)
+
+    def _reprice(self, sheet: Sheet, markups: Markups) -> None:
+        """Other prices hold: the catalogue is made anew and swapped whole."""
+        settings, book = self.settings, self._book.with_stored(sheet)
+        self.offers.become(build_catalogue(settings.upstreams, settings.aliases, book), markups)
 
     def _request_log(self) -> RequestLog:
         lines = LineWriter(sys.stdout.buffer, on_drop=self.metrics.log_lines_dropped.inc)

@@ -22,6 +22,7 @@ from gateway.identity.tokens import SECRET_BYTES_MIN, TokenSettings
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.plans import DEFAULT_PLANS, Plan, read_plans
 from gateway.pricing.book import PriceOverride
+from gateway.pricing.sets import DEFAULT_PRICE_SETS, PriceSet, read_price_sets
 from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
 from gateway.upstream.document import may_be_fetched
@@ -77,6 +78,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prices: tuple[PriceOverride, ...] = ()
     plans: tuple[Plan, ...] = DEFAULT_PLANS
     """What organisations can subscribe to."""
+    price_sets: tuple[PriceSet, ...] = DEFAULT_PRICE_SETS
+    """Prices that can be taken over by the name of their set."""
     database_url: str | None = None
     operator_key: str | None = None
 
@@ -143,6 +146,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_drain_s: float = 60.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     plans_file: str = ""
+    price_sets_file: str = ""
     listen: _Listen = _Listen()
     metrics: _Metrics = _Metrics()
     database: _Database = _Database()
@@ -195,6 +199,7 @@ def load_settings(
         aliases=tuple(_aliases(source)),
         prices=file.prices,
         plans=_plans(file.plans_file, beside=path),
+        price_sets=_price_sets(file.price_sets_file, beside=path),
         database_url=environ.get("DATABASE_URL") or None,
         operator_key=environ.get("TOLLGATE_OPERATOR_KEY") or None,
     )
@@ -259,6 +264,14 @@ def _plans(plans_file: str, *, beside: Path | None) -> tuple[Plan, ...]:
         return DEFAULT_PLANS
     path = beside.parent / plans_file
     return read_plans(_text(path), name=str(path))
+
+
+def _price_sets(price_sets_file: str, *, beside: Path | None) -> tuple[PriceSet, ...]:
+    """As with the plans."""
+    if not price_sets_file or beside is None:
+        return DEFAULT_PRICE_SETS
+    path = beside.parent / price_sets_file
+    return read_price_sets(_text(path), name=str(path))
 
 
 def _text(path: Path) -> str:

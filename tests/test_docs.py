@@ -20,6 +20,7 @@ from gateway.edge import headers
 from gateway.edge.routes import add_metrics_route, add_routes
 from gateway.ledger.plans import PlanTable
 from gateway.ops.metrics import Metrics
+from gateway.pricing.sets import SetTable
 from gateway.settings import _DECIDED_ELSEWHERE, _File
 from gateway.upstream.registry import PROVIDERS, Provider
 from tests.ledger.seeded_bugs import BUGS
@@ -65,6 +66,7 @@ def settings_of(shape: Any, path: str = "") -> Iterator[tuple[str, object]]:
 SETTINGS = [
     *settings_of(msgspec.inspect.type_info(_File)),
     *settings_of(msgspec.inspect.type_info(PlanTable), "plans."),
+    *settings_of(msgspec.inspect.type_info(SetTable), "sets."),
 ]
 
 

@@ -37,6 +37,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[PayingAccount, ...] = ()
     """Those of the organisation that may pay for this key's calls: `core.payment_order` says which for which."""
     payment_order: PaymentOrder = "allocation_first"
+    plan_id: str | None = None
+    """The plan that the organisation is on."""
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models

@@ -11,6 +11,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.relay.catalogue import Catalogue
+from gateway.relay.offers import Offers
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
 
@@ -19,6 +20,7 @@ IDS: Final = web.AppKey("ids", IdSource)
 KEY_RING: Final = web.AppKey("key_ring", KeyRing)
 LEDGER: Final = web.AppKey("ledger", Ledger)
 CATALOGUE: Final = web.AppKey("catalogue", Catalogue)
+OFFERS: Final = web.AppKey("offers", Offers)
 GENERATIONS: Final = web.AppKey("generations", Generations)
 KEY_USAGE: Final = web.AppKey("key_usage", KeyUsage)
 INSUFFICIENT_STATUS: Final = web.AppKey("insufficient_status", int)

@@ -16,10 +16,10 @@ from gateway.core.address import network_of
 from gateway.core.caller import Caller, KeyKind
 from gateway.core.errors import LedgerUnavailable, OrgSuspended, Unauthenticated, UserSuspended
 from gateway.core.payment_order import PayingAccount
-from gateway.identity.changes import Changes
 from gateway.identity.keys import hash_of
 from gateway.identity.orgs import OrgStatus
 from gateway.ops.clock import Clock
+from gateway.postgres.changes import Changes
 from gateway.postgres.outage import is_outage
 from gateway.postgres.queries import load
 
@@ -231,6 +231,7 @@ def _entry(row: asyncpg.Record, *, stale_at_s: float) -> _Entry:
             expires_at=row["expires_at"],
             accounts=msgspec.json.decode(row["accounts"], type=tuple[PayingAccount, ...]),
             payment_order=row["payment_order"],
+            plan_id=row["plan_id"],
         ),
         suspended=row["org_status"] == OrgStatus.SUSPENDED,
         suspended_user=row["user_name"] if row["user_status"] == "suspended" else None,

@@ -13,7 +13,8 @@ from gateway.ledger.calls import End, Held, Refusal, Wish
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
 from gateway.relay.call import Call
-from gateway.relay.catalogue import Catalogue, CatalogueEntry, Target
+from gateway.relay.catalogue import CatalogueEntry, Target
+from gateway.relay.offers import Offers
 from gateway.relay.quoter import Quoter
 from gateway.relay.refusals import SMALLER_MAY_FIT, nobody_pays, refused
 from gateway.relay.reservation import Reservation
@@ -39,14 +40,14 @@ class Relay:
         *,
         ledger: Ledger,
         client: UpstreamClient,
-        catalogue: Catalogue,
+        offers: Offers,
         quoter: Quoter,
         clock: Clock,
         settings: ReserveSettings,
     ) -> None:
         self._ledger = ledger
         self._client = client
-        self._catalogue = catalogue
+        self._offers = offers
         self._quoter = quoter
         self._clock = clock
         self._settings = settings
@@ -62,8 +63,12 @@ class Relay:
         request, caller = call.request, call.caller
         if not caller.may_use(request.model):
             raise ModelNotFound(request.model)
-        route = self._catalogue.sandbox if caller.kind is _SANDBOX else self._catalogue.route
-        entry = route(request.model)
+        if caller.kind is _SANDBOX:
+            entry = self._offers.catalogue.sandbox(request.model)
+        else:
+            entry = self._offers.route(request.model)
+            if self._offers.differ(entry):
+                entry = await self._offers.to(entry, caller.org_id, caller.plan_id)
         call.model_label = entry.name
         quote = self._quoter.quote(request, entry)
         task = asyncio.current_task()

@@ -40,12 +40,20 @@ from gateway.ops.ids import IdSource
 from gateway.ops.log import LineWriter, RequestLog
 from gateway.ops.metrics import Metrics
 from gateway.postgres.readiness import database_trouble
-from gateway.relay.catalogue import Catalogue, CatalogueEntry, Target
+from gateway.pricing.book import PriceBook
+from gateway.pricing.desk import PriceDesk
+from gateway.pricing.price_map import ModelPrice
+from gateway.pricing.sets import DEFAULT_PRICE_SETS
+from gateway.pricing.stored import Markups, Sheet
+from gateway.pricing.watch import StoredPrices
+from gateway.relay.catalogue import Alias, Catalogue, Served, build_catalogue
+from gateway.relay.offers import Offers
 from gateway.relay.quoter import Quoter
 from gateway.relay.settings import ReserveSettings
 from gateway.upstream.registry import Upstream
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
+from gateway.usage.model_volume import ModelVolumes
 from gateway.usage.statistics import Statistics
 from gateway.usage.transactions import Transactions
 from tests.fakes.issuer import AUDIENCE, ISSUER, SECRET
@@ -183,7 +191,16 @@ async def house(
     app[rooms.KEY_RING] = key_ring
     app[rooms.GENERATIONS] = Generations(pool)
     app[rooms.KEY_USAGE] = KeyUsage(pool)
-    app[rooms.CATALOGUE] = models = catalogue()
+    offers = Offers(Catalogue((), {}), ModelVolumes(pool, clock=clock))
+    book = price_book()
+
+    def reprice(sheet: Sheet, markups: Markups) -> None:
+        offers.become(catalogue(book.with_stored(sheet)), markups)
+
+    stored = StoredPrices(pool, dsn=dsn, clock=clock, on_change=reprice)
+    await stored.start()
+    app[rooms.CATALOGUE] = offers.catalogue
+    app[rooms.OFFERS] = offers
     app[probes.READINESS] = probes.Readiness(partial(database_trouble, pool, timeout_s=2), clock=clock)
     app[probes.SCRAPE] = probes.Scrape(metrics, key=SharedKey(SCRAPER, whose="metrics"))
     house = ApiHouse(
@@ -202,7 +219,12 @@ async def house(
         audit_log=AuditLog(pool),
         transactions=Transactions(pool),
         statistics=Statistics(pool),
-        catalogue=models,
+        catalogue=offers.catalogue,
+        offers=offers,
+        price_book=book,
+        stored_prices=stored,
+        price_desk=PriceDesk(pool, ids=ids),
+        price_sets=DEFAULT_PRICE_SETS,
     )
     add_routes(app, house)
     add_metrics_route(app)
@@ -215,28 +237,27 @@ async def house(
     await runner.cleanup()
     lines.stop()
     await key_ring.stop()
+    await stored.stop()
     assert await ledger.stop(5) == 0
 
 
-def catalogue() -> Catalogue:
+def price_book() -> PriceBook:
     plain = Prices((Tier(0, 1_250_000, 125_000, 1_250_000, 10_000_000),))
     tiered = Prices((Tier(0, 0, 0, 0, 1), Tier(200_000, 2, 2, 2, 4)))
-    return Catalogue(
-        [
-            CatalogueEntry(
-                name=name,
-                owned_by="openai",
-                created=1_700_000_000,
-                targets=(
-                    Target(
-                        upstream=_UPSTREAM, model="m", prices=prices, context_tokens=400_000, output_tokens_max=None
-                    ),
-                ),
-            )
-            for name, prices in (("openai/gpt-5", plain), ("long", tiered))
-        ],
-        unpriced={"unpriced": "no price in the map"},
+    return PriceBook(
+        {
+            f"openai/{model}": ModelPrice(provider="openai", model=model, prices=prices, context_tokens=400_000)
+            for model, prices in (("gpt-5", plain), ("long", tiered))
+        },
+        {},
     )
+
+
+def catalogue(book: PriceBook) -> Catalogue:
+    """`openai/gpt-5` and `long`, and `unpriced`, which nobody has priced."""
+    names = {"openai/gpt-5": "gpt-5", "long": "long", "unpriced": "unpriced"}
+    aliases = [Alias(name, (("openai", model),)) for name, model in names.items()]
+    return build_catalogue([Served(_UPSTREAM, ())], aliases, book)
 
 
 def instant(text: str) -> datetime:

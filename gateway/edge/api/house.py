@@ -15,7 +15,12 @@ from gateway.ledger.audit_log import AuditLog
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
+from gateway.pricing.book import PriceBook
+from gateway.pricing.desk import PriceDesk
+from gateway.pricing.sets import PriceSet
+from gateway.pricing.watch import StoredPrices
 from gateway.relay.catalogue import Catalogue
+from gateway.relay.offers import Offers
 from gateway.usage.statistics import Statistics
 from gateway.usage.transactions import Transactions
 
@@ -38,3 +43,9 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     transactions: Transactions
     statistics: Statistics
     catalogue: Catalogue
+    offers: Offers
+    price_book: PriceBook
+    """What holds beside the stored prices."""
+    stored_prices: StoredPrices
+    price_desk: PriceDesk
+    price_sets: tuple[PriceSet, ...]

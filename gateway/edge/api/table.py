@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from gateway.edge.api import audit_log, export, keys, orgs, personal_data, statistics, transactions
+from gateway.edge.api import (
+    audit_log,
+    cost,
+    export,
+    keys,
+    markups,
+    orgs,
+    personal_data,
+    pricing,
+    statistics,
+    transactions,
+)
 from gateway.edge.api import credits as credits_
 from gateway.edge.api.endpoint import Endpoint
 
@@ -24,6 +35,19 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     transactions.history,
     statistics.statistics,
     export.export,
+    cost.calculate,
+    pricing.page,
+    pricing.get,
+    pricing.set_price,
+    pricing.end_price,
+    pricing.initialize,
+    markups.page,
+    markups.get_all,
+    markups.put_all,
+    markups.get_of_plan,
+    markups.put_of_plan,
+    markups.get_of_org,
+    markups.put_of_org,
     personal_data.personal_data,
     personal_data.erase,
     audit_log.page,

@@ -31,11 +31,13 @@ SELECT status, answer, hash FROM revoke_api_key($1, $2, $3, $4, $5);
 SELECT k.hash, k.org_id, k.key_id, k.name AS key_name, k.kind, k.models, k.ip_allow::text[] AS ip_allow, k.user_id, k.expires_at,
        k.revoked_at,
        o.name AS org_name, o.status AS org_status, u.name AS user_name, u.status AS user_status,
-       coalesce(p.payment_order, 'allocation_first') AS payment_order, coalesce(a.accounts, '[]') AS accounts
+       coalesce(p.payment_order, 'allocation_first') AS payment_order, coalesce(a.accounts, '[]') AS accounts,
+       (s.terms).plan_id AS plan_id
 FROM api_key AS k
 JOIN org AS o ON o.org_id = k.org_id
 LEFT JOIN org_user AS u ON u.org_id = k.org_id AND u.user_id = k.user_id
 LEFT JOIN credit_policy AS p ON p.org_id = k.org_id
+LEFT JOIN subscription AS s ON s.org_id = k.org_id AND s.account_id = k.org_id AND s.ended_at IS NULL
 CROSS JOIN LATERAL (
     SELECT json_agg(json_build_object('account_id', x.account_id, 'kind', x.kind, 'user_id', x.user_id, 'models', x.models,
                                       'features', x.features) ORDER BY x.account_id)::text AS accounts
