@@ -8,11 +8,12 @@ from uuid import UUID
 
 import asyncpg
 
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.ledger import deductions, operations
 from gateway.ledger.deductions import Deducted, Deduction
 from gateway.ledger.grants import Grant, GrantResult, add_grant
-from gateway.ledger.operations import Changed, Closed, Idempotency, Refund, Taken, Transfer, Voided
+from gateway.ledger.operations import Changed, Closed, Refund, Taken, Transfer, Voided
 from gateway.ledger.options import LedgerSettings
 from gateway.postgres.outage import unavailable_in_outage
 

@@ -9,9 +9,10 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.errors import InvalidRequest
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.ledger.accounts import Executor
-from gateway.ledger.operations import Idempotency, Standing, check_amount, check_texts, perform
+from gateway.ledger.operations import Standing, check_amount, check_texts, perform
 from gateway.postgres.queries import load
 
 _SQL = load("grants")

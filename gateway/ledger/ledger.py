@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF, Origin
 from gateway.ledger.accounts import (
     Balance,
@@ -30,7 +31,6 @@ from gateway.ledger.grants import Grant, GrantResult
 from gateway.ledger.instances import Instances
 from gateway.ledger.items import Unsettled
 from gateway.ledger.jobs import Jobs
-from gateway.ledger.operations import Idempotency
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.owned import OwnedReservations
 from gateway.ledger.pins import Pins

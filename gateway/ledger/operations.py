@@ -19,6 +19,7 @@ from gateway.core.errors import (
     NotFound,
     TollgateError,
 )
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.units import UCR_MAX
 from gateway.ledger.accounts import Executor
@@ -31,13 +32,6 @@ _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 Facts = dict[str, Any]
 Refusals = Mapping[str, Callable[[Facts], TollgateError]]
 """A status that is a refusal → its error, from the facts that came with it."""
-
-
-class Idempotency(msgspec.Struct, frozen=True):
-    """The caller's key, and a hash of what it asks for: the same key with another hash is a mistake."""
-
-    key: str
-    request_hash: bytes
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

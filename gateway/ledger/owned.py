@@ -15,9 +15,11 @@ import msgspec
 import structlog
 
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.units import UCR_MAX
-from gateway.ledger.operations import Idempotency, Standing, check_texts, perform
+from gateway.ledger.operations import Standing, check_texts, perform, read_answer
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.used import Used
 from gateway.ops.metrics import Metrics
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
@@ -52,16 +54,18 @@ class Owner(msgspec.Struct, frozen=True):
 
 class OwnedWish(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
-    account_id: UUID
+    account_ids: tuple[UUID, ...]
+    """Those that may pay, in the order in which they are tried."""
     amount_ucr: int
     user_id: UUID | None = None
     key_id: UUID | None = None
     model: str = ""
     """What it is for, as the caller names it."""
+    feature: str = ""
 
     def row(self) -> tuple[object, ...]:
         """In the order of `owned_wish`."""
-        return self.id, self.account_id, self.amount_ucr, self.user_id, self.key_id, self.model
+        return self.id, list(self.account_ids), self.amount_ucr, self.user_id, self.key_id, self.model, self.feature
 
 
 class OwnedHold(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +77,15 @@ class OwnedHold(msgspec.Struct, frozen=True, kw_only=True):
     held_ucr: int
     available_ucr: int
     balance_ucr: int
+    account_id: UUID
+    """Which pays, or was asked last."""
+    budget_scope: str | None
+    """Whose budget it was that refused."""
+    resets_at: datetime | None
+    created_at: datetime | None
     expires_at: datetime | None
+    repeated: bool = False
+    """Under its idempotency key, all of them were."""
 
     @property
     def held(self) -> bool:
@@ -155,7 +167,24 @@ class OwnedReservations:
             answer=_Holds,
             refusals={"no_job": lambda _: NotFound("There is no such job, or it has ended; nothing was reserved.")},
         )
-        return holds.items
+        if not holds.repeated:
+            return holds.items
+        return tuple(msgspec.structs.replace(hold, repeated=True) for hold in holds.items)
+
+    @unavailable_in_outage
+    async def try_out(self, owner: Owner, wish: OwnedWish) -> OwnedHold:
+        """What `reserve` would answer, with every limit that there is; nothing of it stays. Raises InvalidRequest."""
+        self._check([wish])
+        async with self._pool.acquire() as connection:
+            attempt = connection.transaction()
+            await attempt.start()
+            try:
+                row = await connection.fetchrow(
+                    _SQL.reserve, owner.org_id, owner.kind, owner.id, self._life_s(None), [wish.row()], None, None
+                )
+            finally:
+                await attempt.rollback()
+        return read_answer(row, _Holds, {}).items[0]
 
     @unavailable_in_outage
     async def extend(
@@ -184,19 +213,27 @@ class OwnedReservations:
         made = msgspec.json.decode(row["answer"], type=Extension)
         return msgspec.structs.replace(made, status=row["status"])
 
-    @unavailable_in_outage
     async def settle(
         self, owner: Owner, id: UUID, *, cost_ucr: int, idempotency: Idempotency | None = None
     ) -> OwnedEnding:
-        """End it with its cost, once; of zero, it is released. Cost above what is held is charged like a call's.
+        """With a cost that says no more of itself. Raises like `settle_used`."""
+        _check_ucr(cost_ucr, "cost")
+        used = Used.plainly("reserved", price_ucr=1, quantity=cost_ucr)
+        return await self.settle_used(owner, id, used, idempotency=idempotency)
+
+    @unavailable_in_outage
+    async def settle_used(
+        self, owner: Owner, id: UUID, used: Used, *, idempotency: Idempotency | None = None
+    ) -> OwnedEnding:
+        """End it with what was used, once; of nothing, it is released. Cost above what is held is charged as a call's.
 
         Raises InvalidRequest, NotFound or Conflict (it ended otherwise); then nothing changed.
         """
-        _check_ucr(cost_ucr, "cost")
+        _check_ucr(used.cost_ucr, "cost")
         ending = await perform(
             self._pool,
             _SQL.settle,
-            (owner.org_id, owner.kind, owner.id, id, cost_ucr, self._settings.receivable_max_ucr),
+            (owner.org_id, owner.kind, owner.id, id, used.row(), self._settings.receivable_max_ucr),
             by=None,
             idempotency=idempotency,
             answer=OwnedEnding,
@@ -208,9 +245,9 @@ class OwnedReservations:
         self._moved(ending.account_id)
         return ending
 
-    async def release(self, owner: Owner, id: UUID) -> OwnedEnding:
+    async def release(self, owner: Owner, id: UUID, *, idempotency: Idempotency | None = None) -> OwnedEnding:
         """End it without a cost. Raises like `settle`."""
-        return await self.settle(owner, id, cost_ucr=0)
+        return await self.settle(owner, id, cost_ucr=0, idempotency=idempotency)
 
     @unavailable_in_outage
     async def get(self, owner: Owner, id: UUID) -> OwnedReservation:

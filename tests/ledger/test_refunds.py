@@ -7,8 +7,9 @@ import asyncpg
 import pytest
 
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF
-from gateway.ledger.operations import Idempotency, Refund
+from gateway.ledger.operations import Refund
 from tests.ledger.conftest import Bench, open_bench
 from tests.ledger.desk import ANNA, entries_of, left_of, rows_of
 from tests.ledger.test_grants import in_hours, let_expire

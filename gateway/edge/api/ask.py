@@ -8,10 +8,10 @@ import msgspec
 
 from gateway.core.access import Principal
 from gateway.core.errors import NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.edge.api.house import House
 from gateway.edge.requests import invalid
-from gateway.ledger.operations import Idempotency
 
 REPLAYED: Final = "idempotent-replayed"
 
