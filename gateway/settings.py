@@ -18,6 +18,7 @@ from gateway.edge.headers import never_passes
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.plans import DEFAULT_PLANS, Plan, read_plans
 from gateway.pricing.book import PriceOverride
+from gateway.pricing.features import DEFAULT_FEATURES, FeatureCost, read_features
 from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
 from gateway.upstream.registry import PROVIDERS, OnDisconnect, OutputLimitField, Provider, Timeouts, Upstream
@@ -69,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prices: tuple[PriceOverride, ...] = ()
     plans: tuple[Plan, ...] = DEFAULT_PLANS
     """What organisations can subscribe to."""
+    features: Mapping[str, FeatureCost] = msgspec.field(default_factory=lambda: DEFAULT_FEATURES)
+    """What deductions can name, by id."""
     database_url: str | None = None
     operator_key: str | None = None
 
@@ -135,6 +138,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_drain_s: float = 60.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     plans_file: str = ""
+    features_file: str = ""
     listen: _Listen = _Listen()
     metrics: _Metrics = _Metrics()
     database: _Database = _Database()
@@ -181,6 +185,7 @@ def load_settings(
         aliases=tuple(_aliases(source)),
         prices=file.prices,
         plans=_plans(file.plans_file, beside=path),
+        features=_features(file.features_file, beside=path),
         database_url=environ.get("DATABASE_URL") or None,
         operator_key=environ.get("TOLLGATE_OPERATOR_KEY") or None,
     )
@@ -213,6 +218,11 @@ def _plans(plans_file: str, *, beside: Path | None) -> tuple[Plan, ...]:
         return DEFAULT_PLANS
     path = beside.parent / plans_file
     return read_plans(_text(path), name=str(path))
+
+
+def _features(features_file: str, *, beside: Path | None) -> Mapping[str, FeatureCost]:
+    """Found like the plans."""
+    return read_features(beside.parent / features_file) if features_file and beside is not None else DEFAULT_FEATURES
 
 
 def _text(path: Path) -> str:

@@ -73,6 +73,12 @@ class Conflict(TollgateError):
     code = "conflict"
 
 
+class Stale(TollgateError):
+    """The object is no longer as the caller's `If-Match` says: somebody else changed it; nothing changed."""
+
+    code = "stale"
+
+
 class IdempotencyMismatch(Conflict):
     """The same Idempotency-Key came before with another body; nothing changed."""
 

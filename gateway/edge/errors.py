@@ -22,6 +22,7 @@ _STATUS: Final[tuple[tuple[type[errors.TollgateError], int, str], ...]] = (
     (errors.UnsupportedEncoding, 415, "invalid_request_error"),
     (errors.ModelNotFound, 404, "invalid_request_error"),
     (errors.NotFound, 404, "invalid_request_error"),
+    (errors.Stale, 412, "invalid_request_error"),
     (errors.IdempotencyMismatch, 422, "invalid_request_error"),
     (errors.Conflict, 409, "invalid_request_error"),
     (errors.Unauthenticated, 401, "invalid_request_error"),

@@ -12,8 +12,10 @@ import asyncpg
 import msgspec
 
 from gateway.core.errors import NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF, Origin
 from gateway.ops.ids import IdSource
+from gateway.postgres.once import Connection, once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -58,6 +60,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     revoked_at: datetime | None
     created_at: datetime
+    repeated: bool = False
 
 
 class Keys:
@@ -78,13 +81,18 @@ class Keys:
         user_id: UUID | None = None,
         expires_at: datetime | None = None,
         by: Origin = ITSELF,
+        idempotency: Idempotency | None = None,
     ) -> tuple[ApiKey, str]:
-        """The stored key and its text, which exists nowhere else. Raises NotFound for an unknown org or user."""
+        """The stored key and its text, which exists nowhere else: a repetition brings the key and an empty text.
+
+        Raises NotFound for an unknown org or user.
+        """
         token = new_token()
         hash = hash_of(token)
         assert hash is not None
-        try:
-            row = await self._pool.fetchrow(
+
+        async def change(connection: Connection) -> ApiKey:
+            row = await connection.fetchrow(
                 _SQL.insert_api_key,
                 org_id,
                 self._ids.next(),
@@ -96,12 +104,16 @@ class Keys:
                 expires_at,
                 by.row(),
             )
+            assert row is not None
+            return _api_key(row)
+
+        try:
+            key = await once(self._pool, org_id, idempotency, change, answer=ApiKey)
         except asyncpg.ForeignKeyViolationError as error:
             if error.constraint_name == "api_key_user_is_of_the_org":
                 raise NotFound(f"Organisation {org_id} has no user {user_id}; no key was made.") from None
             raise NotFound(f"There is no organisation {org_id}.") from None
-        assert row is not None
-        return _api_key(row), token
+        return key, "" if key.repeated else token
 
     @unavailable_in_outage
     async def page(self, org_id: UUID, *, limit: int, offset: int) -> tuple[list[ApiKey], int]:
@@ -112,13 +124,23 @@ class Keys:
         return [_api_key(row) for row in rows], total
 
     @unavailable_in_outage
-    async def revoke(self, org_id: UUID, key_id: UUID, *, by: Origin = ITSELF) -> ApiKey:
+    async def revoke(
+        self, org_id: UUID, key_id: UUID, *, by: Origin = ITSELF, idempotency: Idempotency | None = None
+    ) -> ApiKey:
         """For good; again changes nothing. Streams that already run end as they would. Raises NotFound."""
-        row = await self._pool.fetchrow(_SQL.revoke_api_key, org_id, key_id, by.row())
-        if row is None:
-            raise NotFound(f"Organisation {org_id} has no key {key_id}.")
-        self._forget(row["hash"])
-        return _api_key(row)
+        hashes: list[bytes] = []
+
+        async def change(connection: Connection) -> ApiKey:
+            row = await connection.fetchrow(_SQL.revoke_api_key, org_id, key_id, by.row())
+            if row is None:
+                raise NotFound(f"Organisation {org_id} has no key {key_id}.")
+            hashes.append(row["hash"])
+            return _api_key(row)
+
+        key = await once(self._pool, org_id, idempotency, change, answer=ApiKey)
+        for hash in hashes:
+            self._forget(hash)
+        return key
 
 
 def _api_key(row: asyncpg.Record) -> ApiKey:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -17,6 +17,22 @@ _SQL: Final = load("idempotency")
 
 Connection = asyncpg.Connection | PoolConnectionProxy
 T = TypeVar("T", bound=msgspec.Struct)
+S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class Guard(Protocol[S_contra]):
+    """Is shown what a change would change, under its lock, before it is made; None: there is nothing yet.
+
+    Raises what refuses the change.
+    """
+
+    def __call__(self, current: S_contra | None, /) -> None: ...
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """All that is told of what is no more."""
+
+    repeated: bool = False
 
 
 @asynccontextmanager
@@ -37,21 +53,21 @@ async def once(
     change: Callable[[Connection], Awaitable[T]],
     *,
     answer: type[T],
-) -> tuple[T, bool]:
-    """What `change` returns, and False; or what it returned under this key before, and True.
+) -> T:
+    """What `change` returns; or what it returned under this key before, with `repeated` set.
 
     What it raises undoes everything and leaves the key free. Who comes while the first is at work waits for its end.
     The key comes before all else that is locked. Raises IdempotencyMismatch.
     """
     async with transaction(executor) as connection:
         if idempotency is None:
-            return await change(connection), False
+            return await change(connection)
         row = await connection.fetchrow(_SQL.claim, org_id, idempotency.key, idempotency.request_hash)
         assert row is not None
         if row["status"] == "mismatch":
             raise IdempotencyMismatch("This Idempotency-Key came before with another request; nothing changed.")
         if row["status"] == "exists":
-            return msgspec.json.decode(row["answer"], type=answer), True
+            return msgspec.structs.replace(msgspec.json.decode(row["answer"], type=answer), repeated=True)
         made = await change(connection)
         await connection.execute(_SQL.keep, org_id, idempotency.key, msgspec.json.encode(made).decode())
-        return made, False
+        return made

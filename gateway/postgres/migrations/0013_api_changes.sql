@@ -30,7 +30,3 @@ CREATE TYPE used_item AS (
     cache_write_tokens integer,
     output_tokens      integer
 );
-
--- Keys are remembered with what their restricted accounts pay for.
-CREATE TRIGGER account_terms_changed AFTER UPDATE OF models, features ON account
-    FOR EACH ROW WHEN ((OLD.models, OLD.features) IS DISTINCT FROM (NEW.models, NEW.features)) EXECUTE FUNCTION announce_org_of_row();
