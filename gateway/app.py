@@ -152,6 +152,8 @@ class Gateway:
             users=self.users,
             ledger=self.ledger,
             catalogue=self.catalogue,
+            plans={plan.id: plan for plan in settings.plans},
+            features=settings.features,
         )
         add_routes(app, house)
         await self._listen(app, self._metrics_app(app), inference_routes(self._inference(clock, key_ring, observer)))

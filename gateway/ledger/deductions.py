@@ -54,7 +54,8 @@ async def deduct(
     OrgSuspended or Forbidden.
     """
     used = deduction.used
-    check_amount(used.cost_ucr)
+    if used.cost_ucr or not used.model:  # a call of a model that is free is told all the same
+        check_amount(used.cost_ucr)
     for name, units, price_ucr in used.lines:
         check_texts(feature=name)
         if not 1 <= len(name) <= LINE_CHARS_MAX:

@@ -14,13 +14,16 @@ import asyncpg
 import msgspec
 import structlog
 
-from gateway.core.errors import Conflict, InvalidRequest, NotFound
+from gateway.core.errors import Conflict, InvalidRequest, NotFound, TollgateError
 from gateway.core.idempotency import Idempotency
 from gateway.core.units import UCR_MAX
+from gateway.ledger.accounts import Executor
 from gateway.ledger.operations import Standing, check_texts, perform, read_answer
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.unpaid import Unpaid
 from gateway.ledger.used import Used
 from gateway.ops.metrics import Metrics
+from gateway.postgres.once import once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -77,8 +80,8 @@ class OwnedHold(msgspec.Struct, frozen=True, kw_only=True):
     held_ucr: int
     available_ucr: int
     balance_ucr: int
-    account_id: UUID
-    """Which pays, or was asked last."""
+    account_id: UUID | None
+    """Which pays, or was asked; None where there is none."""
     budget_scope: str | None
     """Whose budget it was that refused."""
     resets_at: datetime | None
@@ -90,6 +93,16 @@ class OwnedHold(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def held(self) -> bool:
         return self.status in {"ok", "exists"}
+
+    def refusal(self, *, required_ucr: int, undone: str = "nothing was reserved") -> TollgateError:
+        """Of one that is not held."""
+        return Unpaid(
+            required_ucr=required_ucr,
+            available_ucr=self.available_ucr,
+            budget_scope=self.budget_scope,
+            resets_at=self.resets_at,
+            undone=undone,
+        ).error(self.status)
 
 
 class _Holds(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +143,24 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     status: str = "ok"
     """Or why it holds what it held before: insufficient, busy, suspended, …"""
+    budget_scope: str | None = None
+    resets_at: datetime | None = None
+    repeated: bool = False
+
+    def refusal(self, *, required_ucr: int) -> TollgateError:
+        """Of one that is not `ok`."""
+        return Unpaid(
+            required_ucr=required_ucr,
+            available_ucr=self.available_ucr,
+            budget_scope=self.budget_scope,
+            resets_at=self.resets_at,
+            undone="what was held stays held, and no more",
+        ).error(self.status)
+
+
+class _NotExtended(Exception):
+    def __init__(self, extension: Extension) -> None:
+        self.extension = extension
 
 
 class OwnedReservations:
@@ -188,7 +219,14 @@ class OwnedReservations:
 
     @unavailable_in_outage
     async def extend(
-        self, owner: Owner, id: UUID, *, at_least_ucr: int, life_s: float | None = None, spent_ucr: int = 0
+        self,
+        owner: Owner,
+        id: UUID,
+        *,
+        at_least_ucr: int,
+        life_s: float | None = None,
+        spent_ucr: int = 0,
+        idempotency: Idempotency | None = None,
     ) -> Extension:
         """Hold at least so much, for so long from now but never longer than the longest life from its beginning.
 
@@ -196,22 +234,32 @@ class OwnedReservations:
         """
         _check_ucr(at_least_ucr, "amount")
         _check_ucr(spent_ucr, "spent")
-        row = await self._pool.fetchrow(
-            _SQL.extend,
-            owner.org_id,
-            owner.kind,
-            owner.id,
-            id,
-            at_least_ucr,
-            self._life_s(life_s),
-            self._settings.reservation_life_max_s,
-            spent_ucr,
-        )
-        assert row is not None
-        if row["status"] == "unknown":
-            raise NotFound("No such reservation is open; nothing was changed.")
-        made = msgspec.json.decode(row["answer"], type=Extension)
-        return msgspec.structs.replace(made, status=row["status"])
+        life_s = self._life_s(life_s)
+
+        async def change(connection: Executor) -> Extension:
+            row = await connection.fetchrow(
+                _SQL.extend,
+                owner.org_id,
+                owner.kind,
+                owner.id,
+                id,
+                at_least_ucr,
+                life_s,
+                self._settings.reservation_life_max_s,
+                spent_ucr,
+            )
+            assert row is not None
+            if row["status"] == "unknown":
+                raise NotFound("No such reservation is open; nothing was changed.")
+            made = msgspec.structs.replace(msgspec.json.decode(row["answer"], type=Extension), status=row["status"])
+            if made.status != "ok":
+                raise _NotExtended(made)  # so that its idempotency key stays free
+            return made
+
+        try:
+            return await once(self._pool, owner.org_id, idempotency, change, answer=Extension)
+        except _NotExtended as refused:
+            return refused.extension
 
     async def settle(
         self, owner: Owner, id: UUID, *, cost_ucr: int, idempotency: Idempotency | None = None

@@ -1,7 +1,7 @@
 """What outside callers say was used, as a charge keeps it: lines at their prices, and tokens where there are any."""
 
 import json
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -45,3 +45,6 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
         numerator = sum(units * price_ucr for _, units, price_ucr in self.lines)
         # The standard library's JSON: a price of the largest amount for a million passes 64 bits.
         return self.cost_ucr, str(numerator), json.dumps(self.lines), self.model, self.feature, *tokens
+
+
+NOTHING: Final = Used(lines=(), cost_ucr=0)

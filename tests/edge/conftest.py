@@ -27,11 +27,13 @@ from gateway.identity.users import Users
 from gateway.ledger import accounts
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.plans import DEFAULT_PLANS
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.ops.log import LineWriter, RequestLog
 from gateway.ops.metrics import Metrics
 from gateway.postgres.readiness import database_trouble
+from gateway.pricing.features import DEFAULT_FEATURES
 from gateway.relay.catalogue import Catalogue, CatalogueEntry, Target
 from gateway.relay.quoter import Quoter
 from gateway.relay.settings import ReserveSettings
@@ -144,6 +146,8 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
         users=Users(pool, ids=ids, forget_org=key_ring.forget_org),
         ledger=ledger,
         catalogue=models,
+        plans={plan.id: plan for plan in DEFAULT_PLANS},
+        features=DEFAULT_FEATURES,
     )
     add_routes(app, house)
     add_metrics_route(app)

@@ -1,5 +1,7 @@
 """The rooms that /api's handlers may enter, in one record."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from gateway.identity.key_ring import KeyRing
@@ -8,8 +10,10 @@ from gateway.identity.orgs import Orgs
 from gateway.identity.shared_key import SharedKey
 from gateway.identity.users import Users
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.plans import Plan
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
+from gateway.pricing.features import FeatureCost
 from gateway.relay.catalogue import Catalogue
 
 
@@ -23,3 +27,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     users: Users
     ledger: Ledger
     catalogue: Catalogue
+    plans: Mapping[str, Plan]
+    """What organisations can subscribe to, by id."""
+    features: Mapping[str, FeatureCost]
+    """What deductions can name, by id."""

@@ -41,17 +41,24 @@ class KeyPage(msgspec.Struct, frozen=True):
 
 @endpoint("POST", "/api/orgs/{org_id}/keys", needs=Right.WRITE_KEYS, status=201)
 async def create(ask: Ask, org_id: UUID, body: NewKey) -> KeyView:
-    """A new key. Its text is in this one answer and stored nowhere."""
+    """A new key. Its text is in this one answer and stored nowhere.
+
+    Repeated under its Idempotency-Key, the answer is the same without `key`, and says so: `idempotent-replayed: true`.
+    Where the first answer was lost, revoke the key and make another.
+    """
+    org_id = ask.org(org_id)
     if body.expires_at is not None and body.expires_at <= ask.house.clock.now():
         raise invalid("expires_at", "must be in the future")
     key, token = await ask.house.keys.create(
-        ask.org(org_id),
+        org_id,
         name=body.name,
         models=None if body.models is None else tuple(body.models),
         expires_at=body.expires_at,
         by=ask.origin,
+        idempotency=ask.idempotency(org_id, body),
     )
-    return _view(key, token)
+    ask.replayed(key.repeated)
+    return _view(key, None if key.repeated else token)
 
 
 @endpoint("GET", "/api/orgs/{org_id}/keys", needs=Right.READ_KEYS)
@@ -65,7 +72,10 @@ async def page(ask: Ask, org_id: UUID, query: Page) -> KeyPage:
 @endpoint("DELETE", "/api/orgs/{org_id}/keys/{key_id}", needs=Right.WRITE_KEYS)
 async def revoke(ask: Ask, org_id: UUID, key_id: UUID) -> KeyView:
     """Revoked for good; again changes nothing. Streams that already run end as they would."""
-    return _view(await ask.house.keys.revoke(ask.org(org_id), key_id, by=ask.origin))
+    org_id = ask.org(org_id)
+    key = await ask.house.keys.revoke(org_id, key_id, by=ask.origin, idempotency=ask.idempotency(org_id, key_id))
+    ask.replayed(key.repeated)
+    return _view(key)
 
 
 def _view(key: ApiKey, token: str | None = None) -> KeyView:

@@ -145,7 +145,8 @@ BEGIN
         RETURNING * INTO r;
     END IF;
     answer := jsonb_build_object('id', p_id, 'held_ucr', r.amount_ucr, 'available_ucr', v_answer.available_ucr, 'balance_ucr',
-                                 v_answer.balance_ucr, 'expires_at', r.expires_at);
+                                 v_answer.balance_ucr, 'expires_at', r.expires_at, 'budget_scope', v_answer.budget_scope,
+                                 'resets_at', v_answer.resets_at);
 END
 $$;
 
