@@ -106,6 +106,15 @@ class House:
             assert added.status == 201
         return UUID(id)
 
+    async def new_user(self, org_id: UUID, name: str = "anna", **wish: Any) -> UUID:
+        answer = await self.operate("POST", f"/api/orgs/{org_id}/users", {"external_id": name, "name": name, **wish})
+        assert answer.status == 201
+        return UUID(answer.json["id"])
+
+    async def available_ucr(self, org_id: UUID) -> int:
+        balance = await self.ledger.balance(org_id)
+        return balance.available_ucr
+
     async def new_key(self, org_id: UUID, **wish: Any) -> str:
         answer = await self.operate("POST", f"/api/orgs/{org_id}/keys", {"name": "web", **wish})
         assert answer.status == 201
