@@ -21,7 +21,7 @@ from gateway.core.errors import (
 )
 from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
-from gateway.core.units import UCR_MAX
+from gateway.core.units import UCR_MAX, credits_text
 from gateway.ledger.accounts import Executor
 from gateway.postgres.once import once
 from gateway.postgres.queries import load
@@ -202,7 +202,8 @@ async def refund(
                 "The call's process died and its real cost may still come; nothing was refunded. Try again a day after."
             ),
             "too_much": lambda facts: InvalidRequest(
-                f"Of this charge {facts['refundable_ucr']} µcr are left to refund; nothing was refunded.",
+                f"The amount is more than is left of this charge, {credits_text(facts['refundable_ucr'])} credits; "
+                "nothing was refunded.",
                 param="amount",
             ),
         },

@@ -1,4 +1,4 @@
-"""/api/credits: deductions, recorded usage, and the questions before them: exact, once, by the accounts that may pay."""
+"""/api/credits: deductions, recorded usage, the questions before them: exact, once, by the accounts that may pay."""
 
 import asyncio
 from typing import Any
