@@ -154,6 +154,7 @@ class Gateway:
             catalogue=self.catalogue,
             plans={plan.id: plan for plan in settings.plans},
             features=settings.features,
+            insufficient_status=settings.insufficient_status,
         )
         add_routes(app, house)
         await self._listen(app, self._metrics_app(app), inference_routes(self._inference(clock, key_ring, observer)))

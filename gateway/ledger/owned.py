@@ -344,8 +344,9 @@ class OwnedReservations:
         if asked_s is None:
             return self._settings.reservation_life_s
         if not 0 < asked_s <= self._settings.reservation_life_max_s:
+            most = f"{self._settings.reservation_life_max_s:g}"
             raise InvalidRequest(
-                f"A reservation lives for at most {self._settings.reservation_life_max_s:g} seconds.", param="life"
+                f"expires_in_s must be above 0 and at most {most}; nothing was changed.", param="expires_in_s"
             )
         return asked_s
 

@@ -157,6 +157,7 @@ async def house(dsn: str, pool: asyncpg.Pool) -> AsyncIterator[House]:
         catalogue=models,
         plans={plan.id: plan for plan in DEFAULT_PLANS},
         features=DEFAULT_FEATURES,
+        insufficient_status=402,
     )
     add_routes(app, house)
     add_metrics_route(app)

@@ -14,6 +14,7 @@ from tests.edge.conftest import Answer, House
 from tests.edge.test_api_spending import key_of_user
 
 DAY = {"scope": "org", "period": "day"}
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
 async def put_budget(house: House, org: UUID, max: object, **headers: str) -> Answer:
@@ -63,15 +64,47 @@ async def test_a_wrong_budget_is_refused_naming_the_field(house: House, body: di
     assert (answer.status, answer.json["errors"][0]["field"].replace("[...]", "[0]")) == (400, field)
 
 
-async def test_of_two_who_change_the_same_budget_one_is_told(house: House) -> None:
+@pytest.mark.parametrize("what", ["budget", "policy", "user"])
+async def test_of_two_who_change_the_same_thing_one_is_told(house: House, owner: asyncpg.Connection, what: str) -> None:
+    """Both wait for the lock with the same tag: only under it is a tag compared."""
     org = await house.new_org()
-    tag = (await put_budget(house, org, 5)).headers["etag"]
-    answers = await asyncio.gather(*(put_budget(house, org, max, if_match=tag) for max in (6, 7, 8, 9)))
-    assert sorted(answer.status for answer in answers) == [200, 412, 412, 412]
+    anna = await house.new_user(org)
+    changes: dict[str, tuple[str, str, list[dict[str, Any]]]] = {
+        "budget": ("PUT", f"/api/orgs/{org}/budgets", [DAY | {"max": max} for max in (5, 6, 7)]),
+        "policy": (
+            "PUT",
+            f"/api/orgs/{org}/policy",
+            [{"payment_order": "pool_first", "time_zone": f"Etc/GMT+{hours}"} for hours in (1, 2, 3)],
+        ),
+        "user": (
+            "PATCH",
+            f"/api/orgs/{org}/users/{anna}",
+            [{"role": role} for role in ("viewer", "billing", "member")],
+        ),
+    }
+    method, path, bodies = changes[what]
+    tag = (await house.operate(method, path, bodies[0])).headers["etag"]
+    async with owner.transaction():
+        await owner.execute("SELECT FROM account WHERE org_id = $1 FOR UPDATE", org)
+        await owner.execute("SELECT FROM org_user WHERE org_id = $1 FOR UPDATE", org)
+        asked = [
+            asyncio.ensure_future(house.operate(method, path, body, headers={"if-match": tag})) for body in bodies[1:]
+        ]
+        async with asyncio.timeout(10):
+            while await owner.fetchval(WAITING) < 2:
+                await asyncio.sleep(0)
+    answers = await asyncio.gather(*asked)
+    assert sorted(answer.status for answer in answers) == [200, 412]
     stale = next(answer for answer in answers if answer.status == 412)
     assert (stale.json["code"], "nothing was changed" in stale.json["detail"]) == ("stale", True)
     kept = next(answer for answer in answers if answer.status == 200)
-    assert (await house.operate("GET", f"/api/orgs/{org}/budgets")).json["data"][0]["max"] == kept.json["max"]
+    assert kept.headers["etag"] != tag
+
+
+async def test_a_budget_is_removed_by_who_saw_it(house: House) -> None:
+    org = await house.new_org()
+    tag = (await put_budget(house, org, 5)).headers["etag"]
+    kept = await put_budget(house, org, 6, if_match=tag)
     path = f"/api/orgs/{org}/budgets/{kept.json['id']}"
     assert (await house.operate("DELETE", path, headers={"if-match": tag})).status == 412
     assert (await house.operate("DELETE", path, headers={"if-match": kept.headers["etag"]})).status == 204

@@ -115,7 +115,7 @@ async def _done(ask: Ask, item: Item, position: int) -> ItemAnswer:
         )
         answer = await asked.handler(own, body=body_as(bytes(item.body), asked.body))
     except TollgateError as error:
-        return _problem(rendered(error))
+        return _problem(rendered(error, insufficient_status=ask.house.insufficient_status))
     except Exception:  # Where a request ends: the others have theirs still to come.
         log.exception("batch.item_failed", request_id=str(ask.request_id), operation=item.operation)
         return _problem(INTERNAL)

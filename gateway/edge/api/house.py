@@ -29,5 +29,7 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue
     plans: Mapping[str, Plan]
     """What organisations can subscribe to, by id."""
+    insufficient_status: int
+    """402, or 429 for clients that know only OpenAI's own codes."""
     features: Mapping[str, FeatureCost]
     """What deductions can name, by id."""
