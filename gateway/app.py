@@ -185,6 +185,9 @@ class Gateway:
             price_desk=PriceDesk(pool, ids=self.ids),
             price_book=self._book,
             price_sets=settings.price_sets,
+            plans={plan.id: plan for plan in settings.plans},
+            features=settings.features,
+            insufficient_status=settings.insufficient_status,
         )
         self._keep_up(house)
         add_routes(app, house)

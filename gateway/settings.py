@@ -22,6 +22,7 @@ from gateway.identity.tokens import SECRET_BYTES_MIN, TokenSettings
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.plans import DEFAULT_PLANS, Plan, read_plans
 from gateway.pricing.book import PriceOverride
+from gateway.pricing.features import DEFAULT_FEATURES, FeatureCost, read_features
 from gateway.pricing.sets import DEFAULT_PRICE_SETS, PriceSet, read_price_sets
 from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
@@ -80,6 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What organisations can subscribe to."""
     price_sets: tuple[PriceSet, ...] = DEFAULT_PRICE_SETS
     """Prices that can be taken over by the name of their set."""
+    features: Mapping[str, FeatureCost] = msgspec.field(default_factory=lambda: DEFAULT_FEATURES)
+    """What deductions can name, by id."""
     database_url: str | None = None
     operator_key: str | None = None
 
@@ -147,6 +150,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     plans_file: str = ""
     price_sets_file: str = ""
+    features_file: str = ""
     listen: _Listen = _Listen()
     metrics: _Metrics = _Metrics()
     database: _Database = _Database()
@@ -200,6 +204,7 @@ def load_settings(
         prices=file.prices,
         plans=_plans(file.plans_file, beside=path),
         price_sets=_price_sets(file.price_sets_file, beside=path),
+        features=_features(file.features_file, beside=path),
         database_url=environ.get("DATABASE_URL") or None,
         operator_key=environ.get("TOLLGATE_OPERATOR_KEY") or None,
     )
@@ -272,6 +277,11 @@ def _price_sets(price_sets_file: str, *, beside: Path | None) -> tuple[PriceSet,
         return DEFAULT_PRICE_SETS
     path = beside.parent / price_sets_file
     return read_price_sets(_text(path), name=str(path))
+
+
+def _features(features_file: str, *, beside: Path | None) -> Mapping[str, FeatureCost]:
+    """Found like the plans."""
+    return read_features(beside.parent / features_file) if features_file and beside is not None else DEFAULT_FEATURES
 
 
 def _text(path: Path) -> str:

@@ -37,7 +37,26 @@ Amount = Annotated[
 ]
 """Read by `amount_ucr`."""
 
-_LIMITS: Final = BodyLimits(body_bytes_max=BODY_BYTES_MAX)
+AmountOrNone = Annotated[
+    msgspec.Raw,
+    msgspec.Meta(
+        description="Credits from 0, as a decimal string or a number, with at most 6 places; taken exactly.",
+        examples=["2.5"],
+        extra_json_schema={
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,6})?$"},
+                {"type": "number", "minimum": 0},
+            ]
+        },
+    ),
+]
+"""Read by `amount_ucr` with `least_ucr` 0."""
+
+
+def left_out() -> msgspec.Raw:
+    """The default of an amount that need not be given: `field(default_factory=left_out)`, and `not bytes(amount)`."""
+    return msgspec.Raw()
+
 
 T = TypeVar("T")
 
@@ -49,13 +68,18 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offset: Offset = 0
 
 
-async def read_body(request: web.Request, type: type[T]) -> T:
+async def read_body(request: web.Request, type: type[T], *, bytes_max: int = BODY_BYTES_MAX) -> T:
     """The body as `type`. Raises InvalidRequest and what edge/bodies.py raises."""
-    body = Body(BodyBudget(_LIMITS))
+    body = Body(BodyBudget(BodyLimits(body_bytes_max=bytes_max)))
     try:
         data = await body.read(request)
     finally:
         body.close()
+    return body_as(data, type)
+
+
+def body_as(data: bytes, type: type[T]) -> T:
+    """JSON as `type`: unknown and repeated fields are refused. Raises InvalidRequest."""
     try:
         read_object(data)
         return msgspec.json.decode(data, type=type)
@@ -79,8 +103,8 @@ def read_query(request: web.Request, type: type[T]) -> T:
         raise _named(str(error)) from None
 
 
-def amount_ucr(raw: msgspec.Raw, *, field: str) -> int:
-    """A decimal string or a JSON number of credits, taken exactly → µcr above 0. Raises InvalidRequest."""
+def amount_ucr(raw: msgspec.Raw, *, field: str, least_ucr: int = 1) -> int:
+    """A decimal string or a JSON number of credits, taken exactly → µcr. Raises InvalidRequest."""
     text = bytes(raw).decode()
     if text.startswith('"'):
         text = msgspec.json.decode(text, type=str)
@@ -90,7 +114,7 @@ def amount_ucr(raw: msgspec.Raw, *, field: str) -> int:
         ucr = ucr_from_text(text)
     except AmountInvalid as error:
         raise invalid(field, str(error)) from None
-    if ucr == 0:
+    if ucr < least_ucr:
         raise invalid(field, f"must be above 0: at least {credits_text(1)} credits")
     return ucr
 

@@ -74,6 +74,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     """Grows with every change."""
     created_at: datetime
+    repeated: bool = False
 
 
 class MadeKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +115,7 @@ class Keys:
         user_id: UUID | None = None,
         expires_at: datetime | None = None,
         by: Origin = ITSELF,
+        idempotency: Idempotency | None = None,
     ) -> tuple[ApiKey, str]:
         """The stored key and its text. Raises NotFound for an unknown org or user."""
         made = await self.create_once(

@@ -8,6 +8,8 @@ import asyncpg
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
+from gateway.core.errors import NotFound
+from gateway.core.payment_order import PayingAccount, PaymentOrder
 from gateway.postgres.queries import load
 
 _SQL = load("accounts")
@@ -84,6 +86,26 @@ async def open_restricted(
 ) -> None:
     """An account that pays for these models or features alone; at least one of the two is given."""
     await connection.execute(_SQL.open_restricted, org_id, account_id, name, models, features)
+
+
+async def lock_pool(connection: Executor, org_id: UUID) -> None:
+    """Changes of what an organisation chose about its credits come one after another. Raises NotFound."""
+    if not await connection.fetchval(_SQL.lock_pool, org_id):
+        raise NotFound(f"There is no organisation {org_id} with an account; nothing was changed.")
+
+
+async def paying(
+    connection: Executor, org_id: UUID, user_id: UUID | None
+) -> tuple[tuple[PayingAccount, ...], PaymentOrder]:
+    """The accounts that may pay for what is used in the name of this user, or of nobody; and the order of the policy.
+
+    Raises NotFound where the organisation has no such user.
+    """
+    row = await connection.fetchrow(_SQL.paying, org_id, user_id)
+    assert row is not None
+    if user_id is not None and not row["knows_user"]:
+        raise NotFound(f"Organisation {org_id} has no user {user_id}; nothing was changed.")
+    return msgspec.json.decode(row["accounts"], type=tuple[PayingAccount, ...]), row["payment_order"]
 
 
 async def set_status(connection: Executor, org_id: UUID, status: Literal["active", "suspended"]) -> None:

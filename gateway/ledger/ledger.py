@@ -14,11 +14,13 @@ import structlog
 from gateway.core.errors import LedgerUnavailable
 from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF, Origin
+from gateway.core.payment_order import candidate_accounts
 from gateway.ledger.accounts import (
     Balance,
     Direction,
     OrderBy,
     Transaction,
+    paying,
     read_account,
     read_balance,
     read_transactions,
@@ -26,7 +28,15 @@ from gateway.ledger.accounts import (
 from gateway.ledger.allocations import Allocations
 from gateway.ledger.audit import Audit, Violation
 from gateway.ledger.batcher import Lane
-from gateway.ledger.budgets import Budget, BudgetState, read_budgets, remove_budget, set_budget
+from gateway.ledger.budgets import (
+    Budget,
+    BudgetSet,
+    BudgetState,
+    count_budgets,
+    read_budgets,
+    remove_budget,
+    set_budget,
+)
 from gateway.ledger.calls import Ending, Held, Refusal, Wish
 from gateway.ledger.desk import Desk
 from gateway.ledger.grants import Grant, GrantResult, LiveGrant, read_live_grants
@@ -45,6 +55,7 @@ from gateway.ledger.upkeep import Upkeep
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.ops.metrics import Metrics
+from gateway.postgres.once import Guard, Removed
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.pool import act_as_application, connect, open_pool
 
@@ -253,18 +264,45 @@ class Ledger:
         )
 
     @unavailable_in_outage
-    async def set_budget(self, budget: Budget, *, by: Origin) -> Budget:
-        """Makes or changes it. Raises InvalidRequest or NotFound; then nothing changed."""
-        return await set_budget(self._pool, budget, by=by)
+    async def set_budget(
+        self,
+        budget: Budget,
+        *,
+        by: Origin,
+        idempotency: Idempotency | None = None,
+        guard: Guard[Budget] | None = None,
+    ) -> BudgetSet:
+        """Makes or changes it. Raises InvalidRequest, NotFound or what `guard` raises; then nothing changed."""
+        return await set_budget(self._pool, budget, by=by, idempotency=idempotency, guard=guard)
 
     @unavailable_in_outage
-    async def remove_budget(self, org_id: UUID, budget_id: UUID, *, by: Origin) -> None:
-        """Raises NotFound."""
-        await remove_budget(self._pool, org_id, budget_id, by=by)
+    async def remove_budget(
+        self,
+        org_id: UUID,
+        budget_id: UUID,
+        *,
+        by: Origin,
+        idempotency: Idempotency | None = None,
+        guard: Guard[Budget] | None = None,
+    ) -> Removed:
+        """Raises NotFound or what `guard` raises."""
+        return await remove_budget(self._pool, org_id, budget_id, by=by, idempotency=idempotency, guard=guard)
 
     @unavailable_in_outage
     async def budgets(self, org_id: UUID, *, limit: int = 50, offset: int = 0) -> list[BudgetState]:
         return await read_budgets(self._pool, org_id, limit=limit, offset=offset)
+
+    @unavailable_in_outage
+    async def count_budgets(self, org_id: UUID) -> int:
+        return await count_budgets(self._pool, org_id)
+
+    @unavailable_in_outage
+    async def payers(
+        self, org_id: UUID, *, user_id: UUID | None = None, model: str = "", feature: str = ""
+    ) -> tuple[UUID, ...]:
+        """The accounts to try for what is used so, in order; none where nothing may pay. Raises NotFound (no user)."""
+        accounts, order = await paying(self._pool, org_id, user_id)
+        return candidate_accounts(accounts, user_id=user_id, model=model, feature=feature, order=order)
 
     @unavailable_in_outage
     async def audit(self, *, full: bool) -> list[Violation]:

@@ -13,9 +13,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from gateway.core.origin import Origin
 from gateway.core.pricing import Prices, Tier
-from gateway.core.roles import Role
 from gateway.edge import probes, rooms
 from gateway.edge.api.house import House as ApiHouse
 from gateway.edge.api.pace import ApiSettings, Pace
@@ -35,6 +33,7 @@ from gateway.ledger import accounts
 from gateway.ledger.audit_log import AuditLog
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.plans import DEFAULT_PLANS
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.ops.log import LineWriter, RequestLog
@@ -42,6 +41,7 @@ from gateway.ops.metrics import Metrics
 from gateway.postgres.readiness import database_trouble
 from gateway.pricing.book import PriceBook
 from gateway.pricing.desk import PriceDesk
+from gateway.pricing.features import DEFAULT_FEATURES
 from gateway.pricing.price_map import ModelPrice
 from gateway.pricing.sets import DEFAULT_PRICE_SETS
 from gateway.pricing.stored import Markups, Sheet
@@ -127,12 +127,14 @@ class House:
             assert added.status == 201
         return UUID(id)
 
-    async def new_user(self, org_id: UUID, external_id: str, role: Role = "member") -> UUID:
-        users = self.api.users
-        user = await users.create(
-            org_id, external_id=external_id, name=external_id, role=role, by=Origin(actor="operator")
-        )
-        return user.user_id
+    async def new_user(self, org_id: UUID, name: str = "anna", **wish: Any) -> UUID:
+        answer = await self.operate("POST", f"/api/orgs/{org_id}/users", {"external_id": name, "name": name, **wish})
+        assert answer.status == 201
+        return UUID(answer.json["id"])
+
+    async def available_ucr(self, org_id: UUID) -> int:
+        balance = await self.ledger.balance(org_id)
+        return balance.available_ucr
 
     async def new_key(self, org_id: UUID, **wish: Any) -> str:
         answer = await self.operate("POST", f"/api/orgs/{org_id}/keys", {"name": "web", **wish})
@@ -225,6 +227,9 @@ async def house(
         stored_prices=stored,
         price_desk=PriceDesk(pool, ids=ids),
         price_sets=DEFAULT_PRICE_SETS,
+        plans={plan.id: plan for plan in DEFAULT_PLANS},
+        features=DEFAULT_FEATURES,
+        insufficient_status=402,
     )
     add_routes(app, house)
     add_metrics_route(app)

@@ -53,7 +53,7 @@ async def token_keys(issuer: Issuer, token_settings: TokenSettings) -> AsyncIter
 @pytest.fixture
 async def org(house: House) -> UUID:
     org = await house.new_org("Acme")
-    await house.new_user(org, "anna", "viewer")
+    await house.new_user(org, "anna", role="viewer")
     return org
 
 

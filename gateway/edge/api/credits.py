@@ -22,6 +22,8 @@ GRANTS_MAX: Final = 200
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     organization_id: UUID
+    user_id: UUID | None = None
+    """Whose allocation they go to; left out, the organisation's pool."""
     amount: Amount
     transaction_type: TransactionType
     reason: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
@@ -122,7 +124,7 @@ async def add(ask: Ask, body: Addition) -> GrantView:
     grant = Grant(
         id=house.ids.next(),
         org_id=org.org_id,
-        account_id=org.account_id,
+        account_id=body.user_id or org.account_id,
         amount_ucr=amount,
         transaction_type=body.transaction_type,
         reason=body.reason,
@@ -132,6 +134,7 @@ async def add(ask: Ask, body: Addition) -> GrantView:
     )
     meaning = (
         grant.org_id,
+        grant.account_id,
         grant.amount_ucr,
         grant.transaction_type,
         grant.reason,

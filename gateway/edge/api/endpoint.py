@@ -19,6 +19,7 @@ import msgspec
 
 from gateway.core.access import Right
 from gateway.core.errors import InvalidRequest, NotFound
+from gateway.edge.requests import BODY_BYTES_MAX
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Handler = Callable[..., Awaitable[Any]]
@@ -45,6 +46,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     content_type: str = "application/json"
     versioned: bool = False
     """If-Match is heeded; the answer has an ETag."""
+    body_bytes_max: int = BODY_BYTES_MAX
     handler: Handler
 
     @property
@@ -59,7 +61,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return parts[1] if parts[0] == "orgs" and len(parts) > 1 and parts[1] in _NOUNS_OF_ORGS else parts[0]
 
 
-_NOUNS_OF_ORGS: Final = frozenset({"keys", "users", "budgets", "policy", "allocation-rules"})
+_NOUNS_OF_ORGS: Final = frozenset({"keys", "users", "budgets", "policy", "allocation-rules", "accounts"})
 
 
 def endpoint(
@@ -70,6 +72,7 @@ def endpoint(
     status: int = HTTPStatus.OK,
     content_type: str = "application/json",
     versioned: bool = False,
+    body_bytes_max: int = BODY_BYTES_MAX,
 ) -> Callable[[Handler], Endpoint]:
     def declare(handler: Handler) -> Endpoint:
         types = get_type_hints(handler, include_extras=True)
@@ -90,6 +93,7 @@ def endpoint(
             answer=None if answer is NoneType else answer,
             content_type=content_type,
             versioned=versioned,
+            body_bytes_max=body_bytes_max,
             handler=handler,
         )
 

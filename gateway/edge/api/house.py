@@ -1,5 +1,7 @@
 """The rooms that /api's handlers may enter, in one record."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from gateway.edge.api.pace import Pace
@@ -13,10 +15,12 @@ from gateway.identity.tokens import Tokens
 from gateway.identity.users import Users
 from gateway.ledger.audit_log import AuditLog
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.plans import Plan
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.pricing.book import PriceBook
 from gateway.pricing.desk import PriceDesk
+from gateway.pricing.features import FeatureCost
 from gateway.pricing.sets import PriceSet
 from gateway.pricing.watch import StoredPrices
 from gateway.relay.catalogue import Catalogue
@@ -49,3 +53,9 @@ class House(msgspec.Struct, frozen=True, kw_only=True):
     stored_prices: StoredPrices
     price_desk: PriceDesk
     price_sets: tuple[PriceSet, ...]
+    plans: Mapping[str, Plan]
+    """What organisations can subscribe to, by id."""
+    insufficient_status: int
+    """402, or 429 for clients that know only OpenAI's own codes."""
+    features: Mapping[str, FeatureCost]
+    """What deductions can name, by id."""

@@ -33,7 +33,9 @@ class OrgPage(msgspec.Struct, frozen=True):
 @endpoint("POST", "/api/orgs", needs=Right.WRITE_ORGS, status=201)
 async def create(ask: Ask, body: NewOrg) -> OrgView:
     """A new organisation, with an empty account."""
-    return _view(await ask.house.orgs.create(body.name, by=ask.origin))
+    org = await ask.house.orgs.create(body.name, by=ask.origin, idempotency=ask.idempotency(body.name))
+    ask.replayed(org.repeated)
+    return _view(org)
 
 
 @endpoint("GET", "/api/orgs", needs=Right.READ_ORGS)
@@ -56,17 +58,18 @@ async def get(ask: Ask, org_id: UUID) -> OrgView:
 @endpoint("POST", "/api/orgs/{org_id}/suspend", needs=Right.WRITE_ORGS)
 async def suspend(ask: Ask, org_id: UUID) -> OrgView:
     """Its calls are refused from the commit on; open ones go on with what they hold. Again changes nothing."""
-    return _turned(ask, await ask.house.orgs.suspend(org_id, by=ask.origin))
+    return _turned(ask, await ask.house.orgs.suspend(org_id, by=ask.origin, idempotency=ask.idempotency(org_id)))
 
 
 @endpoint("POST", "/api/orgs/{org_id}/resume", needs=Right.WRITE_ORGS)
 async def resume(ask: Ask, org_id: UUID) -> OrgView:
     """Its calls are served again. Again changes nothing."""
-    return _turned(ask, await ask.house.orgs.resume(org_id, by=ask.origin))
+    return _turned(ask, await ask.house.orgs.resume(org_id, by=ask.origin, idempotency=ask.idempotency(org_id)))
 
 
 def _turned(ask: Ask, org: Org) -> OrgView:
     ask.house.key_ring.forget_org(org.org_id)
+    ask.replayed(org.repeated)
     return _view(org)
 
 

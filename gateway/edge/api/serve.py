@@ -67,7 +67,7 @@ def _handler(endpoint: Endpoint, house: House) -> Callable[[web.Request], Awaita
         elif request.query:
             raise invalid(next(iter(request.query)), "is not known here")
         if endpoint.body is not None:
-            given["body"] = await read_body(request, endpoint.body)
+            given["body"] = await read_body(request, endpoint.body, bytes_max=endpoint.body_bytes_max)
         return await _answered(request, endpoint, ask, await endpoint.handler(ask, **given))
 
     return handle
