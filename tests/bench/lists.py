@@ -35,12 +35,11 @@ INSERT INTO account (org_id, account_id, balance_ucr, version, granted_ucr)
 VALUES ($1::uuid, $1, 9000000000000, $2, 9000000000000)
 """
 _ROWS = """
-INSERT INTO ledger (org_id, id, account_id, version, kind, contra, amount_ucr, balance_after_ucr, created_at, ended,
+INSERT INTO ledger (org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, created_at, ended,
                     transaction_type, reason, key_id, user_id, model, upstream, upstream_model, provider_request_id,
-                    streamed, status, finish_reason, prompt_tokens, output_tokens, lines, numerator, cost_ucr,
-                    charged_ucr, held_ucr, burned_grants, first_event_ms, duration_ms)
+                    streamed, status, finish_reason, prompt_tokens, output_tokens, lines, numerator, held_ucr,
+                    burned_grant, first_event_ms, duration_ms)
 SELECT $1, id, $1, n, CASE WHEN call THEN 'CHARGE' ELSE 'GRANT' END,
-       CASE WHEN call THEN 'revenue' ELSE 'grant_source' END,
        CASE WHEN call THEN -450 ELSE 1000000 + n % 1000 END, 0, at, CASE WHEN call THEN 'ok' END,
        CASE WHEN NOT call THEN 'PURCHASE' END, CASE WHEN NOT call THEN 'MANUAL_ADJUSTMENT' END,
        CASE WHEN call THEN lpad(to_hex(n % $7 + 1), 32, '0')::uuid END,
@@ -49,8 +48,7 @@ SELECT $1, id, $1, n, CASE WHEN call THEN 'CHARGE' ELSE 'GRANT' END,
        CASE WHEN call THEN 'chatcmpl-' || id END, call, CASE WHEN call THEN 200 END, CASE WHEN call THEN 'stop' END,
        CASE WHEN call THEN 1000 END, CASE WHEN call THEN 500 END,
        CASE WHEN call THEN '[["input",1000,150000],["output",500,600000]]'::json END,
-       CASE WHEN call THEN 450000000 END, CASE WHEN call THEN 450 END, CASE WHEN call THEN 450 END,
-       CASE WHEN call THEN 900 END, CASE WHEN call THEN ARRAY[$1::uuid] END, CASE WHEN call THEN 350 END,
+       CASE WHEN call THEN 450000000 END, CASE WHEN call THEN 900 END, CASE WHEN call THEN $1::uuid END, CASE WHEN call THEN 350 END,
        CASE WHEN call THEN 2900 END
   FROM (SELECT n, n % $6 <> 0 AS call, first_id_at($4::timestamptz + n * $5::interval) AS id, $4 + n * $5 AS at
           FROM generate_series($2::bigint, $3) AS n OFFSET 0) AS r

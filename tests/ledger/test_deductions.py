@@ -49,7 +49,7 @@ async def test_a_deduction_is_one_charge_with_the_features_line(bench: Bench, po
     assert (made.id, made.amount_ucr, made.balance_ucr) == (deduction.id, 80, 20)
     row = await pool.fetchrow("SELECT kind, lines, cost_ucr(ledger), user_id FROM ledger WHERE id = $1", made.id)
     assert row is not None
-    assert tuple(row) == ("CHARGE", '[["ai_generated_report", 2, 40000000]]', 80, user)
+    assert tuple(row) == ("CHARGE", '[["ai_generated_report",2,40000000]]', 80, user)
     assert await entries_of(pool, bench.org_id) == ["credits.granted", "credits.deducted"]
     assert await bench.numbers() == (20, 0, 0)
 

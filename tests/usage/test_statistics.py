@@ -38,7 +38,7 @@ async def test_nothing_used_is_nothing(pool: asyncpg.Pool, books: Books) -> None
 
 async def test_a_group_sums_calls_tokens_and_costs(pool: asyncpg.Pool, books: Books) -> None:
     await books.ended(
-        used_ucr=10, id=began(2), cost_ucr=17, numerator=17_000_000, overage_ucr=5, waived_ucr=2, prompt_tokens=100,
+        used_ucr=10, id=began(2), numerator=17_000_000, overage_ucr=5, waived_ucr=2, prompt_tokens=100,
         cached_tokens=40, output_tokens=50, reasoning_tokens=20,
     )  # fmt: skip
     await books.ended(used_ucr=4, id=began(2), prompt_tokens=1, output_tokens=2)
@@ -67,7 +67,7 @@ async def test_a_late_correction_is_of_the_call_and_a_refund_by_hand_stands_apar
     await books.ended(used_ucr=10, id=began(2), ended="recovered")
     await books.ended(used_ucr=7, id=began(2), kind="LATE_CHARGE", ended="ok", output_tokens=9)
     await books.ended(used_ucr=20, id=began(3), ended="recovered")
-    await books.ended(used_ucr=5, id=began(3), kind="REFUND", ended="ok", cost_ucr=8, waived_ucr=3, numerator=1)
+    await books.ended(used_ucr=5, id=began(3), kind="REFUND", ended="ok", waived_ucr=3, numerator=1)
     await books.ended(used_ucr=6, id=began(4), kind="REFUND")
     sums = [(day.calls, day.cost_ucr, day.charged_ucr, day.waived_ucr, day.refunded_ucr) for day in await groups(pool)]
     assert sums == [(1, 17, 17, 0, 0), (1, 12, 15, -3, 0), (0, 0, 0, 0, 6)]

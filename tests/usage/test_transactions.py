@@ -40,8 +40,8 @@ async def walk(pool: asyncpg.Pool, *, limit: int = 3, **options: Any) -> list[UU
 
 
 async def granted(books: Books, **fields: Any) -> UUID:
-    facts: dict[str, Any] = {"kind": "GRANT", "contra": "grant_source", "amount_ucr": 5, "ended": None, "key_id": None}
-    money = dict.fromkeys(("numerator", "cost_ucr", "charged_ucr", "overage_ucr", "waived_ucr"))
+    facts: dict[str, Any] = {"kind": "GRANT", "amount_ucr": 5, "ended": None, "key_id": None}
+    money = dict.fromkeys(("numerator", "overage_ucr", "waived_ucr"))
     return await books.ended(used_ucr=0, **(facts | money | {"transaction_type": "PURCHASE"} | fields))
 
 
@@ -68,7 +68,7 @@ async def test_each_filter_finds_what_fits_and_nothing_else(pool: asyncpg.Pool, 
     persons = await books.ended(used_ucr=3, model="b", user_id=USER, tags='{"y": 1}')
     late = await books.ended(used_ucr=1, kind="REFUND", ended="ok", model="a", key_id=None)
     bought = await granted(books, reason="WELCOME_BONUS")
-    expired = await granted(books, kind="EXPIRY", contra="breakage", amount_ucr=-1, transaction_type=None)
+    expired = await granted(books, kind="EXPIRY", amount_ucr=-1, transaction_type=None)
     back = await books.ended(used_ucr=1, kind="REFUND", transaction_type="REFUND", ref_id=plain, key_id=None)
     assert await found(pool) == [plain, other, persons, late, bought, expired, back]
     assert await found(pool, model="b") == [other, persons]

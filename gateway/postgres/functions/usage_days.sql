@@ -28,14 +28,14 @@ BEGIN
                count(*) FILTER (WHERE kind IN ('CHARGE', 'RELEASE') AND ended = 'error'),
                coalesce(sum(prompt_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(output_tokens), 0),
                coalesce(sum(reasoning_tokens), 0),
-               coalesce(sum(s.sign * cost_ucr) FILTER (WHERE ended IS NOT NULL), 0),
-               coalesce(sum(s.sign * charged_ucr) FILTER (WHERE ended IS NOT NULL), 0),
+               coalesce(sum(s.sign * cost_ucr(l)) FILTER (WHERE ended IS NOT NULL), 0),
+               coalesce(sum(s.sign * charged_ucr(l)) FILTER (WHERE ended IS NOT NULL), 0),
                coalesce(sum(s.sign * overage_ucr) FILTER (WHERE ended IS NOT NULL), 0),
                coalesce(sum(s.sign * waived_ucr) FILTER (WHERE ended IS NOT NULL), 0),
-               coalesce(sum(charged_ucr) FILTER (WHERE ended IS NULL), 0)
-          FROM ledger
+               coalesce(sum(charged_ucr(l)) FILTER (WHERE ended IS NULL), 0)
+          FROM ledger AS l
          CROSS JOIN LATERAL (SELECT CASE kind WHEN 'REFUND' THEN -1 ELSE 1 END) AS s (sign)
-         WHERE org_id = p_org AND account_id = b.account_id AND version > b.done AND version <= v_to AND charged_ucr IS NOT NULL
+         WHERE org_id = p_org AND account_id = b.account_id AND version > b.done AND version <= v_to AND charged_ucr(l) IS NOT NULL
          GROUP BY 2, 3, 4, 5, 6
         ON CONFLICT ON CONSTRAINT usage_day_once DO UPDATE
            SET calls = d.calls + excluded.calls, failed = d.failed + excluded.failed,

@@ -8,11 +8,13 @@
 SELECT id, account_id, kind, CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END AS transaction_type,
        coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) AS reason, note, actor, amount_ucr, balance_after_ucr,
        ref_id, created_at AS posted_at, ended, user_id, key_id, nullif(model, '') AS model, feature, prompt_tokens, cached_tokens,
-       output_tokens, reasoning_tokens, cost_ucr, charged_ucr, coalesce(overage_ucr, 0) AS overage_ucr,
-       coalesce(waived_ucr, 0) AS waived_ucr, tags
-  FROM ((SELECT * FROM ledger WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)
+       output_tokens, reasoning_tokens, cost_ucr(whole) AS cost_ucr, charged_ucr(whole) AS charged_ucr,
+       coalesce(overage_ucr, 0) AS overage_ucr, coalesce(waived_ucr, 0) AS waived_ucr, tags
+  FROM ((SELECT l.*, l AS whole FROM ledger AS l
+          WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)
         UNION ALL
-        (SELECT * FROM ledger WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)) AS looked
+        (SELECT l.*, l AS whole FROM ledger AS l
+          WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)) AS looked
  WHERE kind <> 'RELEASE'
    AND ($6::text IS NULL OR CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END = $6)
    AND ($7::text IS NULL OR coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) = $7)
@@ -27,11 +29,13 @@ SELECT id, account_id, kind, CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coale
 SELECT id, account_id, kind, CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END AS transaction_type,
        coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) AS reason, note, actor, amount_ucr, balance_after_ucr,
        ref_id, created_at AS posted_at, ended, user_id, key_id, nullif(model, '') AS model, feature, prompt_tokens, cached_tokens,
-       output_tokens, reasoning_tokens, cost_ucr, charged_ucr, coalesce(overage_ucr, 0) AS overage_ucr,
-       coalesce(waived_ucr, 0) AS waived_ucr, tags
-  FROM ((SELECT * FROM ledger WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4)
+       output_tokens, reasoning_tokens, cost_ucr(whole) AS cost_ucr, charged_ucr(whole) AS charged_ucr,
+       coalesce(overage_ucr, 0) AS overage_ucr, coalesce(waived_ucr, 0) AS waived_ucr, tags
+  FROM ((SELECT l.*, l AS whole FROM ledger AS l
+          WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4)
         UNION ALL
-        (SELECT * FROM ledger WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4)) AS looked
+        (SELECT l.*, l AS whole FROM ledger AS l
+          WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4)) AS looked
  WHERE kind <> 'RELEASE'
    AND ($6::text IS NULL OR CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END = $6)
    AND ($7::text IS NULL OR coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) = $7)
@@ -47,11 +51,13 @@ SELECT id, account_id, kind, CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coale
 SELECT id, account_id, kind, CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END AS transaction_type,
        coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) AS reason, note, actor, amount_ucr, balance_after_ucr,
        ref_id, created_at AS posted_at, ended, user_id, key_id, nullif(model, '') AS model, feature, prompt_tokens, cached_tokens,
-       output_tokens, reasoning_tokens, cost_ucr, charged_ucr, coalesce(overage_ucr, 0) AS overage_ucr,
-       coalesce(waived_ucr, 0) AS waived_ucr, tags
-  FROM ((SELECT * FROM ledger WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)
+       output_tokens, reasoning_tokens, cost_ucr(whole) AS cost_ucr, charged_ucr(whole) AS charged_ucr,
+       coalesce(overage_ucr, 0) AS overage_ucr, coalesce(waived_ucr, 0) AS waived_ucr, tags
+  FROM ((SELECT l.*, l AS whole FROM ledger AS l
+          WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)
         UNION ALL
-        (SELECT * FROM ledger WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)) AS looked
+        (SELECT l.*, l AS whole FROM ledger AS l
+          WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)) AS looked
  WHERE kind <> 'RELEASE'
    AND ($6::text IS NULL OR CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END = $6)
    AND ($7::text IS NULL OR coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) = $7)
@@ -108,8 +114,8 @@ SELECT count(*) > $6
 -- name: open_reservations
 -- $1 organisation · $2 first id · $3 id past the last · $4 model · $5 user · $6 key · $7 rows. What is open is bounded by what
 -- runs at a time.
-SELECT id, account_id, amount_ucr AS held_ucr, created_at, expires_at, owner_kind, user_id, key_id, nullif(model, '') AS model,
-       nullif(feature, '') AS feature
+SELECT id, account_id, amount_ucr AS held_ucr, created_at, expires_at, coalesce(owner_kind, 'instance') AS owner_kind, user_id,
+       key_id, nullif(model, '') AS model, nullif(feature, '') AS feature
   FROM reservation
  WHERE org_id = $1 AND id >= $2 AND id < $3
    AND ($4::text IS NULL OR model = $4)
