@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -60,6 +60,7 @@ def left_out() -> msgspec.Raw:
 
 
 T = TypeVar("T")
+Query = TypeVar("Query", bound=msgspec.Struct)
 
 
 class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,8 +93,8 @@ def body_as(data: bytes, type: type[T]) -> T:
         raise InvalidRequest("The request body must be a JSON object; nothing was changed.") from None
 
 
-def read_query(request: web.Request, type: type[T]) -> T:
-    """The query as `type`, a struct. Unknown and repeated parameters are refused. Raises InvalidRequest."""
+def read_query(request: web.Request, type: type[Query]) -> Query:
+    """The query as `type`. Unknown and repeated parameters are refused. Raises InvalidRequest."""
     query = request.query
     if len(query) != len(set(query)):
         twice = next(name for name in query if len(query.getall(name)) > 1)
@@ -136,7 +137,7 @@ def invalid(field: str, problem: str) -> InvalidRequest:
 
 
 @cache
-def _instants(type: type[Any]) -> frozenset[str]:
+def _instants(type: type[msgspec.Struct]) -> frozenset[str]:
     """The names of a query's parameters that are instants."""
     return frozenset(
         field.encode_name for field in msgspec.structs.fields(type) if field.type in (Instant, Instant | None)

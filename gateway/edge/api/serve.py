@@ -83,7 +83,7 @@ def _ask(endpoint: Endpoint, house: House, request: web.Request, principal: Prin
         method=endpoint.method,
         path=endpoint.path,
         idempotency_key=_idempotency_key(request) if endpoint.changes else None,
-        if_match=", ".join(request.headers.getall("if-match", [])) or None,
+        if_match=(", ".join(request.headers.getall("if-match", [])) or None) if endpoint.versioned else None,
         reason=_reason(request),
         headers={},
     )
