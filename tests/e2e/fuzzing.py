@@ -59,11 +59,24 @@ _WORDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "ip_allow": (None, ["127.0.0.0/8"], ["10.0.0.0/8", "::1"]),
     "email": ("anna@example.com", None),
     "set": ("chatsparty",),
+    "scope": ("org",),
     "scope_id": ("",),
+    "period": ("day", "month"),
+    "open_max": (None,),
+    "quantity": (1, 3),
+    "input_tokens": (1_000,),
+    "cached_tokens": (0, 10),
+    "cache_write_tokens": (0, 10),
+    "output_tokens": (0, 1_000),
 }
 """What handlers know, beside what the document allows."""
-_EITHER: Final = (("amount", "model"), ("feature", "amount"), ("feature", "reason"), ("cursor", "offset"))
-"""Of each pair one is meant to be left out."""
+_EITHER: Final = (
+    ({"amount", "reason"}, {"feature", "quantity"}),
+    ({"amount"}, {"model", "input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens"}),
+    ({"amount"}, {"model", "expected_input_tokens", "expected_output_tokens"}),
+    ({"cursor"}, {"offset"}),
+)
+"""Of each pair one side is meant to be left out."""
 _KNOWN_PERCENT: Final = 85
 _NOT_ASKED: Final = (
     # What is right by the schema may still be refused, for want of credits or of a right; that is tested elsewhere.
@@ -170,8 +183,9 @@ class Fuzz:
         if isinstance(value, dict):
             told = {name: self._with_known(one, luck, name) for name, one in value.items()}
             for pair in _EITHER:
-                if told.keys() >= set(pair) and luck.randrange(100) < _KNOWN_PERCENT:
-                    del told[luck.choice(pair)]
+                if all(told.keys() & side for side in pair) and luck.randrange(100) < _KNOWN_PERCENT:
+                    out = luck.choice(pair)
+                    told = {name: one for name, one in told.items() if name not in out}
             return told
         if isinstance(value, list) and name not in _WORDS:
             return [self._with_known(one, luck, name) for one in value]

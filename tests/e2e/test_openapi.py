@@ -1,6 +1,6 @@
 """/api does what its OpenAPI document says, for everybody who may ask: no answer that is not described, none above 499.
 
-`make fuzz-api EXAMPLES=200` asks more; `SEED=…` asks other things.
+`make fuzz-api EXAMPLES=200` asks more; `SEED=…` asks for other things.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from tests.e2e.fuzzing import Fuzz
 from tests.e2e.running import RunningGateway, running_gateway
 from tests.fakes.issuer import AUDIENCE, ISSUER, SECRET, by_secret
 
-EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "6"))
+EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "5"))
 """Of each operation and credential: so many that the document allows, and so many that it does not."""
 SEED: Final = int(os.environ.get("FUZZ_SEED", "4"))
 
@@ -47,7 +47,8 @@ async def gateway(dsn: str, replay: ReplayServer, tmp_path: Path) -> AsyncIterat
     ) as running:
         yield running
         assert await running.stop() == 0
-        assert running.said.complaints() == []
+        # Reservations that are asked for end by themselves, too, which is told.
+        assert [line for line in running.said.complaints() if '"ledger.expired"' not in line] == []
 
 
 @pytest.mark.parametrize("who", ["operator", "org_admin", "application"])
