@@ -9,7 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --require-hashes
 JOBS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check format lint types contracts test-postgres seeded-bugs bench bench-ledger simulate attack lock clean
+.PHONY: help setup setup-dev run test check format lint types contracts test-postgres docs seeded-bugs bench bench-ledger list-timings \
+	simulate attack lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +48,9 @@ test-postgres: $(VENV)/.dev  ## Run the database's tests on the PostgreSQL in $P
 		echo "PG_BIN is not set: the database's tests ran on the PostgreSQL of .venv alone"; \
 	fi
 
+docs: $(VENV)/.runtime  ## Write docs/access.md anew, from the endpoints and the rights that they need
+	$(BIN)/python -m gateway.edge.api.rights_table > docs/access.md
+
 seeded-bugs: $(VENV)/.dev  ## Put bugs into a copy of the ledger and see which test catches each; ONLY=name for one
 	$(BIN)/python -m tests.ledger.seeded_bugs $(if $(ONLY),--only $(ONLY))
 
@@ -55,6 +59,9 @@ bench: $(VENV)/.dev  ## Compare with nginx on the same mock provider
 
 bench-ledger: $(VENV)/.dev  ## Measure the ledger: rate, waits, bytes, steadiness
 	$(BIN)/python -m tests.bench.ledger $(BENCH)
+
+list-timings: $(VENV)/.dev  ## Ask for every list on a ledger of a million rows; fails where one is slow or reads too much
+	$(BIN)/python -m tests.bench.list_timings $(BENCH)
 
 simulate: $(VENV)/.dev  ## Two gateways under load, with everything killed, cut and stalled: SECONDS=600 SEED=…
 	@$(BIN)/python -m tests.simulation.run --seconds $(or $(SECONDS),600) $(if $(SEED),--seed $(SEED)) $(SIMULATE)

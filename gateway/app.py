@@ -3,16 +3,21 @@
 import sys
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Final, Self
 
+import asyncpg
 import msgspec
 import structlog
 from aiohttp import web
 
 from gateway.core.units import UCR_PER_CREDIT
 from gateway.edge import rooms
+from gateway.edge.api.house import House
+from gateway.edge.api.pace import Pace
 from gateway.edge.bodies import BodyBudget
 from gateway.edge.connection import Routes, Runner
+from gateway.edge.door import DOOR, Door
 from gateway.edge.errors import answer_errors
 from gateway.edge.headers import HeaderPolicy
 from gateway.edge.inference.rooms import Inference
@@ -22,9 +27,13 @@ from gateway.edge.routes import add_metrics_route, add_routes, inference_routes
 from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
+from gateway.identity.personal_data import People
 from gateway.identity.shared_key import SharedKey
+from gateway.identity.tokens import Tokens
 from gateway.identity.users import Users
+from gateway.identity.verification_keys import KeySet, SharedSecret, VerificationKeys
 from gateway.ledger import accounts
+from gateway.ledger.audit_log import AuditLog
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
@@ -35,18 +44,28 @@ from gateway.ops.periodic import Periodic
 from gateway.postgres.pool import DriverUuid, open_pool
 from gateway.postgres.readiness import database_trouble
 from gateway.pricing.book import PriceBook
-from gateway.relay.catalogue import build_catalogue
+from gateway.pricing.desk import PriceDesk
+from gateway.pricing.stored import Markups, Sheet
+from gateway.pricing.watch import StoredPrices
+from gateway.relay.catalogue import Catalogue, build_catalogue
+from gateway.relay.offers import Offers
 from gateway.relay.quoter import Quoter
 from gateway.relay.relay import Relay
 from gateway.settings import Settings
 from gateway.upstream.client import UpstreamClient
+from gateway.upstream.document import fetch_document, may_be_fetched, read_document
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
+from gateway.usage.model_volume import ModelVolumes
+from gateway.usage.statistics import Statistics
+from gateway.usage.transactions import Transactions
 
 log = structlog.get_logger()
 
 STALLED_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
+CHAIN_EVERY_S: Final = 2.0
+ROLL_UP_EVERY_S: Final = 60.0
 SETTLE_S_MIN: Final = 5.0
 """However short open calls may go on at a stop, settlements get this long."""
 
@@ -124,17 +143,17 @@ class Gateway:
         self.orgs = Orgs(pool, ids=self.ids, books=accounts)
         self.keys = Keys(pool, ids=self.ids, forget=key_ring.forget)
         self.users = Users(pool, ids=self.ids, forget_org=key_ring.forget_org)
-        await self._open_road(clock)
+        await self._open_road(pool, dsn, clock)
+        door = Door(settings.auth, clock=clock)
 
         app = web.Application(middlewares=[answer_errors])
         app[rooms.CLOCK] = clock
         app[rooms.IDS] = self.ids
+        app[DOOR] = door
         app[rooms.KEY_RING] = key_ring
-        app[rooms.OPERATOR_KEY] = SharedKey(operator_key, whose="operator")
-        app[rooms.ORGS] = self.orgs
-        app[rooms.KEYS] = self.keys
         app[rooms.LEDGER] = self.ledger
-        app[rooms.CATALOGUE] = self.catalogue
+        app[rooms.CATALOGUE] = self.offers.catalogue
+        app[rooms.OFFERS] = self.offers
         app[rooms.GENERATIONS] = Generations(pool)
         app[rooms.KEY_USAGE] = KeyUsage(pool)
         app[rooms.INSUFFICIENT_STATUS] = settings.insufficient_status
@@ -144,37 +163,103 @@ class Gateway:
         observer = Observer(log=self._request_log(), metrics=self.metrics, quoter=self._quoter, clock=clock)
         stack.callback(observer.flush)
         app[rooms.OBSERVER] = observer
-        add_routes(app)
-        await self._listen(app, self._metrics_app(app), inference_routes(self._inference(clock, key_ring, observer)))
+        house = House(
+            clock=clock,
+            ids=self.ids,
+            door=door,
+            pace=Pace(settings.api, clock=clock),
+            operator_key=SharedKey(operator_key, whose="operator"),
+            tokens=self._tokens(pool, clock),
+            key_ring=key_ring,
+            orgs=self.orgs,
+            keys=self.keys,
+            users=self.users,
+            people=People(pool, forget_org=key_ring.forget_org),
+            ledger=self.ledger,
+            audit_log=AuditLog(pool),
+            transactions=Transactions(pool),
+            statistics=Statistics(pool),
+            catalogue=self.offers.catalogue,
+            offers=self.offers,
+            stored_prices=self.stored_prices,
+            price_desk=PriceDesk(pool, ids=self.ids),
+            price_book=self._book,
+            price_sets=settings.price_sets,
+            plans={plan.id: plan for plan in settings.plans},
+            features=settings.features,
+            insufficient_status=settings.insufficient_status,
+        )
+        self._keep_up(house)
+        add_routes(app, house)
+        await self._listen(
+            app, self._metrics_app(app), inference_routes(self._inference(clock, door, key_ring, observer))
+        )
         stack.push_async_callback(self._drain, readiness)
-        log.info("gateway.started", url=self.url, models=len(self.catalogue), upstreams=len(settings.upstreams))
+        log.info("gateway.started", url=self.url, models=len(self.offers.catalogue), upstreams=len(settings.upstreams))
 
-    async def _open_road(self, clock: Clock) -> None:
+    async def _open_road(self, pool: asyncpg.Pool, dsn: str, clock: Clock) -> None:
         settings = self.settings
         client = UpstreamClient()
         self._stack.push_async_callback(client.close)
-        book = PriceBook.load(credits_per_usd=settings.credits_per_usd, overrides=settings.prices)
-        self.catalogue = build_catalogue(settings.upstreams, settings.aliases, book)
+        self._book = PriceBook.load(credits_per_usd=settings.credits_per_usd, overrides=settings.prices)
+        self.offers = Offers(Catalogue((), {}), ModelVolumes(pool, clock=clock))
+        self.stored_prices = StoredPrices(pool, dsn=dsn, clock=clock, on_change=self._reprice)
+        await self.stored_prices.start()
+        self._stack.push_async_callback(self.stored_prices.stop)
         self._quoter = Quoter(settings.reserve)
         self.relay = Relay(
             ledger=self.ledger,
             client=client,
-            catalogue=self.catalogue,
+            offers=self.offers,
             quoter=self._quoter,
             clock=clock,
             settings=settings.reserve,
         )
+
+    def _keep_up(self, house: House) -> None:
+        """What is read is prepared behind the changes, not in their transactions."""
+        for name, action, every_s in (
+            ("audit_log.chain", house.audit_log.chain, CHAIN_EVERY_S),
+            ("usage.roll_up", house.statistics.roll_up_all, ROLL_UP_EVERY_S),
+        ):
+            task = Periodic(name, action, every_s=every_s, metrics=self.metrics)
+            task.start()
+            self._stack.push_async_callback(task.stop)
+
+    def _reprice(self, sheet: Sheet, markups: Markups) -> None:
+        """Other prices hold: the catalogue is made anew and swapped whole."""
+        settings, book = self.settings, self._book.with_stored(sheet)
+        self.offers.become(build_catalogue(settings.upstreams, settings.aliases, book), markups)
 
     def _request_log(self) -> RequestLog:
         lines = LineWriter(sys.stdout.buffer, on_drop=self.metrics.log_lines_dropped.inc)
         self._stack.callback(lines.stop)
         return RequestLog(lines)
 
-    def _inference(self, clock: Clock, key_ring: KeyRing, observer: Observer) -> Inference:
+    def _tokens(self, pool: asyncpg.Pool, clock: Clock) -> Tokens | None:
+        settings = self.settings.tokens
+        if not settings.algorithms:
+            return None
+        keys: VerificationKeys
+        if settings.secret:
+            keys = SharedSecret(settings.secret)
+        else:
+            fetch = (
+                partial(fetch_document, settings.jwks, timeout_s=settings.jwks_timeout_s)
+                if may_be_fetched(settings.jwks)
+                else partial(read_document, Path(settings.jwks))
+            )
+            keys = key_set = KeySet(fetch, clock=clock, settings=settings.key_set)
+            key_set.start()
+            self._stack.push_async_callback(key_set.stop)
+        return Tokens(pool, clock=clock, keys=keys, settings=settings)
+
+    def _inference(self, clock: Clock, door: Door, key_ring: KeyRing, observer: Observer) -> Inference:
         settings = self.settings
         bodies = BodyBudget(settings.bodies)
         self.metrics.body_bytes.set_function(lambda: bodies.taken)
         return Inference(
+            door=door,
             key_ring=key_ring,
             relay=self.relay,
             bodies=bodies,

@@ -10,22 +10,29 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from gateway.core.address import network_of
 from gateway.core.strict_toml import SettingsError, StrictToml
 from gateway.core.toml_lines import Path as KeyPath
+from gateway.edge.api.pace import ApiSettings
 from gateway.edge.bodies import BodyLimits
 from gateway.edge.connection import ConnectionLimits
+from gateway.edge.door import AuthSettings
 from gateway.edge.headers import never_passes
+from gateway.identity.tokens import SECRET_BYTES_MIN, TokenSettings
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.plans import DEFAULT_PLANS, Plan, read_plans
 from gateway.pricing.book import PriceOverride
+from gateway.pricing.features import DEFAULT_FEATURES, FeatureCost, read_features
+from gateway.pricing.sets import DEFAULT_PRICE_SETS, PriceSet, read_price_sets
 from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
+from gateway.upstream.document import may_be_fetched
 from gateway.upstream.registry import PROVIDERS, OnDisconnect, OutputLimitField, Provider, Timeouts, Upstream
 
 __all__ = ["MetricsSettings", "Settings", "SettingsError", "load_settings"]
 
 DEFAULT_UPSTREAM: Final = "openai"
-_DECIDED_ELSEWHERE: Final = frozenset({"sole_owner"})
+_DECIDED_ELSEWHERE: Final = frozenset({"sole_owner", "secret"})
 """Fields of the rooms' records that the process finds out by itself."""
 _Port = Annotated[int, msgspec.Meta(le=65_535)]
 _BEATS_BEFORE_DEAD_MIN: Final = 3
@@ -62,6 +69,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: MetricsSettings = MetricsSettings()
     bodies: BodyLimits = BodyLimits()
     connections: ConnectionLimits = ConnectionLimits()
+    auth: AuthSettings = AuthSettings()
+    tokens: TokenSettings = TokenSettings()
+    api: ApiSettings = ApiSettings()
     reserve: ReserveSettings = ReserveSettings()
     ledger: LedgerSettings = LedgerSettings()
     upstreams: tuple[Served, ...] = ()
@@ -69,6 +79,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     prices: tuple[PriceOverride, ...] = ()
     plans: tuple[Plan, ...] = DEFAULT_PLANS
     """What organisations can subscribe to."""
+    price_sets: tuple[PriceSet, ...] = DEFAULT_PRICE_SETS
+    """Prices that can be taken over by the name of their set."""
+    features: Mapping[str, FeatureCost] = msgspec.field(default_factory=lambda: DEFAULT_FEATURES)
+    """What deductions can name, by id."""
     database_url: str | None = None
     operator_key: str | None = None
 
@@ -135,12 +149,17 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_drain_s: float = 60.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     plans_file: str = ""
+    price_sets_file: str = ""
+    features_file: str = ""
     listen: _Listen = _Listen()
     metrics: _Metrics = _Metrics()
     database: _Database = _Database()
     headers: _Headers = _Headers()
     bodies: BodyLimits = BodyLimits()
     connections: ConnectionLimits = ConnectionLimits()
+    auth: AuthSettings = AuthSettings()
+    jwt: TokenSettings = TokenSettings()
+    api: ApiSettings = ApiSettings()
     reserve: ReserveSettings = ReserveSettings()
     ledger: LedgerSettings = LedgerSettings()
     upstreams: tuple[_UpstreamTable, ...] = ()
@@ -175,12 +194,17 @@ def load_settings(
         ),
         bodies=file.bodies,
         connections=file.connections,
+        auth=file.auth,
+        tokens=_tokens(source, environ, beside=path),
+        api=file.api,
         reserve=file.reserve,
         ledger=file.ledger,
         upstreams=tuple(_upstreams(source, environ)),
         aliases=tuple(_aliases(source)),
         prices=file.prices,
         plans=_plans(file.plans_file, beside=path),
+        price_sets=_price_sets(file.price_sets_file, beside=path),
+        features=_features(file.features_file, beside=path),
         database_url=environ.get("DATABASE_URL") or None,
         operator_key=environ.get("TOLLGATE_OPERATOR_KEY") or None,
     )
@@ -202,9 +226,41 @@ def _read(path: Path) -> StrictToml[_File]:
         for index, header in enumerate(listed):
             if never_passes(header):
                 source.refuse(("headers", direction, index), f"{header} never passes: it is a credential or framing")
+    for index, network in enumerate(file.auth.trusted_proxies):
+        try:
+            network_of(network)
+        except ValueError as error:
+            source.refuse(("auth", "trusted_proxies", index), f"is no network: {error}")
     if file.ledger.dead_after_s < _BEATS_BEFORE_DEAD_MIN * file.ledger.beat_s:
         source.refuse(("ledger", "dead_after_s"), f"must be at least {_BEATS_BEFORE_DEAD_MIN} × ledger.beat_s")
     return source
+
+
+def _tokens(source: StrictToml[_File], environ: Mapping[str, str], *, beside: Path | None) -> TokenSettings:
+    """With the secret, or with where the keys are: an address, or a file looked for from the folder of this one."""
+    jwt = source.value.jwt
+    if not jwt.algorithms or beside is None:
+        return jwt
+    for name in ("issuer", "audience"):
+        if not getattr(jwt, name):
+            source.refuse(("jwt", "algorithms"), f"needs {name}: whose tokens are taken, and for whom they are made")
+    if "HS256" in jwt.algorithms:
+        if set(jwt.algorithms) != {"HS256"} or jwt.jwks:
+            source.refuse(("jwt", "algorithms"), "HS256 goes with no other algorithm and no jwks: its key is a secret")
+        secret = environ.get("TOLLGATE_JWT_SECRET", "")
+        if len(secret.encode()) < SECRET_BYTES_MIN:
+            source.refuse(
+                ("jwt", "algorithms"), f"HS256 needs TOLLGATE_JWT_SECRET, with at least {SECRET_BYTES_MIN} bytes"
+            )
+        return msgspec.structs.replace(jwt, secret=secret)
+    if "://" in jwt.jwks:
+        if not may_be_fetched(jwt.jwks):
+            source.refuse(("jwt", "jwks"), "must be an https address, or one of this machine, or a file")
+        return jwt
+    file = beside.parent / jwt.jwks
+    if not file.is_file():
+        source.refuse(("jwt", "jwks" if jwt.jwks else "algorithms"), f"there is no file of keys {jwt.jwks!r}")
+    return msgspec.structs.replace(jwt, jwks=str(file.resolve()))
 
 
 def _plans(plans_file: str, *, beside: Path | None) -> tuple[Plan, ...]:
@@ -213,6 +269,19 @@ def _plans(plans_file: str, *, beside: Path | None) -> tuple[Plan, ...]:
         return DEFAULT_PLANS
     path = beside.parent / plans_file
     return read_plans(_text(path), name=str(path))
+
+
+def _price_sets(price_sets_file: str, *, beside: Path | None) -> tuple[PriceSet, ...]:
+    """As with the plans."""
+    if not price_sets_file or beside is None:
+        return DEFAULT_PRICE_SETS
+    path = beside.parent / price_sets_file
+    return read_price_sets(_text(path), name=str(path))
+
+
+def _features(features_file: str, *, beside: Path | None) -> Mapping[str, FeatureCost]:
+    """Found like the plans."""
+    return read_features(beside.parent / features_file) if features_file and beside is not None else DEFAULT_FEATURES
 
 
 def _text(path: Path) -> str:

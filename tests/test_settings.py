@@ -7,6 +7,7 @@ from gateway.settings import Settings, SettingsError, load_settings
 
 EXAMPLE = Path(__file__).parent.parent / "config" / "tollgate.toml"
 KEY = {"OPENAI_API_KEY": "sk-one"}
+_JWT = "[jwt]\nissuer = 'i'\naudience = 'a'\n"
 
 
 @pytest.fixture
@@ -94,6 +95,25 @@ def test_what_the_example_shows_in_comments_is_valid(file: Path) -> None:
             "[[models]]\nname = 'fast'\ntargets = []",
             "tollgate.toml:3: models[0].targets: must name at least one target",
         ),
+        (
+            "[auth]\ntrusted_proxies = ['127.0.0.1', '10.0.0.1/8']",
+            "tollgate.toml:2: auth.trusted_proxies[1]: is no network: 10.0.0.1/8 has host bits set",
+        ),
+        ("[auth]\nfailures_burst_max = 0", "tollgate.toml:2: auth.failures_burst_max: must be more than 0"),
+        ("[jwt]\nalgorithms = ['none']", "tollgate.toml:2: jwt.algorithms[0]: Invalid enum value 'none'"),
+        ("[jwt]\nsecret = 'x'", "tollgate.toml:2: jwt.secret: unknown key"),
+        ("[jwt]\nalgorithms = ['RS256']", "tollgate.toml:2: jwt.algorithms: needs issuer"),
+        ("[jwt]\nissuer = 'i'\nalgorithms = ['RS256']", "tollgate.toml:3: jwt.algorithms: needs audience"),
+        (f"{_JWT}algorithms = ['HS256', 'RS256']", "tollgate.toml:4: jwt.algorithms: HS256 goes with no other"),
+        (f"{_JWT}algorithms = ['HS256']\njwks = 'keys.json'", "tollgate.toml:4: jwt.algorithms: HS256 goes with no"),
+        (f"{_JWT}algorithms = ['HS256']", "tollgate.toml:4: jwt.algorithms: HS256 needs TOLLGATE_JWT_SECRET"),
+        (f"{_JWT}algorithms = ['RS256']", "tollgate.toml:4: jwt.algorithms: there is no file of keys ''"),
+        (f"{_JWT}algorithms = ['RS256']\njwks = 'keys.json'", "tollgate.toml:5: jwt.jwks: there is no file of keys"),
+        (
+            f"{_JWT}algorithms = ['RS256']\njwks = 'http://login/k'",
+            "tollgate.toml:5: jwt.jwks: must be an https address",
+        ),
+        (f"{_JWT}roles = {{ a = 'manager' }}", "tollgate.toml:4: jwt.roles"),
         ("a = 1\na = 2", "tollgate.toml: not TOML:"),
     ],
 )
@@ -156,3 +176,23 @@ def test_secrets_come_from_the_environment_and_are_not_shown() -> None:
     assert settings.operator_key == "op-s3cret"
     assert settings.metrics.token == "mt-s3cret"
     assert "s3cret" not in repr(settings) + repr(settings.metrics) + repr(settings.upstreams)
+
+
+def test_tokens_are_proven_by_a_secret_of_the_environment(file: Path) -> None:
+    secret = "s" * 32
+    tokens = load(file, f"{_JWT}algorithms = ['HS256']\nskew_s = 0", {"TOLLGATE_JWT_SECRET": secret}).tokens
+    assert (tokens.secret, tokens.skew_s) == (secret, 0)
+    assert secret not in repr(tokens)
+    with pytest.raises(SettingsError, match="32 bytes"):
+        load(file, f"{_JWT}algorithms = ['HS256']", {"TOLLGATE_JWT_SECRET": secret[1:]})
+
+
+def test_keys_of_an_issuer_are_at_an_address_or_in_a_file_beside(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("{}")
+    for jwks, means in (
+        ("keys.json", str(tmp_path / "keys.json")),
+        ("https://login.example/k", "https://login.example/k"),
+        ("http://127.0.0.1:1/k", "http://127.0.0.1:1/k"),
+    ):
+        tokens = load(file, f"{_JWT}algorithms = ['ES256', 'RS256']\njwks = '{jwks}'", {}).tokens
+        assert (tokens.jwks, tokens.secret) == (means, "")

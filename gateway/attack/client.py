@@ -125,14 +125,15 @@ class Client:
     async def history(self, org: Org) -> list[Mapping[str, Any]]:
         """All rows, oldest first."""
         rows: list[Mapping[str, Any]] = []
+        page = {"organization_id": org.id, "limit": "200", "order_direction": "asc"}
         while True:
-            page = {"organization_id": org.id, "limit": "200", "offset": str(len(rows)), "order_direction": "asc"}
             answer = await self.operate("GET", "/credits/transactions", params=page)
             if answer.status != 200:
                 raise AttackImpossible(f"GET /api/credits/transactions answered {answer.status}: {answer.body}")
             rows += answer.body["data"]
-            if len(rows) >= answer.body["total"] or not answer.body["data"]:
+            if answer.body["next_cursor"] is None:
                 return rows
+            page["cursor"] = answer.body["next_cursor"]
 
     # --- an application ---------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ _COMMANDS: Final = {
     "migrate": "gateway.cli.migrate:migrate",
     "check-config": "gateway.cli.check_config:check_config",
     "audit": "gateway.cli.audit:audit",
+    "audit-log": "gateway.cli.audit_log:audit_log",
     "attack": "gateway.cli.attack:attack",
     "org": "gateway.cli.orgs:org",
     "key": "gateway.cli.keys:key",

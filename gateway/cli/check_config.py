@@ -57,6 +57,7 @@ def _view(settings: Settings, models: int, unpriced: list[str]) -> dict[str, Any
         "port": settings.port,
         "database": "DATABASE_URL" if settings.database_url else str(default_data_dir()),
         "operator_key": settings.operator_key is not None,
+        "tokens": {"algorithms": settings.tokens.algorithms, "issuer": settings.tokens.issuer},
         "credits_per_usd": str(settings.credits_per_usd),
         "upstreams": [
             {
@@ -85,10 +86,13 @@ def _print(settings: Settings, models: int, unpriced: list[str]) -> None:
         )
     database = "DATABASE_URL" if settings.database_url else f"a PostgreSQL of its own in {default_data_dir()}"
     operator = "from TOLLGATE_OPERATOR_KEY" if settings.operator_key else "a random one, printed at start"
+    algorithms = " or ".join(settings.tokens.algorithms)
+    tokens = f"{algorithms} of {settings.tokens.issuer}" if algorithms else "none: people have no tokens"
     print_lines(
         f"listens on    {escape(settings.host)}:{settings.port}",
         f"database      {escape(database)}",
         f"operator key  {operator}",
+        f"tokens        {escape(tokens)}",
         f"models        {models}, at {settings.credits_per_usd} credits a US dollar",
     )
     if settings.upstreams:

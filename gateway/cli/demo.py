@@ -8,13 +8,16 @@ from decimal import Decimal
 from pathlib import Path
 
 import click
+import msgspec
 
 from gateway.app import Gateway
 from gateway.core.errors import NotFound
 from gateway.core.origin import Origin
 from gateway.core.units import ucr_from_credits
 from gateway.ledger.grants import Grant, TransactionType
+from gateway.relay.catalogue import REPLAY, Served
 from gateway.settings import Settings
+from gateway.upstream.registry import Upstream
 
 ORG_NAME = "demo"
 DEMO = Origin(actor="demo")
@@ -47,7 +50,9 @@ class Demo:
             line = (await self._replay.stdout.readline()).decode()
         base_url = next(word for word in line.split() if word.startswith("http"))
         click.echo(f"no provider key is set: the replay provider answers, at {base_url}", err=True)
-        return settings.with_default_upstream(base_url=base_url, api_key="")
+        settings = settings.with_default_upstream(base_url=base_url, api_key="")
+        sandbox = Upstream(name="sandbox", provider=REPLAY, base_url=base_url, api_key="")
+        return msgspec.structs.replace(settings, upstreams=(*settings.upstreams, Served(sandbox)))
 
     async def _stop_replay(self) -> None:
         assert self._replay is not None

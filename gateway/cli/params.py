@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from gateway.core.address import network_of
 from gateway.core.units import AmountInvalid, ucr_from_text
 
 _LINE: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
@@ -40,6 +41,18 @@ class AmountParam(click.ParamType[int]):
         return ucr
 
 
+class NetworkParam(click.ParamType[str]):
+    """An address or a network such as 10.0.0.0/8, as the database writes it."""
+
+    name = "network"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return str(network_of(value))
+        except ValueError as error:
+            self.fail(f"is no address or network: {error}", param, ctx)
+
+
 class InstantParam(click.ParamType[datetime]):
     """RFC 3339, or a plain date; UTC where no offset is given. In the future."""
 
@@ -61,6 +74,7 @@ class InstantParam(click.ParamType[datetime]):
 
 LINE: Final = LineParam()
 AMOUNT: Final = AmountParam()
+NETWORK: Final = NetworkParam()
 INSTANT: Final = InstantParam()
 
 limit_option: Final = click.option(

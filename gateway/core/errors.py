@@ -79,6 +79,12 @@ class IdempotencyMismatch(Conflict):
     code = "idempotency_mismatch"
 
 
+class PreconditionFailed(TollgateError):
+    """The object is no longer what If-Match says: somebody else changed it in between; nothing changed."""
+
+    code = "precondition_failed"
+
+
 # --- who is calling -------------------------------------------------------------------------------------------------
 
 
@@ -86,6 +92,32 @@ class Unauthenticated(TollgateError):
     """No key, or one that is unknown, revoked or expired."""
 
     code = "invalid_api_key"
+
+
+class InvalidToken(Unauthenticated):
+    """A person's token that is malformed, expired, not for us, or not signed by whom we trust."""
+
+    code = "invalid_token"
+
+
+class TokensUncheckable(TollgateError):
+    """The issuer's keys cannot be had, and none are remembered: nobody knows whether a token is good."""
+
+    code = "issuer_unavailable"
+
+
+class TooManyRequests(TollgateError):
+    """More requests than a rate allows; this one was not looked at."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyFailures(TooManyRequests):
+    """So many credentials from one address were wrong that it is told no more about them."""
 
 
 class Forbidden(TollgateError):

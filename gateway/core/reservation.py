@@ -50,12 +50,15 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     """Streamed, and every billed token is visible as it passes."""
 
     def prompt_ucr(self) -> int:
-        """What the prompt alone is expected to cost."""
-        return max([most(t.prices, t.prompt_expected, 0) for t in self.terms])
+        """What the prompt alone is expected to cost, with what the request does, but for no answer."""
+        return max([most(t.prices, t.prompt_expected, 0, messages=0) for t in self.terms])
 
     def with_output_ucr(self, tokens: int) -> int:
         """The most it can cost if each choice ends after `tokens` output tokens."""
-        return max(most(t.prices, t.prompt_bound, min(tokens, t.want_tokens) * self.choices) for t in self.terms)
+        return max(
+            most(t.prices, t.prompt_bound, min(tokens, t.want_tokens) * self.choices, messages=self.choices)
+            for t in self.terms
+        )
 
     def want_tokens(self) -> int:
         return max(t.want_tokens for t in self.terms)
@@ -63,7 +66,11 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
     def affordable_tokens(self, available_ucr: int) -> int:
         """Output tokens for each choice that this pays for at the dearest target; 0 if not even the prompt."""
         return (
-            min(affordable_output_tokens(t.prices, t.prompt_bound, available_ucr) for t in self.terms) // self.choices
+            min(
+                affordable_output_tokens(t.prices, t.prompt_bound, available_ucr, messages=self.choices)
+                for t in self.terms
+            )
+            // self.choices
         )
 
 
@@ -81,8 +88,8 @@ def first_size(quote: Quote) -> Size:
     worst = learned = 0
     for t in quote.terms:
         output_tokens = t.want_tokens * quote.choices
-        worst = max(worst, most(t.prices, t.prompt_bound, output_tokens))
-        learned = max(learned, most(t.prices, t.prompt_learned, output_tokens))
+        worst = max(worst, most(t.prices, t.prompt_bound, output_tokens, messages=quote.choices))
+        learned = max(learned, most(t.prices, t.prompt_learned, output_tokens, messages=quote.choices))
     return Size(
         mode=Mode.WHOLE,
         amount_ucr=worst,

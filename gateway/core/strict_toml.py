@@ -15,7 +15,7 @@ from gateway.core.toml_lines import Path, line_of, lines_of
 _Shape = TypeVar("_Shape")
 _NOT_ZERO: Final = ("_s", "_max", "_min", "_rows", "_tokens", "_accounts", "lanes", "months_ahead")
 _ZERO_IS_A_CHOICE: Final = frozenset(
-    {"drain_s", "shutdown_drain_s", "queue_wait_s", "refusal_memory_s", "queue_max", "parked_max"}
+    {"drain_s", "shutdown_drain_s", "queue_wait_s", "refusal_memory_s", "queue_max", "parked_max", "skew_s"}
 )
 """Times and limits that may be nothing; of others zero would mean always, or never."""
 

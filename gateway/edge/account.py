@@ -10,13 +10,14 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
+from gateway.core.caller import Caller
 from gateway.core.errors import ModelNotFound
-from gateway.core.pricing import Tier
+from gateway.core.pricing import FULL_BP, Tier, with_markup
 from gateway.core.units import UCR_PER_CREDIT, UNITS_PER_PRICE
 from gateway.edge.answers import json_answer
 from gateway.edge.auth import authenticate
 from gateway.edge.requests import Line, read_query
-from gateway.edge.rooms import CATALOGUE, CLOCK, GENERATIONS, KEY_USAGE, LEDGER
+from gateway.edge.rooms import CATALOGUE, CLOCK, GENERATIONS, KEY_USAGE, LEDGER, OFFERS
 from gateway.relay.catalogue import CatalogueEntry
 from gateway.usage.generation import Generation
 
@@ -33,8 +34,10 @@ class GenerationQuery(msgspec.Struct, frozen=True):
 async def models(request: web.Request) -> web.StreamResponse:
     """The models this key may use, by name."""
     caller = await authenticate(request)
-    entries = request.app[CATALOGUE].models()
-    return json_answer({"object": "list", "data": [_model(entry) for entry in entries if caller.may_use(entry.name)]})
+    entries = [entry for entry in request.app[CATALOGUE].models() if caller.may_use(entry.name)]
+    return json_answer(
+        {"object": "list", "data": [_model(await _offered(request, entry, caller)) for entry in entries]}
+    )
 
 
 async def model(request: web.Request) -> web.StreamResponse:
@@ -42,7 +45,7 @@ async def model(request: web.Request) -> web.StreamResponse:
     name = request.match_info["model"]
     if not caller.may_use(name):
         raise ModelNotFound(name)
-    return json_answer(_model(request.app[CATALOGUE].route(name)))
+    return json_answer(_model(await _offered(request, request.app[CATALOGUE].route(name), caller)))
 
 
 async def credits(request: web.Request) -> web.StreamResponse:
@@ -126,11 +129,22 @@ def _generation(call: Generation) -> dict[str, Any]:
     }
 
 
+async def _offered(request: web.Request, entry: CatalogueEntry, caller: Caller) -> CatalogueEntry:
+    """The model as the caller's organisation pays for it."""
+    offers = request.app[OFFERS]
+    return await offers.to(entry, caller.org_id, caller.plan_id) if offers.differ(entry) else entry
+
+
 def _model(entry: CatalogueEntry) -> dict[str, Any]:
+    factor_bp = FULL_BP + entry.prices.markup_bp
     first, *longer = entry.prices.tiers
-    pricing = _pricing(first)
+    pricing = _pricing(first, factor_bp)
     if longer:
-        pricing["tiers"] = [{"above_prompt_tokens": tier.above_tokens, **_pricing(tier)} for tier in longer]
+        pricing["tiers"] = [{"above_prompt_tokens": tier.above_tokens, **_pricing(tier, factor_bp)} for tier in longer]
+    if entry.prices.message_ucr:
+        pricing["message"] = _price(with_markup(entry.prices.message_ucr * UNITS_PER_PRICE, factor_bp))
+    if entry.prices.request_ucr:
+        pricing["request"] = _price(with_markup(entry.prices.request_ucr * UNITS_PER_PRICE, factor_bp))
     return {
         "id": entry.name,
         "object": "model",
@@ -142,13 +156,13 @@ def _model(entry: CatalogueEntry) -> dict[str, Any]:
     }
 
 
-def _pricing(tier: Tier) -> dict[str, Any]:
+def _pricing(tier: Tier, factor_bp: int) -> dict[str, Any]:
     """Credits per token, as strings: OpenRouter's clients expect them so."""
     return {
-        "prompt": _price(tier.input_ucr),
-        "completion": _price(tier.output_ucr),
-        "input_cache_read": _price(tier.cached_ucr),
-        "input_cache_write": _price(tier.cache_write_ucr),
+        "prompt": _price(with_markup(tier.input_ucr, factor_bp)),
+        "completion": _price(with_markup(tier.output_ucr, factor_bp)),
+        "input_cache_read": _price(with_markup(tier.cached_ucr, factor_bp)),
+        "input_cache_write": _price(with_markup(tier.cache_write_ucr, factor_bp)),
     }
 
 
@@ -156,7 +170,7 @@ def _credits(ucr: int) -> Decimal:
     return Decimal(ucr).scaleb(_CREDIT_PLACES)
 
 
-def _price(ucr_per_million: int) -> str:
+def _price(ucr_per_million: int | Decimal) -> str:
     """µcr per million units → credits a unit, exactly and without an exponent: `0.00000125`."""
     text = f"{Decimal(ucr_per_million).scaleb(_PRICE_PLACES):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,36 +1,70 @@
-"""Who asks: an organisation's key on /v1, the operator's on /api. From the headers alone, before a body is read."""
+"""Who asks: from the headers alone, before a body is read. On /v1 a caller, on /api a principal."""
 
-from collections.abc import Awaitable, Callable
-from functools import wraps
+from typing import Final
 
 from aiohttp import hdrs, web
 
-from gateway.core.caller import Caller
+from gateway.core.access import Principal, Role
+from gateway.core.caller import Caller, KeyKind
 from gateway.core.errors import Unauthenticated
+from gateway.edge.api.house import House
 from gateway.edge.connection import Connection, Request
-from gateway.edge.rooms import KEY_RING, OPERATOR_KEY
+from gateway.edge.door import DOOR
+from gateway.edge.rooms import KEY_RING
+from gateway.identity.keys import looks_like_key
+from gateway.identity.tokens import looks_like_token
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_ROLES: Final = {
+    KeyKind.INFERENCE: frozenset({Role.APPLICATION}),
+    KeyKind.MANAGEMENT: frozenset({Role.MANAGER}),
+    KeyKind.SANDBOX: frozenset({Role.SANDBOX}),
+}
 
 
 async def authenticate(request: web.Request) -> Caller:
-    """The caller that the bearer token proves. Raises Unauthenticated, OrgSuspended or LedgerUnavailable."""
-    caller = await request.app[KEY_RING].caller(bearer_token(request, whose="API"))
+    """The caller that the bearer token proves.
+
+    Raises Unauthenticated, TooManyFailures, Forbidden, OrgSuspended, UserSuspended or LedgerUnavailable.
+    """
+    door = request.app[DOOR]
+    try:
+        caller = await request.app[KEY_RING].caller(bearer_token(request, whose="API"))
+    except Unauthenticated as error:
+        raise door.refusal(request, error) from None
+    door.admit(caller, request)
     _mark_authenticated(request)
     return caller
 
 
-def operators_only(handler: Handler) -> Handler:
-    """Runs `handler` only for the operator's key; else Unauthenticated, and the body is never read."""
+async def principal_of(request: web.Request, house: House) -> Principal:
+    """Who asks on /api: the operator by their key, a person by a token, an organisation's program by its API key.
 
-    @wraps(handler)
-    async def guarded(request: web.Request) -> web.StreamResponse:
-        key = request.app[OPERATOR_KEY]
-        key.admit(bearer_token(request, whose=key.whose))
-        _mark_authenticated(request)
-        return await handler(request)
+    Which of them a credential is, its form says. Raises as `authenticate` does; for tokens also TokensUncheckable.
+    """
+    try:
+        principal = await _principal(request, house)
+    except Unauthenticated as error:
+        raise house.door.refusal(request, error) from None
+    _mark_authenticated(request)
+    return principal
 
-    return guarded
+
+async def _principal(request: web.Request, house: House) -> Principal:
+    token = bearer_token(request, whose="operator or API")
+    if looks_like_key(token):
+        caller = await house.key_ring.caller(token)
+        house.door.admit(caller, request)
+        return Principal(
+            actor=f"key:{caller.key_id}",
+            roles=_ROLES[caller.kind],
+            org_id=caller.org_id,
+            user_id=caller.user_id,
+            key_id=caller.key_id,
+        )
+    if house.tokens is not None and looks_like_token(token) and not house.operator_key.is_it(token):
+        return await house.tokens.principal(token)
+    house.operator_key.admit(token)
+    return Principal(actor="operator", roles=frozenset({Role.OPERATOR}))
 
 
 def _mark_authenticated(request: web.Request) -> None:

@@ -1,5 +1,6 @@
 """The error tree → HTTP, per dialect. The only place that knows status codes, and the outermost `except`."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -24,10 +25,13 @@ _STATUS: Final[tuple[tuple[type[errors.TollgateError], int, str], ...]] = (
     (errors.NotFound, 404, "invalid_request_error"),
     (errors.IdempotencyMismatch, 422, "invalid_request_error"),
     (errors.Conflict, 409, "invalid_request_error"),
+    (errors.PreconditionFailed, 412, "invalid_request_error"),
     (errors.Unauthenticated, 401, "invalid_request_error"),
     (errors.Forbidden, 403, "invalid_request_error"),
     (errors.InsufficientCredits, 402, "insufficient_quota"),
     (errors.TooManyOpen, 429, "requests"),
+    (errors.TooManyRequests, 429, "requests"),
+    (errors.TokensUncheckable, 503, "service_unavailable_error"),
     (errors.LedgerUnavailable, 503, "service_unavailable_error"),
     (errors.Overloaded, 503, "service_unavailable_error"),
     (errors.RequestTimeout, 408, "invalid_request_error"),
@@ -39,6 +43,7 @@ _RETRY_AFTER_S: Final = {
     errors.TooManyOpen: 1,
     errors.LedgerUnavailable: 2,
     errors.Overloaded: 1,
+    errors.TokensUncheckable: 5,
     errors.UpstreamUnavailable: 5,
 }
 
@@ -75,6 +80,12 @@ def rendered(error: errors.TollgateError, *, insufficient_status: int = 402) -> 
     headers: tuple[tuple[str, str], ...] = ()
     if isinstance(error, errors.UpstreamRejectedCredential):
         headers = (("x-should-retry", "false"),)  # trying again asks the same credential
+    if isinstance(error, errors.Unauthenticated):
+        headers = (("www-authenticate", "Bearer"),)  # RFC 9110, section 15.5.2
+    if isinstance(error, errors.TooManyRequests):
+        headers = (("retry-after", _retry_after(error.retry_after_s)),)
+        if isinstance(error, errors.TooManyFailures):
+            headers += (("x-should-retry", "false"),)  # the same credential will be as wrong
     for kind, seconds in _RETRY_AFTER_S.items():
         if isinstance(error, kind):
             headers = (("retry-after", str(seconds)),)
@@ -92,13 +103,16 @@ def _rendered_credits(error: errors.InsufficientCredits, status: int) -> Rendere
         metadata["resets_at"] = error.resets_at
     headers: tuple[tuple[str, str], ...]
     if isinstance(error, errors.CreditsReserved):
-        # 1 to 60 only: at 0 some SDKs retry at once, above 60 some give up or outsleep their own timeout.
-        retry_after_s = min(60, max(1, error.retry_after_s))
-        headers = (("retry-after", str(retry_after_s)), ("x-should-retry", "true"))
+        headers = (("retry-after", _retry_after(error.retry_after_s)), ("x-should-retry", "true"))
     else:
         # Without it every SDK would retry a 429 twice, and some of them a 402.
         headers = (("x-should-retry", "false"),)
     return Rendered(status, "insufficient_quota", error.code, str(error), None, headers, metadata)
+
+
+def _retry_after(seconds: float) -> str:
+    """1 to 60 only: at 0 some SDKs retry at once, above 60 some give up or outsleep their own timeout."""
+    return str(min(60, max(1, math.ceil(seconds))))
 
 
 def openai_body(error: Rendered) -> bytes:

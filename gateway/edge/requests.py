@@ -3,17 +3,14 @@
 import re
 from datetime import datetime
 from typing import Annotated, Final, TypeVar
-from uuid import UUID
 
 import msgspec
 from aiohttp import web
 
-from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.errors import InvalidRequest
 from gateway.core.json_object import Ambiguous, read_object
-from gateway.core.origin import Origin
 from gateway.core.units import AmountInvalid, credits_text, ucr_from_text
 from gateway.edge.bodies import Body, BodyBudget, BodyLimits
-from gateway.edge.rooms import REQUEST_ID
 
 BODY_BYTES_MAX: Final = 64 * 1024
 PAGE_ROWS_MAX: Final = 200
@@ -25,7 +22,41 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_ROWS_MAX)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=OFFSET_MAX)]
 
-_LIMITS: Final = BodyLimits(body_bytes_max=BODY_BYTES_MAX)
+Amount = Annotated[
+    msgspec.Raw,
+    msgspec.Meta(
+        description="Credits above 0, as a decimal string or a number, with at most 6 places; taken exactly.",
+        examples=["2.5"],
+        extra_json_schema={
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,6})?$"},
+                {"type": "number", "exclusiveMinimum": 0},
+            ]
+        },
+    ),
+]
+"""Read by `amount_ucr`."""
+
+AmountOrNone = Annotated[
+    msgspec.Raw,
+    msgspec.Meta(
+        description="Credits from 0, as a decimal string or a number, with at most 6 places; taken exactly.",
+        examples=["2.5"],
+        extra_json_schema={
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,6})?$"},
+                {"type": "number", "minimum": 0},
+            ]
+        },
+    ),
+]
+"""Read by `amount_ucr` with `least_ucr` 0."""
+
+
+def left_out() -> msgspec.Raw:
+    """The default of an amount that need not be given: `field(default_factory=left_out)`, and `not bytes(amount)`."""
+    return msgspec.Raw()
+
 
 T = TypeVar("T")
 
@@ -37,18 +68,18 @@ class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offset: Offset = 0
 
 
-def operator_of(request: web.Request) -> Origin:
-    """Who asks, as the audit log shall know it."""
-    return Origin(actor="operator", address=request.remote or "", request_id=request[REQUEST_ID])
-
-
-async def read_body(request: web.Request, type: type[T]) -> T:
+async def read_body(request: web.Request, type: type[T], *, bytes_max: int = BODY_BYTES_MAX) -> T:
     """The body as `type`. Raises InvalidRequest and what edge/bodies.py raises."""
-    body = Body(BodyBudget(_LIMITS))
+    body = Body(BodyBudget(BodyLimits(body_bytes_max=bytes_max)))
     try:
         data = await body.read(request)
     finally:
         body.close()
+    return body_as(data, type)
+
+
+def body_as(data: bytes, type: type[T]) -> T:
+    """JSON as `type`: unknown and repeated fields are refused. Raises InvalidRequest."""
     try:
         read_object(data)
         return msgspec.json.decode(data, type=type)
@@ -72,17 +103,8 @@ def read_query(request: web.Request, type: type[T]) -> T:
         raise _named(str(error)) from None
 
 
-def path_id(request: web.Request, name: str, *, what: str) -> UUID:
-    """Raises NotFound: what is not an id names nothing."""
-    text = request.match_info[name]
-    try:
-        return UUID(text)
-    except ValueError:
-        raise NotFound(f"There is no {what} {text[:_NAME_CHARS_MAX]!r}.") from None
-
-
-def amount_ucr(raw: msgspec.Raw, *, field: str) -> int:
-    """A decimal string or a JSON number of credits, taken exactly → µcr above 0. Raises InvalidRequest."""
+def amount_ucr(raw: msgspec.Raw, *, field: str, least_ucr: int = 1) -> int:
+    """A decimal string or a JSON number of credits, taken exactly → µcr. Raises InvalidRequest."""
     text = bytes(raw).decode()
     if text.startswith('"'):
         text = msgspec.json.decode(text, type=str)
@@ -92,7 +114,7 @@ def amount_ucr(raw: msgspec.Raw, *, field: str) -> int:
         ucr = ucr_from_text(text)
     except AmountInvalid as error:
         raise invalid(field, str(error)) from None
-    if ucr == 0:
+    if ucr < least_ucr:
         raise invalid(field, f"must be above 0: at least {credits_text(1)} credits")
     return ucr
 

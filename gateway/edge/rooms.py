@@ -7,24 +7,20 @@ from aiohttp import web
 
 from gateway.edge.observer import Observer
 from gateway.identity.key_ring import KeyRing
-from gateway.identity.keys import Keys
-from gateway.identity.orgs import Orgs
-from gateway.identity.shared_key import SharedKey
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.relay.catalogue import Catalogue
+from gateway.relay.offers import Offers
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
 
 CLOCK: Final = web.AppKey("clock", Clock)
 IDS: Final = web.AppKey("ids", IdSource)
 KEY_RING: Final = web.AppKey("key_ring", KeyRing)
-OPERATOR_KEY: Final = web.AppKey("operator_key", SharedKey)
-ORGS: Final = web.AppKey("orgs", Orgs)
-KEYS: Final = web.AppKey("keys", Keys)
 LEDGER: Final = web.AppKey("ledger", Ledger)
 CATALOGUE: Final = web.AppKey("catalogue", Catalogue)
+OFFERS: Final = web.AppKey("offers", Offers)
 GENERATIONS: Final = web.AppKey("generations", Generations)
 KEY_USAGE: Final = web.AppKey("key_usage", KeyUsage)
 INSUFFICIENT_STATUS: Final = web.AppKey("insufficient_status", int)

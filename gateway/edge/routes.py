@@ -3,8 +3,10 @@
 from aiohttp import web
 
 from gateway.edge import account, probes
-from gateway.edge.api import credits as credits_
-from gateway.edge.api import keys, orgs
+from gateway.edge.api.documentation import add_documentation
+from gateway.edge.api.house import House
+from gateway.edge.api.serve import add_endpoints
+from gateway.edge.api.table import ENDPOINTS
 from gateway.edge.bodies import answer_expect_later
 from gateway.edge.connection import Routes
 from gateway.edge.inference.openai_chat import ROUTE as CHAT
@@ -17,9 +19,9 @@ def inference_routes(rooms: Inference) -> Routes:
     return {("POST", CHAT): ChatCompletions(rooms)}
 
 
-def add_routes(app: web.Application) -> None:
-    """What applications, operators and probes may ask for. Anything else is 404 in the dialect of its path."""
-    post, get, delete = app.router.add_post, app.router.add_get, app.router.add_delete
+def add_routes(app: web.Application, house: House) -> None:
+    """What applications, people and probes may ask for. Anything else is 404 in the dialect of its path."""
+    post, get = app.router.add_post, app.router.add_get
 
     post(CHAT, _misspelled, expect_handler=answer_expect_later)
     get("/v1/models", account.models)
@@ -28,17 +30,8 @@ def add_routes(app: web.Application) -> None:
     get("/v1/key", account.key)
     get("/v1/generation", account.generation)
 
-    post("/api/orgs", orgs.create, expect_handler=answer_expect_later)
-    get("/api/orgs", orgs.page)
-    get("/api/orgs/{org_id}", orgs.get)
-    post("/api/orgs/{org_id}/suspend", orgs.suspend)
-    post("/api/orgs/{org_id}/resume", orgs.resume)
-    post("/api/orgs/{org_id}/keys", keys.create, expect_handler=answer_expect_later)
-    get("/api/orgs/{org_id}/keys", keys.page)
-    delete("/api/orgs/{org_id}/keys/{key_id}", keys.revoke)
-    post("/api/credits/add", credits_.add, expect_handler=answer_expect_later)
-    get("/api/credits/balance", credits_.balance)
-    get("/api/credits/transactions", credits_.transactions)
+    add_endpoints(app, ENDPOINTS, house)
+    add_documentation(app, ENDPOINTS, house)
 
     get("/livez", probes.livez)
     get("/readyz", probes.readyz)

@@ -12,13 +12,14 @@ import asyncpg
 import msgspec
 import structlog
 
-from gateway.core.caller import Caller
+from gateway.core.address import network_of
+from gateway.core.caller import Caller, KeyKind
 from gateway.core.errors import LedgerUnavailable, OrgSuspended, Unauthenticated, UserSuspended
 from gateway.core.payment_order import PayingAccount
-from gateway.identity.changes import Changes
 from gateway.identity.keys import hash_of
 from gateway.identity.orgs import OrgStatus
 from gateway.ops.clock import Clock
+from gateway.postgres.changes import Changes
 from gateway.postgres.outage import is_outage
 from gateway.postgres.queries import load
 
@@ -223,11 +224,14 @@ def _entry(row: asyncpg.Record, *, stale_at_s: float) -> _Entry:
             org_name=row["org_name"],
             key_id=row["key_id"],
             key_name=row["key_name"],
+            kind=KeyKind(row["kind"]),
+            ip_allow=None if row["ip_allow"] is None else tuple(map(network_of, row["ip_allow"])),
             user_id=row["user_id"],
             models=None if row["models"] is None else frozenset(row["models"]),
             expires_at=row["expires_at"],
             accounts=msgspec.json.decode(row["accounts"], type=tuple[PayingAccount, ...]),
             payment_order=row["payment_order"],
+            plan_id=row["plan_id"],
         ),
         suspended=row["org_status"] == OrgStatus.SUSPENDED,
         suspended_user=row["user_name"] if row["user_status"] == "suspended" else None,

@@ -1,17 +1,19 @@
-"""API keys: made once, shown once, stored as a hash, revoked for good."""
+"""API keys: made once, shown once, stored as a hash, replaced with an overlap, revoked for good."""
 
 import hashlib
 import re
 import secrets
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import asyncpg
 import msgspec
 
-from gateway.core.errors import NotFound
+from gateway.core.caller import KeyKind
+from gateway.core.errors import Conflict, IdempotencyMismatch, NotFound, PreconditionFailed
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF, Origin
 from gateway.ops.ids import IdSource
 from gateway.postgres.outage import unavailable_in_outage
@@ -20,7 +22,13 @@ from gateway.postgres.queries import load
 _SQL: Final = load("api_keys")
 _KEY_BYTES: Final = 32
 _PREFIX_CHARS: Final = 9
-"""`tg-` and six characters: enough to tell keys apart, 220 bits short of the key."""
+_LAST_CHARS: Final = 4
+"""`tg-` and six characters, and the last four: enough to tell keys apart, 196 bits short of the key."""
+OVERLAP_S: Final = 86_400
+OVERLAP_S_MAX: Final = 30 * 86_400
+"""How long a key goes on beside the one that replaced it: unless said otherwise, and at most."""
+_BUDGETS_OF_A_KEY_MAX: Final = 4
+"""One for each period."""
 
 _SHAPE: Final = re.compile(r"tg-[A-Za-z0-9_-]{43}")
 
@@ -30,13 +38,18 @@ def new_token() -> str:
     return f"tg-{secrets.token_urlsafe(_KEY_BYTES)}"
 
 
+def looks_like_key(token: str) -> bool:
+    """It has the form of an organisation's key, be it one or not."""
+    return _SHAPE.fullmatch(token) is not None
+
+
 def hash_of(token: str) -> bytes | None:
     """What is stored and looked up; None for what cannot be one of our keys.
 
     Plain SHA-256: with 256 random bits there is nothing to guess, so neither a salt nor a slow hash adds anything, and
     every request would pay for the slow one. Looking up a hash leaks no timing that helps to find a key.
     """
-    if _SHAPE.fullmatch(token) is None:
+    if not looks_like_key(token):
         return None
     return hashlib.sha256(token.encode("ascii")).digest()
 
@@ -47,56 +60,111 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     org_id: UUID
     key_id: UUID
     name: str
+    kind: KeyKind
     prefix: str
+    last_four: str | None
+    """None for keys that were made before it was kept."""
     models: tuple[str, ...] | None
+    ip_allow: tuple[str, ...] | None
     user_id: UUID | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    replaced_by: UUID | None
+    """The key that rotation made of it."""
+    version: int
+    """Grows with every change."""
     created_at: datetime
+    repeated: bool = False
+
+
+class MadeKey(msgspec.Struct, frozen=True, kw_only=True):
+    key: ApiKey
+    token: str | None
+    """Its text, which exists nowhere else; None where the same request had made it before."""
+
+
+class KeyChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is to be different; what is left out stays."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    models: tuple[str, ...] | msgspec.UnsetType | None = msgspec.UNSET
+    ip_allow: tuple[str, ...] | msgspec.UnsetType | None = msgspec.UNSET
+    expires_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Keys:
-    """`forget` drops a hash from this process's cache at once; others hear of it from the database, moments later."""
+    """`forget` drops a hash from this process's cache at once; others hear of it from the database, moments later.
+
+    Every change takes an idempotency key. Repeated under it, it changes nothing and answers as the first time, but for
+    a key's text, which is kept nowhere. Each raises IdempotencyMismatch where that key came with another request.
+    """
 
     def __init__(self, pool: asyncpg.Pool, *, ids: IdSource, forget: Callable[[bytes], None]) -> None:
         self._pool = pool
         self._ids = ids
         self._forget = forget
 
-    @unavailable_in_outage
     async def create(
         self,
         org_id: UUID,
         *,
         name: str,
+        kind: KeyKind = KeyKind.INFERENCE,
         models: tuple[str, ...] | None = None,
+        ip_allow: tuple[str, ...] | None = None,
         user_id: UUID | None = None,
         expires_at: datetime | None = None,
         by: Origin = ITSELF,
+        idempotency: Idempotency | None = None,
     ) -> tuple[ApiKey, str]:
-        """The stored key and its text, which exists nowhere else. Raises NotFound for an unknown org or user."""
-        token = new_token()
-        hash = hash_of(token)
-        assert hash is not None
+        """The stored key and its text. Raises NotFound for an unknown org or user."""
+        made = await self.create_once(
+            org_id,
+            name=name,
+            kind=kind,
+            models=models,
+            ip_allow=ip_allow,
+            user_id=user_id,
+            expires_at=expires_at,
+            by=by,
+            idempotency=None,
+        )
+        assert made.token is not None
+        return made.key, made.token
+
+    @unavailable_in_outage
+    async def create_once(
+        self,
+        org_id: UUID,
+        *,
+        name: str,
+        kind: KeyKind,
+        models: tuple[str, ...] | None,
+        ip_allow: tuple[str, ...] | None,
+        user_id: UUID | None,
+        expires_at: datetime | None,
+        by: Origin,
+        idempotency: Idempotency | None,
+    ) -> MadeKey:
+        """`ip_allow` are networks. Raises NotFound for an unknown org or user."""
+        token, shown = _new()
+        facts = (name, kind, models, ip_allow, user_id, expires_at, by.row(), *_named(idempotency))
         try:
-            row = await self._pool.fetchrow(
-                _SQL.insert_api_key,
-                org_id,
-                self._ids.next(),
-                name,
-                hash,
-                token[:_PREFIX_CHARS],
-                models,
-                user_id,
-                expires_at,
-                by.row(),
-            )
+            row = await self._pool.fetchrow(_SQL.create_api_key, org_id, self._ids.next(), *shown, *facts)
         except asyncpg.ForeignKeyViolationError as error:
             if error.constraint_name == "api_key_user_is_of_the_org":
                 raise NotFound(f"Organisation {org_id} has no user {user_id}; no key was made.") from None
             raise NotFound(f"There is no organisation {org_id}.") from None
-        assert row is not None
-        return _api_key(row), token
+        key, repeated = self._read(row, org_id, None)
+        return MadeKey(key=key, token=None if repeated else token)
+
+    @unavailable_in_outage
+    async def get(self, org_id: UUID, key_id: UUID) -> ApiKey:
+        """Raises NotFound."""
+        row = await self._pool.fetchrow(_SQL.find_api_key, org_id, key_id)
+        if row is None:
+            raise _no_key(org_id, key_id)
+        return _api_key(row)
 
     @unavailable_in_outage
     async def page(self, org_id: UUID, *, limit: int, offset: int) -> tuple[list[ApiKey], int]:
@@ -107,24 +175,117 @@ class Keys:
         return [_api_key(row) for row in rows], total
 
     @unavailable_in_outage
+    async def change(
+        self,
+        org_id: UUID,
+        key_id: UUID,
+        change: KeyChange,
+        *,
+        versions: frozenset[int] | None = None,
+        by: Origin,
+        idempotency: Idempotency | None = None,
+    ) -> tuple[ApiKey, bool]:
+        """With whether it was so already by the same request. `versions`: only a key that has one of these is changed.
+
+        Raises NotFound, PreconditionFailed, or Conflict where the key is revoked.
+        """
+        row = await self._pool.fetchrow(
+            _SQL.change_api_key,
+            org_id,
+            key_id,
+            msgspec.json.encode(change).decode(),
+            None if versions is None else sorted(versions),
+            by.row(),
+            *_named(idempotency),
+        )
+        return self._read(row, org_id, key_id)
+
+    @unavailable_in_outage
+    async def rotate(
+        self,
+        org_id: UUID,
+        key_id: UUID,
+        *,
+        overlap: timedelta,
+        expires_at: datetime | None = None,
+        by: Origin,
+        idempotency: Idempotency | None = None,
+    ) -> MadeKey:
+        """A new key with all that the old one may, which expires `overlap` later. Budgets begin anew with the new key.
+
+        Without `expires_at` the new key expires when the old one was to. Raises NotFound, or Conflict where the old one
+        is revoked, expired or replaced already.
+        """
+        token, shown = _new()
+        budgets = [self._ids.next() for _ in range(_BUDGETS_OF_A_KEY_MAX)]
+        row = await self._pool.fetchrow(
+            _SQL.rotate_api_key,
+            org_id,
+            key_id,
+            self._ids.next(),
+            *shown,
+            overlap,
+            expires_at,
+            budgets,
+            by.row(),
+            *_named(idempotency),
+        )
+        key, repeated = self._read(row, org_id, key_id)
+        return MadeKey(key=key, token=None if repeated else token)
+
     async def revoke(self, org_id: UUID, key_id: UUID, *, by: Origin = ITSELF) -> ApiKey:
         """For good; again changes nothing. Streams that already run end as they would. Raises NotFound."""
-        row = await self._pool.fetchrow(_SQL.revoke_api_key, org_id, key_id, by.row())
-        if row is None:
-            raise NotFound(f"Organisation {org_id} has no key {key_id}.")
-        self._forget(row["hash"])
-        return _api_key(row)
+        key, _ = await self.revoke_once(org_id, key_id, by=by, idempotency=None)
+        return key
+
+    @unavailable_in_outage
+    async def revoke_once(
+        self, org_id: UUID, key_id: UUID, *, by: Origin, idempotency: Idempotency | None
+    ) -> tuple[ApiKey, bool]:
+        """With whether the same request had revoked it before. Raises NotFound."""
+        row = await self._pool.fetchrow(_SQL.revoke_api_key, org_id, key_id, by.row(), *_named(idempotency))
+        return self._read(row, org_id, key_id)
+
+    def _read(self, row: asyncpg.Record | None, org_id: UUID, key_id: UUID | None) -> tuple[ApiKey, bool]:
+        """The answer and whether it is an earlier one. Raises what the status stands for."""
+        assert row is not None
+        facts = row["answer"]
+        match row["status"]:
+            case "ok":
+                if hash := row.get("hash"):
+                    self._forget(hash)
+                return msgspec.json.decode(facts, type=ApiKey), False
+            case "exists":
+                return msgspec.json.decode(facts, type=ApiKey), True
+            case "missing":
+                raise _no_key(org_id, key_id)
+            case "changed":
+                raise PreconditionFailed(
+                    f'The key was changed in between and has the ETag "{facts}" now; nothing was changed.'
+                )
+            case "replaced":
+                raise Conflict(f"The key was replaced before, by {facts}; nothing was changed.")
+            case "mismatch":
+                raise IdempotencyMismatch("This Idempotency-Key came before with another request; nothing changed.")
+            case status:
+                raise Conflict(f"The key is {status}; nothing was changed.")
+
+
+def _new() -> tuple[str, tuple[bytes, str, str]]:
+    """A key's text, and what is kept of it: hash, first and last characters."""
+    token = new_token()
+    hash = hash_of(token)
+    assert hash is not None
+    return token, (hash, token[:_PREFIX_CHARS], token[-_LAST_CHARS:])
+
+
+def _named(idempotency: Idempotency | None) -> tuple[str | None, bytes | None]:
+    return (None, None) if idempotency is None else (idempotency.key, idempotency.request_hash)
+
+
+def _no_key(org_id: UUID, key_id: UUID | None) -> NotFound:
+    return NotFound(f"Organisation {org_id} has no key {key_id}.")
 
 
 def _api_key(row: asyncpg.Record) -> ApiKey:
-    return ApiKey(
-        org_id=row["org_id"],
-        key_id=row["key_id"],
-        name=row["name"],
-        prefix=row["prefix"],
-        models=None if row["models"] is None else tuple(row["models"]),
-        user_id=row["user_id"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-        created_at=row["created_at"],
-    )
+    return msgspec.convert(dict(row.items()), ApiKey)

@@ -7,11 +7,12 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from asyncpg.pool import PoolConnectionProxy
 
 from gateway.core.errors import Conflict, NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF, Origin
 from gateway.ops.ids import IdSource
+from gateway.postgres.once import Connection, once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -29,6 +30,7 @@ class Org(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     status: OrgStatus
     created_at: datetime
+    repeated: bool = False
 
     @property
     def account_id(self) -> UUID:
@@ -36,13 +38,17 @@ class Org(msgspec.Struct, frozen=True, kw_only=True):
         return self.org_id
 
 
+NO_ORG: Final = UUID(int=0)
+"""Where the keys of changes are kept that belong to no organisation: the operator's alone."""
+
+
 class Books(Protocol):
     """The ledger's side of an org, in the same transaction. Brought in from above: rooms of one floor are strangers."""
 
-    async def open_account(self, connection: PoolConnectionProxy, org_id: UUID, account_id: UUID, /) -> None: ...
+    async def open_account(self, connection: Connection, org_id: UUID, account_id: UUID, /) -> None: ...
 
     async def set_status(
-        self, connection: PoolConnectionProxy, org_id: UUID, status: Literal["active", "suspended"], /
+        self, connection: Connection, org_id: UUID, status: Literal["active", "suspended"], /
     ) -> None: ...
 
 
@@ -55,15 +61,17 @@ class Orgs:
         self._books = books
 
     @unavailable_in_outage
-    async def create(self, name: str, *, by: Origin = ITSELF) -> Org:
+    async def create(self, name: str, *, by: Origin = ITSELF, idempotency: Idempotency | None = None) -> Org:
         """The org and its pool account, or neither."""
-        org_id = self._ids.next()
-        async with self._pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(_SQL.insert_org, org_id, name, by.row())
+
+        async def change(connection: Connection) -> Org:
+            row = await connection.fetchrow(_SQL.insert_org, self._ids.next(), name, by.row())
             assert row is not None
             org = _org(row)
             await self._books.open_account(connection, org.org_id, org.account_id)
-        return org
+            return org
+
+        return await once(self._pool, NO_ORG, idempotency, change, answer=Org)
 
     @unavailable_in_outage
     async def get(self, org_id: UUID) -> Org:
@@ -96,22 +104,24 @@ class Orgs:
             total: int = await connection.fetchval(_SQL.count_orgs)
         return [_org(row) for row in rows], total
 
-    async def suspend(self, org_id: UUID, *, by: Origin = ITSELF) -> Org:
+    async def suspend(self, org_id: UUID, *, by: Origin = ITSELF, idempotency: Idempotency | None = None) -> Org:
         """From the commit on its accounts admit no call; calls already open end as they would. Raises NotFound."""
-        return await self._turn(org_id, OrgStatus.SUSPENDED, by)
+        return await self._turn(org_id, OrgStatus.SUSPENDED, by, idempotency)
 
-    async def resume(self, org_id: UUID, *, by: Origin = ITSELF) -> Org:
+    async def resume(self, org_id: UUID, *, by: Origin = ITSELF, idempotency: Idempotency | None = None) -> Org:
         """Raises NotFound."""
-        return await self._turn(org_id, OrgStatus.ACTIVE, by)
+        return await self._turn(org_id, OrgStatus.ACTIVE, by, idempotency)
 
     @unavailable_in_outage
-    async def _turn(self, org_id: UUID, status: OrgStatus, by: Origin) -> Org:
-        async with self._pool.acquire() as connection, connection.transaction():
+    async def _turn(self, org_id: UUID, status: OrgStatus, by: Origin, idempotency: Idempotency | None) -> Org:
+        async def change(connection: Connection) -> Org:
             row = await connection.fetchrow(_SQL.set_org_status, org_id, status, by.row())
             if row is None:
                 raise _no_org(org_id)
             await self._books.set_status(connection, org_id, status.value)
-        return _org(row)
+            return _org(row)
+
+        return await once(self._pool, org_id, idempotency, change, answer=Org)
 
 
 def _org(row: asyncpg.Record) -> Org:

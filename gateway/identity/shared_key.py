@@ -18,9 +18,12 @@ class SharedKey:
     def __repr__(self) -> str:
         return f"SharedKey(…, whose={self.whose!r})"
 
+    def is_it(self, token: str) -> bool:
+        return hmac.compare_digest(_digest(token), self._digest)
+
     def admit(self, token: str) -> None:
         """Raises Unauthenticated."""
-        if not hmac.compare_digest(_digest(token), self._digest):
+        if not self.is_it(token):
             raise Unauthenticated(f"Incorrect {self.whose} key provided.")
 
 

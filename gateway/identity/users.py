@@ -10,10 +10,12 @@ import asyncpg
 import msgspec
 
 from gateway.core.errors import Conflict, InsufficientCredits, InvalidRequest, NotFound, OrgSuspended
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.roles import Role
 from gateway.core.units import credits_text
 from gateway.ops.ids import IdSource
+from gateway.postgres.once import Connection, Guard, once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -35,6 +37,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     status: UserStatus
     created_at: datetime
+    repeated: bool = False
 
     @property
     def account_id(self) -> UUID:
@@ -61,6 +64,7 @@ class Users:
         role: Role = "member",
         email: str | None = None,
         user_id: UUID | None = None,
+        idempotency: Idempotency | None = None,
     ) -> User:
         """The user, the account and what the role's rule gives, or nothing of it. Again with the same facts changes
         nothing and answers the same; `user_id` is made by whoever must know it before.
@@ -70,23 +74,14 @@ class Users:
         """
         _check(external_id=external_id, name=name, role=role, email=email)
         id = user_id or self._ids.next()
-        row = await self._pool.fetchrow(_SQL.create_user, org_id, id, external_id, name, email, role, by.row())
-        assert row is not None
-        match row["status"]:
-            case "no_org":
-                raise NotFound(f"There is no organisation {org_id}; the user was not created.")
-            case "mismatch":
-                raise Conflict("There is a user with this id or external id and other facts; nothing was changed.")
-            case "suspended":
-                raise OrgSuspended("The organisation's pool is suspended or owes; the user was not created.")
-            case "insufficient":
-                raise InsufficientCredits(
-                    f"The pool has {credits_text(row['available_ucr'])} credits available, and a {role} begins with "
-                    f"{credits_text(row['required_ucr'])} of them; the user was not created.",
-                    available_ucr=row["available_ucr"],
-                    required_ucr=row["required_ucr"],
-                )
-        return msgspec.json.decode(row["answer"], type=User)
+
+        async def change(connection: Connection) -> User:
+            row = await connection.fetchrow(_SQL.create_user, org_id, id, external_id, name, email, role, by.row())
+            assert row is not None
+            _refuse_unless_made(row, org_id, role)
+            return msgspec.json.decode(row["answer"], type=User)
+
+        return await once(self._pool, org_id, idempotency, change, answer=User)
 
     @unavailable_in_outage
     async def get(self, org_id: UUID, user_id: UUID) -> User:
@@ -110,26 +105,66 @@ class Users:
             total: int = await connection.fetchval(_SQL.count_users, org_id)
         return [User(**dict(row.items())) for row in rows], total
 
-    async def suspend(self, org_id: UUID, user_id: UUID, *, by: Origin) -> User:
+    async def suspend(self, org_id: UUID, user_id: UUID, *, by: Origin, idempotency: Idempotency | None = None) -> User:
         """The user's keys are refused; calls already open end as they would. Again changes nothing. Raises NotFound."""
-        return await self._change(org_id, user_id, by=by, status="suspended")
+        return await self._change(org_id, user_id, by=by, status="suspended", idempotency=idempotency)
 
-    async def resume(self, org_id: UUID, user_id: UUID, *, by: Origin) -> User:
+    async def resume(self, org_id: UUID, user_id: UUID, *, by: Origin, idempotency: Idempotency | None = None) -> User:
         """Raises NotFound."""
-        return await self._change(org_id, user_id, by=by, status="active")
+        return await self._change(org_id, user_id, by=by, status="active", idempotency=idempotency)
 
-    async def set_role(self, org_id: UUID, user_id: UUID, role: Role, *, by: Origin) -> User:
-        """Credits stay as they are: rules are for new users. Raises InvalidRequest or NotFound."""
+    async def set_role(
+        self,
+        org_id: UUID,
+        user_id: UUID,
+        role: Role,
+        *,
+        by: Origin,
+        idempotency: Idempotency | None = None,
+        guard: Guard[User] | None = None,
+    ) -> User:
+        """Credits stay as they are: rules are for new users. Raises InvalidRequest, NotFound or what `guard` raises."""
         _check_role(role)
-        return await self._change(org_id, user_id, by=by, role=role)
+        return await self._change(org_id, user_id, by=by, role=role, idempotency=idempotency, guard=guard)
 
     @unavailable_in_outage
     async def _change(
-        self, org_id: UUID, user_id: UUID, *, by: Origin, role: Role | None = None, status: UserStatus | None = None
+        self,
+        org_id: UUID,
+        user_id: UUID,
+        *,
+        by: Origin,
+        role: Role | None = None,
+        status: UserStatus | None = None,
+        idempotency: Idempotency | None,
+        guard: Guard[User] | None = None,
     ) -> User:
-        row = await self._pool.fetchrow(_SQL.change_user, org_id, user_id, role, status, by.row())
+        async def change(connection: Connection) -> User:
+            if guard is not None:
+                guard(_user(await connection.fetchrow(_SQL.lock_user, org_id, user_id), org_id, str(user_id)))
+            row = await connection.fetchrow(_SQL.change_user, org_id, user_id, role, status, by.row())
+            return _user(row, org_id, str(user_id))
+
+        changed = await once(self._pool, org_id, idempotency, change, answer=User)
         self._forget_org(org_id)
-        return _user(row, org_id, str(user_id))
+        return changed
+
+
+def _refuse_unless_made(row: asyncpg.Record, org_id: UUID, role: Role) -> None:
+    match row["status"]:
+        case "no_org":
+            raise NotFound(f"There is no organisation {org_id}; the user was not created.")
+        case "mismatch":
+            raise Conflict("There is a user with this id or external id and other facts; nothing was changed.")
+        case "suspended":
+            raise OrgSuspended("The organisation's pool is suspended or owes; the user was not created.")
+        case "insufficient":
+            raise InsufficientCredits(
+                f"The pool has {credits_text(row['available_ucr'])} credits available, and a {role} begins with "
+                f"{credits_text(row['required_ucr'])} of them; the user was not created.",
+                available_ucr=row["available_ucr"],
+                required_ucr=row["required_ucr"],
+            )
 
 
 def _user(row: asyncpg.Record | None, org_id: UUID, asked: str) -> User:

@@ -8,6 +8,8 @@ import asyncpg
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
+from gateway.core.errors import NotFound
+from gateway.core.payment_order import PayingAccount, PaymentOrder
 from gateway.postgres.queries import load
 
 _SQL = load("accounts")
@@ -86,6 +88,26 @@ async def open_restricted(
     await connection.execute(_SQL.open_restricted, org_id, account_id, name, models, features)
 
 
+async def lock_pool(connection: Executor, org_id: UUID) -> None:
+    """Changes of what an organisation chose about its credits come one after another. Raises NotFound."""
+    if not await connection.fetchval(_SQL.lock_pool, org_id):
+        raise NotFound(f"There is no organisation {org_id} with an account; nothing was changed.")
+
+
+async def paying(
+    connection: Executor, org_id: UUID, user_id: UUID | None
+) -> tuple[tuple[PayingAccount, ...], PaymentOrder]:
+    """The accounts that may pay for what is used in the name of this user, or of nobody; and the order of the policy.
+
+    Raises NotFound where the organisation has no such user.
+    """
+    row = await connection.fetchrow(_SQL.paying, org_id, user_id)
+    assert row is not None
+    if user_id is not None and not row["knows_user"]:
+        raise NotFound(f"Organisation {org_id} has no user {user_id}; nothing was changed.")
+    return msgspec.json.decode(row["accounts"], type=tuple[PayingAccount, ...]), row["payment_order"]
+
+
 async def set_status(connection: Executor, org_id: UUID, status: Literal["active", "suspended"]) -> None:
     """For all of the organisation's accounts that are not closed. Open calls go on and are settled."""
     await connection.execute(_SQL.set_status, org_id, status)
@@ -103,6 +125,13 @@ async def read_balance(connection: Executor, org_id: UUID) -> Balance:
     row = await connection.fetchrow(_SQL.balance, org_id)
     assert row is not None
     return Balance(**dict(row.items()))
+
+
+async def read_account(connection: Executor, org_id: UUID, account_id: UUID) -> Balance | None:
+    """Of one account; None where there is none. What became due is posted first."""
+    await connection.execute(_SQL.bring_up_to_date, org_id, account_id)
+    row = await connection.fetchrow(_SQL.balance_of_account, org_id, account_id)
+    return None if row is None else Balance(**dict(row.items()))
 
 
 async def read_transactions(

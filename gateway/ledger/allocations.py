@@ -6,11 +6,13 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.roles import Role
 from gateway.core.units import UCR_MAX
 from gateway.ledger.accounts import Executor
 from gateway.ledger.plans import Period
+from gateway.postgres.once import Removed, once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -25,6 +27,7 @@ class AllocationRule(msgspec.Struct, frozen=True, kw_only=True):
     amount_ucr: int
     period: Period | None = None
     """Of a quota."""
+    repeated: bool = False
 
 
 class Allocations:
@@ -39,7 +42,9 @@ class Allocations:
         return [AllocationRule(**dict(row.items())) for row in await self._pool.fetch(_SQL.rules, org_id)]
 
     @unavailable_in_outage
-    async def set_rule(self, org_id: UUID, rule: AllocationRule, *, by: Origin) -> None:
+    async def set_rule(
+        self, org_id: UUID, rule: AllocationRule, *, by: Origin, idempotency: Idempotency | None = None
+    ) -> AllocationRule:
         """In place of the role's earlier one. Raises InvalidRequest or NotFound (no such organisation)."""
         if rule.role not in get_args(Role):
             raise InvalidRequest(f"The role must be one of {', '.join(get_args(Role))}.", param="role")
@@ -48,10 +53,22 @@ class Allocations:
         if (rule.kind == "quota") != (rule.period in get_args(Period)):
             raise InvalidRequest("A quota has a period, and a transfer, which is made once, has none.", param="period")
         terms = (rule.role, rule.kind, rule.amount_ucr, rule.period)
-        if not await self._pool.fetchval(_SQL.set_rule, org_id, *terms, by.row()):
-            raise NotFound(f"There is no organisation {org_id} with an account; nothing was changed.")
+
+        async def change(connection: Executor) -> AllocationRule:
+            if not await connection.fetchval(_SQL.set_rule, org_id, *terms, by.row()):
+                raise NotFound(f"There is no organisation {org_id} with an account; nothing was changed.")
+            return rule
+
+        return await once(self._pool, org_id, idempotency, change, answer=AllocationRule)
 
     @unavailable_in_outage
-    async def drop_rule(self, org_id: UUID, role: Role, *, by: Origin) -> None:
+    async def drop_rule(
+        self, org_id: UUID, role: Role, *, by: Origin, idempotency: Idempotency | None = None
+    ) -> Removed:
         """Users of the role begin with an empty account. Dropping what is not there changes nothing."""
-        await self._pool.execute(_SQL.drop_rule, org_id, role, by.row())
+
+        async def change(connection: Executor) -> Removed:
+            await connection.execute(_SQL.drop_rule, org_id, role, by.row())
+            return Removed()
+
+        return await once(self._pool, org_id, idempotency, change, answer=Removed)

@@ -7,12 +7,15 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.units import UCR_MAX
-from gateway.ledger.accounts import Executor
+from gateway.ledger.accounts import Executor, lock_pool
+from gateway.postgres.once import Guard, Removed, once
 from gateway.postgres.queries import load
 
 _SQL = load("budgets")
@@ -41,6 +44,10 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """Shares of `max_ucr` at which the outbox speaks."""
 
 
+class BudgetSet(Budget, frozen=True, kw_only=True):
+    repeated: bool = False
+
+
 class BudgetState(Budget, frozen=True, kw_only=True):
     """With what the period of now has seen; zeros where nothing fell into it yet."""
 
@@ -52,33 +59,73 @@ class BudgetState(Budget, frozen=True, kw_only=True):
     resets_at: datetime | None
 
 
-async def set_budget(connection: Executor, budget: Budget, *, by: Origin) -> Budget:
+async def set_budget(
+    connection: Executor,
+    budget: Budget,
+    *,
+    by: Origin,
+    idempotency: Idempotency | None = None,
+    guard: Guard[Budget] | None = None,
+) -> BudgetSet:
     """Makes or changes it; its id stays the first one.
 
-    Raises InvalidRequest or NotFound (no such organisation); then nothing changed.
+    Raises InvalidRequest, NotFound (no such organisation) or what `guard` raises; then nothing changed.
     """
     _check(budget)
-    id = await connection.fetchval(
-        _SQL.set_budget,
-        budget.org_id,
-        budget.budget_id,
-        budget.scope,
-        budget.scope_id,
-        budget.period,
-        budget.max_ucr,
-        budget.open_max,
-        list(budget.alert_percents),
-        by.row(),
-    )
-    if id is None:
-        raise NotFound(f"There is no organisation {budget.org_id} with an account; nothing was changed.")
-    return msgspec.structs.replace(budget, budget_id=id)
+    place = (budget.org_id, budget.scope, budget.scope_id, budget.period)
+
+    async def change(connection: Executor) -> BudgetSet:
+        await lock_pool(connection, budget.org_id)
+        if guard is not None:
+            guard(_budget(await connection.fetchrow(_SQL.budget_at, *place)))
+        id = await connection.fetchval(
+            _SQL.set_budget,
+            budget.org_id,
+            budget.budget_id,
+            budget.scope,
+            budget.scope_id,
+            budget.period,
+            budget.max_ucr,
+            budget.open_max,
+            list(budget.alert_percents),
+            by.row(),
+        )
+        return BudgetSet(**msgspec.structs.asdict(msgspec.structs.replace(budget, budget_id=id)))
+
+    return await once(connection, budget.org_id, idempotency, change, answer=BudgetSet)
 
 
-async def remove_budget(connection: Executor, org_id: UUID, budget_id: UUID, *, by: Origin) -> None:
-    """Open calls are no longer counted in it. Raises NotFound."""
-    if await connection.fetchval(_SQL.remove_budget, org_id, budget_id, by.row()) is None:
-        raise NotFound("There is no such budget in this organisation; nothing was changed.")
+async def remove_budget(
+    connection: Executor,
+    org_id: UUID,
+    budget_id: UUID,
+    *,
+    by: Origin,
+    idempotency: Idempotency | None = None,
+    guard: Guard[Budget] | None = None,
+) -> Removed:
+    """Open calls are no longer counted in it. Raises NotFound or what `guard` raises."""
+
+    async def change(connection: Executor) -> Removed:
+        await lock_pool(connection, org_id)
+        current = _budget(await connection.fetchrow(_SQL.budget_of_id, org_id, budget_id))
+        if current is None:
+            raise NotFound("There is no such budget in this organisation; nothing was changed.")
+        if guard is not None:
+            guard(current)
+        await connection.execute(_SQL.remove_budget, org_id, budget_id, by.row())
+        return Removed()
+
+    return await once(connection, org_id, idempotency, change, answer=Removed)
+
+
+def _budget(row: asyncpg.Record | None) -> Budget | None:
+    return None if row is None else Budget(**{**dict(row.items()), "alert_percents": tuple(row["alert_percents"])})
+
+
+async def count_budgets(connection: Executor, org_id: UUID) -> int:
+    count: int = await connection.fetchval(_SQL.count_budgets, org_id)
+    return count
 
 
 async def read_budgets(connection: Executor, org_id: UUID, *, limit: int, offset: int) -> list[BudgetState]:

@@ -1,6 +1,7 @@
 """What passes between a call and the ledger: the wish to hold credits, the answer, and the ending."""
 
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from uuid import UUID
 
@@ -99,7 +100,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """False: the provider answered nothing that is billed; the row is a RELEASE of zero."""
     cost_ucr: int
     """ceil(numerator / 1,000,000) at the pinned prices; 0 for a release."""
-    numerator: int
+    numerator: int | Decimal
     """Σ units × price, exact."""
     lines: bytes = b"[]"
     """JSON: [[kind, units, price_ucr per million], …], Σ units × price = numerator."""

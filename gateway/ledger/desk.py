@@ -8,11 +8,12 @@ from uuid import UUID
 
 import asyncpg
 
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.ledger import deductions, operations
 from gateway.ledger.deductions import Deducted, Deduction
 from gateway.ledger.grants import Grant, GrantResult, add_grant
-from gateway.ledger.operations import Changed, Closed, Idempotency, Refund, Taken, Transfer, Voided
+from gateway.ledger.operations import Changed, Closed, Refund, Taken, Transfer, Voided
 from gateway.ledger.options import LedgerSettings
 from gateway.postgres.outage import unavailable_in_outage
 
@@ -148,25 +149,33 @@ class Desk:
         )
 
     @unavailable_in_outage
-    async def suspend(self, org_id: UUID, account_id: UUID, *, by: Origin) -> Changed:
+    async def suspend(
+        self, org_id: UUID, account_id: UUID, *, by: Origin, idempotency: Idempotency | None = None
+    ) -> Changed:
         """It admits nothing new; what is open goes on. Raises NotFound or Conflict."""
         return await operations.set_account_status(
-            self._pool, org_id=org_id, account_id=account_id, status="suspended", by=by
+            self._pool, org_id=org_id, account_id=account_id, status="suspended", by=by, idempotency=idempotency
         )
 
     @unavailable_in_outage
-    async def resume(self, org_id: UUID, account_id: UUID, *, by: Origin) -> Changed:
+    async def resume(
+        self, org_id: UUID, account_id: UUID, *, by: Origin, idempotency: Idempotency | None = None
+    ) -> Changed:
         """Raises NotFound or Conflict."""
         changed = await operations.set_account_status(
-            self._pool, org_id=org_id, account_id=account_id, status="active", by=by
+            self._pool, org_id=org_id, account_id=account_id, status="active", by=by, idempotency=idempotency
         )
         self._moved(account_id)
         return changed
 
     @unavailable_in_outage
-    async def unpark(self, org_id: UUID, account_id: UUID, *, by: Origin) -> Changed:
+    async def unpark(
+        self, org_id: UUID, account_id: UUID, *, by: Origin, idempotency: Idempotency | None = None
+    ) -> Changed:
         """A person has looked at the books that the audit found wrong. Raises NotFound."""
-        changed = await operations.unpark_account(self._pool, org_id=org_id, account_id=account_id, by=by)
+        changed = await operations.unpark_account(
+            self._pool, org_id=org_id, account_id=account_id, by=by, idempotency=idempotency
+        )
         self._moved(account_id)
         return changed
 

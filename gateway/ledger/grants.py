@@ -9,9 +9,10 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.errors import InvalidRequest
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.ledger.accounts import Executor
-from gateway.ledger.operations import Idempotency, Standing, check_amount, check_texts, perform
+from gateway.ledger.operations import Standing, check_amount, check_texts, perform
 from gateway.postgres.queries import load
 
 _SQL = load("grants")
@@ -111,6 +112,30 @@ class GrantResult(Standing, frozen=True, kw_only=True):
     expires_at: datetime | None
     created_at: datetime
     repeated: bool = False
+
+
+class LiveGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """One that has something left, or is still to come: then nothing remains yet."""
+
+    id: UUID
+    account_id: UUID
+    kind: str
+    category: str
+    priority: int
+    amount_ucr: int
+    remaining_ucr: int
+    effective_at: datetime
+    expires_at: datetime | None
+    transaction_type: str | None
+    reason: str | None
+
+
+async def read_live_grants(
+    connection: Executor, org_id: UUID, account_id: UUID | None, *, limit: int
+) -> list[LiveGrant]:
+    """In the order in which each account burns them; None: of all the organisation's accounts."""
+    rows = await connection.fetch(_SQL.live_grants, org_id, account_id, limit)
+    return [LiveGrant(**dict(row.items())) for row in rows]
 
 
 async def add_grant(

@@ -12,26 +12,37 @@ import asyncpg
 import structlog
 
 from gateway.core.errors import LedgerUnavailable
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF, Origin
+from gateway.core.payment_order import candidate_accounts
 from gateway.ledger.accounts import (
     Balance,
     Direction,
     OrderBy,
     Transaction,
+    paying,
+    read_account,
     read_balance,
     read_transactions,
 )
 from gateway.ledger.allocations import Allocations
 from gateway.ledger.audit import Audit, Violation
 from gateway.ledger.batcher import Lane
-from gateway.ledger.budgets import Budget, BudgetState, read_budgets, remove_budget, set_budget
+from gateway.ledger.budgets import (
+    Budget,
+    BudgetSet,
+    BudgetState,
+    count_budgets,
+    read_budgets,
+    remove_budget,
+    set_budget,
+)
 from gateway.ledger.calls import Ending, Held, Refusal, Wish
 from gateway.ledger.desk import Desk
-from gateway.ledger.grants import Grant, GrantResult
+from gateway.ledger.grants import Grant, GrantResult, LiveGrant, read_live_grants
 from gateway.ledger.instances import Instances
 from gateway.ledger.jobs import Jobs
 from gateway.ledger.line import Line
-from gateway.ledger.operations import Idempotency
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.owned import OwnedReservations
 from gateway.ledger.pins import Pins
@@ -44,6 +55,7 @@ from gateway.ledger.upkeep import Upkeep
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.ops.metrics import Metrics
+from gateway.postgres.once import Guard, Removed
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.pool import act_as_application, connect, open_pool
 
@@ -221,6 +233,16 @@ class Ledger:
         return await read_balance(self._pool, org_id)
 
     @unavailable_in_outage
+    async def account(self, org_id: UUID, account_id: UUID) -> Balance | None:
+        """Of one account; None where there is none."""
+        return await read_account(self._pool, org_id, account_id)
+
+    @unavailable_in_outage
+    async def live_grants(self, org_id: UUID, account_id: UUID | None = None, *, limit: int) -> list[LiveGrant]:
+        """In the order of burning; None: of all the organisation's accounts."""
+        return await read_live_grants(self._pool, org_id, account_id, limit=limit)
+
+    @unavailable_in_outage
     async def transactions(
         self,
         org_id: UUID,
@@ -242,18 +264,45 @@ class Ledger:
         )
 
     @unavailable_in_outage
-    async def set_budget(self, budget: Budget, *, by: Origin) -> Budget:
-        """Makes or changes it. Raises InvalidRequest or NotFound; then nothing changed."""
-        return await set_budget(self._pool, budget, by=by)
+    async def set_budget(
+        self,
+        budget: Budget,
+        *,
+        by: Origin,
+        idempotency: Idempotency | None = None,
+        guard: Guard[Budget] | None = None,
+    ) -> BudgetSet:
+        """Makes or changes it. Raises InvalidRequest, NotFound or what `guard` raises; then nothing changed."""
+        return await set_budget(self._pool, budget, by=by, idempotency=idempotency, guard=guard)
 
     @unavailable_in_outage
-    async def remove_budget(self, org_id: UUID, budget_id: UUID, *, by: Origin) -> None:
-        """Raises NotFound."""
-        await remove_budget(self._pool, org_id, budget_id, by=by)
+    async def remove_budget(
+        self,
+        org_id: UUID,
+        budget_id: UUID,
+        *,
+        by: Origin,
+        idempotency: Idempotency | None = None,
+        guard: Guard[Budget] | None = None,
+    ) -> Removed:
+        """Raises NotFound or what `guard` raises."""
+        return await remove_budget(self._pool, org_id, budget_id, by=by, idempotency=idempotency, guard=guard)
 
     @unavailable_in_outage
     async def budgets(self, org_id: UUID, *, limit: int = 50, offset: int = 0) -> list[BudgetState]:
         return await read_budgets(self._pool, org_id, limit=limit, offset=offset)
+
+    @unavailable_in_outage
+    async def count_budgets(self, org_id: UUID) -> int:
+        return await count_budgets(self._pool, org_id)
+
+    @unavailable_in_outage
+    async def payers(
+        self, org_id: UUID, *, user_id: UUID | None = None, model: str = "", feature: str = ""
+    ) -> tuple[UUID, ...]:
+        """The accounts to try for what is used so, in order; none where nothing may pay. Raises NotFound (no user)."""
+        accounts, order = await paying(self._pool, org_id, user_id)
+        return candidate_accounts(accounts, user_id=user_id, model=model, feature=feature, order=order)
 
     @unavailable_in_outage
     async def audit(self, *, full: bool) -> list[Violation]:

@@ -19,9 +19,11 @@ from gateway.core.errors import (
     NotFound,
     TollgateError,
 )
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
-from gateway.core.units import UCR_MAX
+from gateway.core.units import UCR_MAX, credits_text
 from gateway.ledger.accounts import Executor
+from gateway.postgres.once import once
 from gateway.postgres.queries import load
 
 _SQL = load("operations")
@@ -31,13 +33,6 @@ _Answer = TypeVar("_Answer", bound=msgspec.Struct)
 Facts = dict[str, Any]
 Refusals = Mapping[str, Callable[[Facts], TollgateError]]
 """A status that is a refusal → its error, from the facts that came with it."""
-
-
-class Idempotency(msgspec.Struct, frozen=True):
-    """The caller's key, and a hash of what it asks for: the same key with another hash is a mistake."""
-
-    key: str
-    request_hash: bytes
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,7 +202,8 @@ async def refund(
                 "The call's process died and its real cost may still come; nothing was refunded. Try again a day after."
             ),
             "too_much": lambda facts: InvalidRequest(
-                f"Of this charge {facts['refundable_ucr']} µcr are left to refund; nothing was refunded.",
+                f"The amount is more than is left of this charge, {credits_text(facts['refundable_ucr'])} credits; "
+                "nothing was refunded.",
                 param="amount",
             ),
         },
@@ -259,18 +255,34 @@ async def close_accounts(
 
 
 async def set_account_status(
-    connection: Executor, *, org_id: UUID, account_id: UUID, status: str, by: Origin
+    connection: Executor,
+    *,
+    org_id: UUID,
+    account_id: UUID,
+    status: str,
+    by: Origin,
+    idempotency: Idempotency | None = None,
 ) -> Changed:
     """`active` or `suspended`. Open calls go on and are settled. Raises NotFound or Conflict."""
     assert status in {"active", "suspended"}
-    row = await connection.fetchrow(_SQL.set_account_status, org_id, account_id, status, by.row())
-    return read_answer(row, Changed, {})
+
+    async def change(connection: Executor) -> Changed:
+        row = await connection.fetchrow(_SQL.set_account_status, org_id, account_id, status, by.row())
+        return read_answer(row, Changed, {})
+
+    return await once(connection, org_id, idempotency, change, answer=Changed)
 
 
-async def unpark_account(connection: Executor, *, org_id: UUID, account_id: UUID, by: Origin) -> Changed:
+async def unpark_account(
+    connection: Executor, *, org_id: UUID, account_id: UUID, by: Origin, idempotency: Idempotency | None = None
+) -> Changed:
     """A person has looked at its books. Raises NotFound."""
-    row = await connection.fetchrow(_SQL.unpark_account, org_id, account_id, by.row())
-    return read_answer(row, Changed, {})
+
+    async def change(connection: Executor) -> Changed:
+        row = await connection.fetchrow(_SQL.unpark_account, org_id, account_id, by.row())
+        return read_answer(row, Changed, {})
+
+    return await once(connection, org_id, idempotency, change, answer=Changed)
 
 
 # --- what they share ------------------------------------------------------------------------------------------------

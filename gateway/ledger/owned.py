@@ -14,11 +14,16 @@ import asyncpg
 import msgspec
 import structlog
 
-from gateway.core.errors import Conflict, InvalidRequest, NotFound
+from gateway.core.errors import Conflict, InvalidRequest, NotFound, TollgateError
+from gateway.core.idempotency import Idempotency
 from gateway.core.units import UCR_MAX
-from gateway.ledger.operations import Idempotency, Standing, check_texts, perform
+from gateway.ledger.accounts import Executor
+from gateway.ledger.operations import Standing, check_texts, perform, read_answer
 from gateway.ledger.options import LedgerSettings
+from gateway.ledger.unpaid import Unpaid
+from gateway.ledger.used import Used
 from gateway.ops.metrics import Metrics
+from gateway.postgres.once import once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -52,16 +57,18 @@ class Owner(msgspec.Struct, frozen=True):
 
 class OwnedWish(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
-    account_id: UUID
+    account_ids: tuple[UUID, ...]
+    """Those that may pay, in the order in which they are tried."""
     amount_ucr: int
     user_id: UUID | None = None
     key_id: UUID | None = None
     model: str = ""
     """What it is for, as the caller names it."""
+    feature: str = ""
 
     def row(self) -> tuple[object, ...]:
         """In the order of `owned_wish`."""
-        return self.id, self.account_id, self.amount_ucr, self.user_id, self.key_id, self.model
+        return self.id, list(self.account_ids), self.amount_ucr, self.user_id, self.key_id, self.model, self.feature
 
 
 class OwnedHold(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,11 +80,29 @@ class OwnedHold(msgspec.Struct, frozen=True, kw_only=True):
     held_ucr: int
     available_ucr: int
     balance_ucr: int
+    account_id: UUID | None
+    """Which pays, or was asked; None where there is none."""
+    budget_scope: str | None
+    """Whose budget it was that refused."""
+    resets_at: datetime | None
+    created_at: datetime | None
     expires_at: datetime | None
+    repeated: bool = False
+    """Under its idempotency key, all of them were."""
 
     @property
     def held(self) -> bool:
         return self.status in {"ok", "exists"}
+
+    def refusal(self, *, required_ucr: int, undone: str = "nothing was reserved") -> TollgateError:
+        """Of one that is not held."""
+        return Unpaid(
+            required_ucr=required_ucr,
+            available_ucr=self.available_ucr,
+            budget_scope=self.budget_scope,
+            resets_at=self.resets_at,
+            undone=undone,
+        ).error(self.status)
 
 
 class _Holds(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +143,24 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
     status: str = "ok"
     """Or why it holds what it held before: insufficient, busy, suspended, …"""
+    budget_scope: str | None = None
+    resets_at: datetime | None = None
+    repeated: bool = False
+
+    def refusal(self, *, required_ucr: int) -> TollgateError:
+        """Of one that is not `ok`."""
+        return Unpaid(
+            required_ucr=required_ucr,
+            available_ucr=self.available_ucr,
+            budget_scope=self.budget_scope,
+            resets_at=self.resets_at,
+            undone="what was held stays held, and no more",
+        ).error(self.status)
+
+
+class _NotExtended(Exception):
+    def __init__(self, extension: Extension) -> None:
+        self.extension = extension
 
 
 class OwnedReservations:
@@ -155,11 +198,35 @@ class OwnedReservations:
             answer=_Holds,
             refusals={"no_job": lambda _: NotFound("There is no such job, or it has ended; nothing was reserved.")},
         )
-        return holds.items
+        if not holds.repeated:
+            return holds.items
+        return tuple(msgspec.structs.replace(hold, repeated=True) for hold in holds.items)
+
+    @unavailable_in_outage
+    async def try_out(self, owner: Owner, wish: OwnedWish) -> OwnedHold:
+        """What `reserve` would answer, with every limit that there is; nothing of it stays. Raises InvalidRequest."""
+        self._check([wish])
+        async with self._pool.acquire() as connection:
+            attempt = connection.transaction()
+            await attempt.start()
+            try:
+                row = await connection.fetchrow(
+                    _SQL.reserve, owner.org_id, owner.kind, owner.id, self._life_s(None), [wish.row()], None, None
+                )
+            finally:
+                await attempt.rollback()
+        return read_answer(row, _Holds, {}).items[0]
 
     @unavailable_in_outage
     async def extend(
-        self, owner: Owner, id: UUID, *, at_least_ucr: int, life_s: float | None = None, spent_ucr: int = 0
+        self,
+        owner: Owner,
+        id: UUID,
+        *,
+        at_least_ucr: int,
+        life_s: float | None = None,
+        spent_ucr: int = 0,
+        idempotency: Idempotency | None = None,
     ) -> Extension:
         """Hold at least so much, for so long from now but never longer than the longest life from its beginning.
 
@@ -167,36 +234,54 @@ class OwnedReservations:
         """
         _check_ucr(at_least_ucr, "amount")
         _check_ucr(spent_ucr, "spent")
-        row = await self._pool.fetchrow(
-            _SQL.extend,
-            owner.org_id,
-            owner.kind,
-            owner.id,
-            id,
-            at_least_ucr,
-            self._life_s(life_s),
-            self._settings.reservation_life_max_s,
-            spent_ucr,
-        )
-        assert row is not None
-        if row["status"] == "unknown":
-            raise NotFound("No such reservation is open; nothing was changed.")
-        made = msgspec.json.decode(row["answer"], type=Extension)
-        return msgspec.structs.replace(made, status=row["status"])
+        life_s = self._life_s(life_s)
 
-    @unavailable_in_outage
+        async def change(connection: Executor) -> Extension:
+            row = await connection.fetchrow(
+                _SQL.extend,
+                owner.org_id,
+                owner.kind,
+                owner.id,
+                id,
+                at_least_ucr,
+                life_s,
+                self._settings.reservation_life_max_s,
+                spent_ucr,
+            )
+            assert row is not None
+            if row["status"] == "unknown":
+                raise NotFound("No such reservation is open; nothing was changed.")
+            made = msgspec.structs.replace(msgspec.json.decode(row["answer"], type=Extension), status=row["status"])
+            if made.status != "ok":
+                raise _NotExtended(made)  # so that its idempotency key stays free
+            return made
+
+        try:
+            return await once(self._pool, owner.org_id, idempotency, change, answer=Extension)
+        except _NotExtended as refused:
+            return refused.extension
+
     async def settle(
         self, owner: Owner, id: UUID, *, cost_ucr: int, idempotency: Idempotency | None = None
     ) -> OwnedEnding:
-        """End it with its cost, once; of zero, it is released. Cost above what is held is charged like a call's.
+        """With a cost that says no more of itself. Raises like `settle_used`."""
+        _check_ucr(cost_ucr, "cost")
+        used = Used.plainly("reserved", price_ucr=1, quantity=cost_ucr)
+        return await self.settle_used(owner, id, used, idempotency=idempotency)
+
+    @unavailable_in_outage
+    async def settle_used(
+        self, owner: Owner, id: UUID, used: Used, *, idempotency: Idempotency | None = None
+    ) -> OwnedEnding:
+        """End it with what was used, once; of nothing, it is released. Cost above what is held is charged as a call's.
 
         Raises InvalidRequest, NotFound or Conflict (it ended otherwise); then nothing changed.
         """
-        _check_ucr(cost_ucr, "cost")
+        _check_ucr(used.cost_ucr, "cost")
         ending = await perform(
             self._pool,
             _SQL.settle,
-            (owner.org_id, owner.kind, owner.id, id, cost_ucr, self._settings.receivable_max_ucr),
+            (owner.org_id, owner.kind, owner.id, id, used.row(), self._settings.receivable_max_ucr),
             by=None,
             idempotency=idempotency,
             answer=OwnedEnding,
@@ -208,9 +293,9 @@ class OwnedReservations:
         self._moved(ending.account_id)
         return ending
 
-    async def release(self, owner: Owner, id: UUID) -> OwnedEnding:
+    async def release(self, owner: Owner, id: UUID, *, idempotency: Idempotency | None = None) -> OwnedEnding:
         """End it without a cost. Raises like `settle`."""
-        return await self.settle(owner, id, cost_ucr=0)
+        return await self.settle(owner, id, cost_ucr=0, idempotency=idempotency)
 
     @unavailable_in_outage
     async def get(self, owner: Owner, id: UUID) -> OwnedReservation:
@@ -259,8 +344,9 @@ class OwnedReservations:
         if asked_s is None:
             return self._settings.reservation_life_s
         if not 0 < asked_s <= self._settings.reservation_life_max_s:
+            most = f"{self._settings.reservation_life_max_s:g}"
             raise InvalidRequest(
-                f"A reservation lives for at most {self._settings.reservation_life_max_s:g} seconds.", param="life"
+                f"expires_in_s must be above 0 and at most {most}; nothing was changed.", param="expires_in_s"
             )
         return asked_s
 

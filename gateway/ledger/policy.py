@@ -6,10 +6,12 @@ from zoneinfo import available_timezones
 
 import msgspec
 
-from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.errors import InvalidRequest
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.payment_order import PaymentOrder
-from gateway.ledger.accounts import Executor
+from gateway.ledger.accounts import Executor, lock_pool
+from gateway.postgres.once import Guard, once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -20,6 +22,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     payment_order: PaymentOrder = "allocation_first"
     time_zone: str = "UTC"
     """An IANA name. Another one holds from each subscription's next period on; the anchor's day and hour stay."""
+    repeated: bool = False
+
+
+async def _read(connection: Executor, org_id: UUID) -> Policy:
+    row = await connection.fetchrow(_SQL.read_policy, org_id)
+    assert row is not None
+    return Policy(payment_order=row["payment_order"], time_zone=row["time_zone"])
 
 
 class Policies:
@@ -29,15 +38,22 @@ class Policies:
     @unavailable_in_outage
     async def get(self, org_id: UUID) -> Policy:
         """The defaults where nothing was chosen."""
-        row = await self._pool.fetchrow(_SQL.read_policy, org_id)
-        assert row is not None
-        return Policy(payment_order=row["payment_order"], time_zone=row["time_zone"])
+        return await _read(self._pool, org_id)
 
     @unavailable_in_outage
     async def set(
-        self, org_id: UUID, *, by: Origin, payment_order: PaymentOrder | None = None, time_zone: str | None = None
+        self,
+        org_id: UUID,
+        *,
+        by: Origin,
+        payment_order: PaymentOrder | None = None,
+        time_zone: str | None = None,
+        idempotency: Idempotency | None = None,
+        guard: Guard[Policy] | None = None,
     ) -> Policy:
-        """What is None stays. Raises InvalidRequest or NotFound (no such organisation); then nothing changed."""
+        """What is None stays. Raises InvalidRequest, NotFound (no such organisation) or what `guard` raises; then
+        nothing changed.
+        """
         if payment_order is not None and payment_order not in get_args(PaymentOrder):
             known = ", ".join(get_args(PaymentOrder))
             raise InvalidRequest(f"payment_order must be one of {known}; nothing was changed.", param="payment_order")
@@ -46,10 +62,16 @@ class Policies:
                 "time_zone must be the IANA name of a time zone, such as Europe/Berlin; nothing was changed.",
                 param="time_zone",
             )
-        row = await self._pool.fetchrow(_SQL.set_policy, org_id, payment_order, time_zone, by.row())
-        if row is None:
-            raise NotFound(f"There is no organisation {org_id} with an account; nothing was changed.")
-        return Policy(payment_order=row["payment_order"], time_zone=row["time_zone"])
+
+        async def change(connection: Executor) -> Policy:
+            await lock_pool(connection, org_id)
+            if guard is not None:
+                guard(await _read(connection, org_id))
+            row = await connection.fetchrow(_SQL.set_policy, org_id, payment_order, time_zone, by.row())
+            assert row is not None
+            return Policy(payment_order=row["payment_order"], time_zone=row["time_zone"])
+
+        return await once(self._pool, org_id, idempotency, change, answer=Policy)
 
     async def _is_zone(self, name: str) -> bool:
         """Postgres computes with it, and so do we: both must know it, as far as this machine knows any."""

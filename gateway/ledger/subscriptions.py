@@ -13,11 +13,13 @@ import asyncpg
 import msgspec
 
 from gateway.core.errors import Conflict, InvalidRequest, NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.units import UCR_MAX
-from gateway.ledger.accounts import Executor, bring_up_to_date
+from gateway.ledger.accounts import Executor, bring_up_to_date, lock_pool
 from gateway.ledger.grants import PRIORITY_MAX
 from gateway.ledger.plans import Plan
+from gateway.postgres.once import once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -77,6 +79,7 @@ class Subscriptions:
         by: Origin,
         kind: Kind = "subscription",
         anchor_at: datetime | None = None,
+        idempotency: Idempotency | None = None,
     ) -> Subscription:
         """Begins now, with the whole amount. With `anchor_at` periods begin there and whole periods from there, and
         what is left of the current one brings its share.
@@ -86,7 +89,15 @@ class Subscriptions:
         if anchor_at is not None and abs(anchor_at - datetime.now(UTC)) > ANCHOR_AWAY_MAX:
             raise InvalidRequest("The anchor must be at most a year away; nothing was changed.", param="anchor_at")
         return await self._change(
-            org_id, account_id, operation_id, "subscribe", kind=kind, plan=plan, anchor_at=anchor_at, by=by
+            org_id,
+            account_id,
+            operation_id,
+            "subscribe",
+            kind=kind,
+            plan=plan,
+            anchor_at=anchor_at,
+            by=by,
+            idempotency=idempotency,
         )
 
     async def change(
@@ -99,6 +110,7 @@ class Subscriptions:
         by: Origin,
         when: When = "now",
         prorate: bool = True,
+        idempotency: Idempotency | None = None,
     ) -> Subscription:
         """To other terms. At the period's end nothing moves before. Now and prorated, what the old plan gave for the
         time that is left is exchanged for what the new one gives for it; not prorated, for the whole period. What was
@@ -107,14 +119,56 @@ class Subscriptions:
         Raises InvalidRequest, NotFound or Conflict; then nothing changed.
         """
         what = "change" if when == "now" else "change_at_end"
-        return await self._change(org_id, account_id, operation_id, what, plan=plan, prorate=prorate, by=by)
+        return await self._change(
+            org_id, account_id, operation_id, what, plan=plan, prorate=prorate, by=by, idempotency=idempotency
+        )
+
+    @unavailable_in_outage
+    async def set_plan(
+        self,
+        org_id: UUID,
+        account_id: UUID,
+        plan: Plan,
+        *,
+        new_id: Callable[[], UUID],
+        by: Origin,
+        when: When = "now",
+        prorate: bool = True,
+        idempotency: Idempotency | None = None,
+    ) -> Subscription:
+        """This is its plan from now, or from the period's end, on, whatever was before: subscribes, changes, takes back
+        a cancellation. Raises like `change`.
+        """
+
+        async def change(connection: Executor) -> Subscription:
+            await lock_pool(connection, org_id)
+            inside = Subscriptions(connection, moved=lambda _: None)
+            current = await inside.current(org_id, account_id)
+            if current is None:
+                return await inside.subscribe(org_id, account_id, plan, operation_id=new_id(), by=by)
+            if current.cancels:
+                await inside.resume(org_id, account_id, operation_id=new_id(), by=by)
+            return await inside.change(
+                org_id, account_id, plan, operation_id=new_id(), when=when, prorate=prorate, by=by
+            )
+
+        made = await once(self._pool, org_id, idempotency, change, answer=Subscription)
+        self._moved(account_id)
+        return made
 
     async def cancel(
-        self, org_id: UUID, account_id: UUID, *, operation_id: UUID, by: Origin, when: When = "period_end"
+        self,
+        org_id: UUID,
+        account_id: UUID,
+        *,
+        operation_id: UUID,
+        by: Origin,
+        when: When = "period_end",
+        idempotency: Idempotency | None = None,
     ) -> Subscription:
         """At the period's end, or now: what is left expires, but for what open calls hold. Raises like `change`."""
         what = "cancel" if when == "now" else "cancel_at_end"
-        return await self._change(org_id, account_id, operation_id, what, by=by)
+        return await self._change(org_id, account_id, operation_id, what, by=by, idempotency=idempotency)
 
     async def resume(self, org_id: UUID, account_id: UUID, *, operation_id: UUID, by: Origin) -> Subscription:
         """Takes back a cancellation before the period's end. Raises like `change`."""
@@ -147,26 +201,32 @@ class Subscriptions:
         anchor_at: datetime | None = None,
         prorate: bool = False,
         by: Origin,
+        idempotency: Idempotency | None = None,
     ) -> Subscription:
         if plan is not None:
             _check(plan)
         terms = None if plan is None else terms_row(plan)
-        try:
-            row = await self._pool.fetchrow(
+
+        async def change(connection: Executor) -> Subscription:
+            row = await connection.fetchrow(
                 _SQL.change, org_id, account_id, operation_id, what, kind, terms, anchor_at, prorate, by.row()
             )
+            assert row is not None
+            if row["status"] not in ("ok", "exists"):
+                _refuse(row["status"])
+            answer = msgspec.json.decode(row["answer"], type=Subscription)
+            return msgspec.structs.replace(answer, repeated=row["status"] == "exists")
+
+        try:
+            made = await once(self._pool, org_id, idempotency, change, answer=Subscription)
         except asyncpg.CheckViolationError as error:
             if error.constraint_name == "ucr_within_bounds":
                 raise InvalidRequest("The balance would pass the largest amount; nothing was changed.") from None
             raise
         except asyncpg.UniqueViolationError:
             raise _mismatch() from None  # at the same moment, for another account
-        assert row is not None
-        if row["status"] not in ("ok", "exists"):
-            _refuse(row["status"])
         self._moved(account_id)
-        answer = msgspec.json.decode(row["answer"], type=Subscription)
-        return msgspec.structs.replace(answer, repeated=row["status"] == "exists")
+        return made
 
 
 def terms_row(plan: Plan) -> tuple[object, ...]:

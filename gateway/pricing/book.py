@@ -1,4 +1,4 @@
-"""The price book: which price holds for a model of a provider."""
+"""The price book: which price holds for a model of a provider. The order of precedence is in docs/pricing.md."""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -9,6 +9,7 @@ import msgspec
 from gateway.core.pricing import Prices, Tier
 from gateway.core.units import UNITS_PER_PRICE
 from gateway.pricing.price_map import ModelPrice, read_price_map, ucr_per_million
+from gateway.pricing.stored import EVERY_MODEL, Sheet, StoredPrice
 
 
 class PriceOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,11 +29,21 @@ class PriceOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class PriceBook:
-    """Immutable once loaded. Overrides come first, then `provider/model` of the map, then `model` if it is theirs."""
+    """Immutable once loaded.
 
-    def __init__(self, models: Mapping[str, ModelPrice], overrides: Mapping[tuple[str, str], ModelPrice]) -> None:
+    A stored price comes first, then the configuration's, then `provider/model` of the map, then `model` if it is
+    theirs, and where there is none of these the provider's stored default.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelPrice],
+        overrides: Mapping[tuple[str, str], ModelPrice],
+        sheet: Sheet | None = None,
+    ) -> None:
         self._models = models
         self._overrides = overrides
+        self._sheet = sheet or Sheet()
 
     @classmethod
     def load(
@@ -43,8 +54,39 @@ class PriceBook:
         own = {(each.provider, each.model): _from_override(each, credits_per_usd) for each in overrides}
         return cls(models, own)
 
+    def with_stored(self, sheet: Sheet) -> "PriceBook":
+        """This book with these stored prices in place of its own."""
+        return PriceBook(self._models, self._overrides, sheet)
+
     def find(self, provider: str, model: str) -> ModelPrice | None:
-        """None: not priced, so not to be served."""
+        """None: not priced, so not to be served.
+
+        A stored price replaces the whole of a price; what else is known of a model stays known.
+        """
+        stored, beside = self._sheet.find(provider, model), self._find_beside(provider, model)
+        if stored is None and beside is None:
+            default = self._sheet.default(provider)
+            return None if default is None else _from_stored(default, provider, model, "provider_default")
+        if stored is None:
+            return beside
+        price = _from_stored(stored, provider, model, "stored")
+        if beside is None:
+            return price
+        return msgspec.structs.replace(
+            beside, prices=price.prices, volume_steps=price.volume_steps, service_tiers={}, source=price.source
+        )
+
+    def stored(self, provider: str, model: str) -> StoredPrice | None:
+        """The stored price that holds for the model, be it the one of every model or the provider's default."""
+        found = self._sheet.find(provider, model)
+        if found is None and self._find_beside(provider, model) is None:
+            return self._sheet.default(provider)
+        return found
+
+    def stored_prices(self) -> Iterable[StoredPrice]:
+        return self._sheet
+
+    def _find_beside(self, provider: str, model: str) -> ModelPrice | None:
         own = self._overrides.get((provider, model)) or self._models.get(f"{provider}/{model}")
         if own is not None:
             return own
@@ -52,11 +94,17 @@ class PriceBook:
         return plain if plain is not None and plain.provider == provider else None
 
     def chat_models(self, provider: str) -> list[ModelPrice]:
-        """Every priced chat model of a provider, once, in the map's order; the operator's own come last."""
+        """Every priced chat model of a provider, once, in the map's order; the operator's own come last.
+
+        A default names no models, nor does the price of every model.
+        """
         chats = [price for price in self._models.values() if price.provider == provider and price.mode == "chat"]
         found = {price.model: price for price in chats}
         found |= {name: price for (owner, name), price in self._overrides.items() if owner == provider}
-        return list(found.values())
+        for stored in self._sheet:
+            if stored.provider == provider and stored.model != EVERY_MODEL:
+                found.setdefault(stored.model, _from_stored(stored, provider, stored.model, "stored"))
+        return [price for name in found if (price := self.find(provider, name)) is not None]
 
 
 def _from_override(override: PriceOverride, credits_per_usd: Decimal) -> ModelPrice:
@@ -80,4 +128,10 @@ def _from_override(override: PriceOverride, credits_per_usd: Decimal) -> ModelPr
         output_tokens_max=override.output_tokens_max,
         reasoning=override.reasoning,
         vision=override.vision,
+        source="configuration",
     )
+
+
+def _from_stored(stored: StoredPrice, provider: str, model: str, source: str) -> ModelPrice:
+    tariff = stored.tariff
+    return ModelPrice(provider=provider, model=model, prices=tariff.prices, volume_steps=tariff.steps, source=source)

@@ -1,6 +1,7 @@
 """What named features cost: read from a TOML file as strictly as the settings, in whole microcredits."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,18 @@ class FeatureCost(msgspec.Struct, frozen=True, kw_only=True):
     """For one; never zero."""
     per: str = "use"
     """What one is, in a word for people."""
+
+
+DEFAULT_FEATURES: Final[Mapping[str, FeatureCost]] = {
+    feature.id: feature
+    for feature in (
+        FeatureCost(id="simple_ai_insight", name="Simple AI Insight", price_ucr=9_000_000),
+        FeatureCost(id="advanced_ai_analysis", name="Advanced AI Analysis", price_ucr=25_000_000),
+        FeatureCost(id="ai_generated_report", name="AI-Generated Report", price_ucr=40_000_000),
+        FeatureCost(id="real_time_ai_dashboard", name="Real-time AI Dashboard", price_ucr=3_000_000, per="refresh"),
+    )
+}
+"""What holds without a file: the same as the shipped one says."""
 
 
 class _Feature(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.core.pricing import PRICE_UCR_MAX, Prices, Tier
+from gateway.core.pricing import PRICE_UCR_MAX, Prices, Tier, VolumeStep
 from gateway.core.units import UCR_PER_CREDIT, UNITS_PER_PRICE
 
 MAP_FILE: Final = "model_prices_and_context_window_backup.json"
@@ -64,6 +64,10 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     prices: Prices
     service_tiers: Mapping[str, Prices] = {}
     """Prices of the service tiers that have their own."""
+    volume_steps: tuple[VolumeStep, ...] = ()
+    """Prices for whoever has used much of it in the month; only stored prices have them."""
+    source: str = "price_map"
+    """Where the price is from: price_map, configuration, stored or provider_default."""
     mode: str = "chat"
     context_tokens: int | None = None
     """The longest prompt it takes, where that is known."""

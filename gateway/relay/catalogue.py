@@ -1,13 +1,18 @@
 """Which models are served, by whom, at which price: alias → targets in the order in which they are tried."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
-from gateway.core.errors import InvalidRequest, ModelNotFound
-from gateway.core.pricing import Prices
+from gateway.core.errors import Forbidden, InvalidRequest, ModelNotFound
+from gateway.core.pricing import Prices, Tariff, Tier, VolumeStep
 from gateway.pricing.book import PriceBook
 from gateway.upstream.registry import Upstream
+
+REPLAY: Final = "replay"
+"""The provider of upstreams that play recorded and made-up answers: what sandbox keys reach, and nothing else."""
+_FREE: Final = Prices((Tier(0, 0, 0, 0, 0),))
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +23,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     prices: Prices
     service_tiers: Mapping[str, Prices] = {}
     """Prices of the provider's service tiers that have their own."""
+    volume_steps: tuple[VolumeStep, ...] = ()
+    """In place of `prices`, for an organisation that has used so much of the model in its month."""
+    counted_at: tuple[str, ...] = ()
+    """The upstreams of the same provider: a model's volume is counted at all of them."""
     context_tokens: int | None = None
     output_tokens_max: int | None = None
     hides_reasoning: bool = False
@@ -25,6 +34,17 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     def prices_at(self, service_tier: str | None) -> Prices:
         return self.service_tiers.get(service_tier or "", self.prices)
+
+    def at(self, month_tokens: int, *, markup_bp: int) -> "Target":
+        """As it is at a volume, with a mark-up on all of its prices. Raises ValueError where one would be too much."""
+        prices = Tariff(self.prices, self.volume_steps).at(month_tokens)
+        service_tiers = self.service_tiers
+        if markup_bp:
+            prices = msgspec.structs.replace(prices, markup_bp=markup_bp)
+            service_tiers = {
+                name: msgspec.structs.replace(tier, markup_bp=markup_bp) for name, tier in service_tiers.items()
+            }
+        return msgspec.structs.replace(self, prices=prices, service_tiers=service_tiers, volume_steps=())
 
 
 class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +58,8 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Unix seconds; 0 where unknown."""
     pins: bytes = b"{}"
     """JSON: the prices of every target by upstream and model, as a reservation keeps them."""
+    by_volume: bool = False
+    """What it costs goes by what the organisation has used of it in its month."""
 
     @property
     def prices(self) -> Prices:
@@ -53,14 +75,30 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalogue:
-    """All models of this gateway. `unpriced` are configured without a price: never served, named when refused."""
+    """All models of this gateway. `unpriced` are configured without a price: never served, named when refused.
+    `replays` are where calls of sandbox keys go.
 
-    def __init__(self, entries: Iterable[CatalogueEntry], unpriced: Mapping[str, str]) -> None:
+    Swapped whole when prices change; a call keeps the entry that it was reserved with.
+    """
+
+    def __init__(
+        self, entries: Iterable[CatalogueEntry], unpriced: Mapping[str, str], *, replays: Sequence[Upstream] = ()
+    ) -> None:
         self._entries = {entry.name: entry for entry in entries}
         self._unpriced = dict(unpriced)
+        self._replays = tuple(replays)
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def upstreams_of(self, provider: str) -> tuple[str, ...]:
+        """By name; those that serve a model with a price."""
+        targets = [target for entry in self._entries.values() for target in entry.targets]
+        return next((target.counted_at for target in targets if target.upstream.provider == provider), ())
+
+    def become(self, other: "Catalogue") -> None:
+        """From now on it has the other's models."""
+        self._entries, self._unpriced, self._replays = other._entries, other._unpriced, other._replays
 
     def models(self) -> Iterable[CatalogueEntry]:
         """Sorted by name."""
@@ -72,13 +110,47 @@ class Catalogue:
         if entry is not None:
             return entry
         if model in self._unpriced:
-            raise InvalidRequest(
-                f"The model `{model}` has no price ({self._unpriced[model]}), so it cannot be charged for; "
-                "nothing was reserved or sent.",
-                param="model",
-                code="model_not_priced",
-            )
+            raise not_priced(model, self._unpriced[model])
         raise ModelNotFound(model)
+
+    def sandbox(self, model: str) -> CatalogueEntry:
+        """The model as a sandbox key has it: under its name and with its limits, answered by replay, at no price.
+
+        Raises as `route` does; Forbidden where no upstream replays.
+        """
+        entry = self.route(model)
+        if not self._replays:
+            raise Forbidden(
+                "This is a sandbox key: its calls go to upstreams whose provider is `replay`, and this gateway has "
+                "none; nothing was reserved or sent."
+            )
+        targets = tuple(
+            Target(
+                upstream=upstream,
+                model=model,
+                prices=_FREE,
+                context_tokens=entry.context_tokens,
+                output_tokens_max=entry.output_tokens_max,
+            )
+            for upstream in self._replays
+        )
+        return entry_of(model, targets)
+
+
+def not_priced(model: str, where: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The model `{model}` has no price ({where}), so it cannot be charged for; nothing was reserved or sent.",
+        param="model",
+        code="model_not_priced",
+    )
+
+
+def entry_of(name: str, targets: tuple[Target, ...]) -> CatalogueEntry:
+    """The entry of a name that leads to these targets, and their prices as a reservation keeps them."""
+    pins = msgspec.json.encode({f"{t.upstream.name}/{t.model}": {"": t.prices, **t.service_tiers} for t in targets})
+    by_volume = any(target.volume_steps for target in targets)
+    owned_by = targets[0].upstream.provider
+    return CatalogueEntry(name=name, targets=targets, owned_by=owned_by, pins=pins, by_volume=by_volume)
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -110,21 +182,23 @@ def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: Pr
     by_name = {one.upstream.name: one.upstream for one in served}
     for alias in aliases:
         wanted[alias.name] = [(by_name[upstream], model) for upstream, model in alias.targets if upstream in by_name]
+    counted_at: dict[str, tuple[str, ...]] = {}
+    for one in served:
+        provider = one.upstream.provider
+        counted_at[provider] = (*counted_at.get(provider, ()), one.upstream.name)
     entries, unpriced = [], {}
     for name, places in wanted.items():
-        targets = tuple(target for place in places if (target := _target(*place, book)) is not None)
+        targets = tuple(target for place in places if (target := _target(*place, book, counted_at)) is not None)
         if targets:
-            pins = msgspec.json.encode(
-                {f"{t.upstream.name}/{t.model}": {"": t.prices, **t.service_tiers} for t in targets}
-            )
-            owned_by = targets[0].upstream.provider
-            entries.append(CatalogueEntry(name=name, targets=targets, owned_by=owned_by, pins=pins))
+            entries.append(entry_of(name, targets))
         else:
             unpriced[name] = ", ".join(f"{upstream.provider}/{model}" for upstream, model in places)
-    return Catalogue(entries, unpriced)
+    return Catalogue(entries, unpriced, replays=[one.upstream for one in served if one.upstream.provider == REPLAY])
 
 
-def _target(upstream: Upstream, model: str, book: PriceBook) -> Target | None:
+def _target(
+    upstream: Upstream, model: str, book: PriceBook, counted_at: Mapping[str, tuple[str, ...]]
+) -> Target | None:
     price = book.find(upstream.provider, model)
     if price is None:
         return None
@@ -133,6 +207,8 @@ def _target(upstream: Upstream, model: str, book: PriceBook) -> Target | None:
         model=model,
         prices=price.prices,
         service_tiers=price.service_tiers,
+        volume_steps=price.volume_steps,
+        counted_at=counted_at[upstream.provider],
         context_tokens=price.context_tokens,
         output_tokens_max=price.output_tokens_max,
         hides_reasoning=price.reasoning,

@@ -71,7 +71,7 @@ class Quoter:
         if request.service_tier is not None:
             # The provider chooses the tier in the end; the dearer of what it may choose is held.
             asked = target.prices_at(request.service_tier)
-            prices = max(prices, asked, key=lambda prices: most(prices, bound, want))
+            prices = max(prices, asked, key=lambda prices: most(prices, bound, want, messages=request.n))
         return Terms(
             prices=prices,
             prompt_bound=bound,

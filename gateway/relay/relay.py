@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 
+from gateway.core.caller import KeyKind
 from gateway.core.chat_request import ChatRequest
 from gateway.core.errors import ModelNotFound, UpstreamFailed, UpstreamUnavailable
 from gateway.core.reservation import Quote, Size, first_size, smaller_size
@@ -12,7 +13,8 @@ from gateway.ledger.calls import End, Held, Refusal, Wish
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
 from gateway.relay.call import Call
-from gateway.relay.catalogue import Catalogue, CatalogueEntry, Target
+from gateway.relay.catalogue import CatalogueEntry, Target
+from gateway.relay.offers import Offers
 from gateway.relay.quoter import Quoter
 from gateway.relay.refusals import SMALLER_MAY_FIT, nobody_pays, refused
 from gateway.relay.reservation import Reservation
@@ -23,6 +25,7 @@ from gateway.upstream.client import UpstreamClient
 from gateway.upstream.failover import Attempt, Opening
 
 CHAT_PATH = "/chat/completions"
+_SANDBOX = KeyKind.SANDBOX
 CUT_S = 5.0
 """How long calls that were cut may take to say so."""
 SMALLER_TRIES_MAX = 3
@@ -37,14 +40,14 @@ class Relay:
         *,
         ledger: Ledger,
         client: UpstreamClient,
-        catalogue: Catalogue,
+        offers: Offers,
         quoter: Quoter,
         clock: Clock,
         settings: ReserveSettings,
     ) -> None:
         self._ledger = ledger
         self._client = client
-        self._catalogue = catalogue
+        self._offers = offers
         self._quoter = quoter
         self._clock = clock
         self._settings = settings
@@ -60,7 +63,12 @@ class Relay:
         request, caller = call.request, call.caller
         if not caller.may_use(request.model):
             raise ModelNotFound(request.model)
-        entry = self._catalogue.route(request.model)
+        if caller.kind is _SANDBOX:
+            entry = self._offers.catalogue.sandbox(request.model)
+        else:
+            entry = self._offers.route(request.model)
+            if self._offers.differ(entry):
+                entry = await self._offers.to(entry, caller.org_id, caller.plan_id)
         call.model_label = entry.name
         quote = self._quoter.quote(request, entry)
         task = asyncio.current_task()

@@ -14,6 +14,7 @@ from gateway.ops.clock import Clock
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Target
 
+_LINES: Final = msgspec.json.Encoder(decimal_format="number")
 EXTEND_TRIES_MAX: Final = 3
 """How often what is left is asked for when other calls take some of it in between."""
 
@@ -79,7 +80,7 @@ class Reservation:
     ) -> None:
         """Ends with the price of what was used, at the tier that the provider says it served, else the one asked."""
         tier = (said.service_tier if said is not None else "") or self._call.request.service_tier
-        cost = charge(target.prices_at(tier), usage)
+        cost = charge(target.prices_at(tier), usage, messages=self._call.request.n)
         provider_id = said.provider_id if said is not None else ""
         self._end(end, usage, cost, target, provider_id=provider_id, waive_above_held=waive_above_held)
 
@@ -118,7 +119,7 @@ class Reservation:
                 delivered=cost is not None,
                 cost_ucr=cost.cost_ucr if cost else 0,
                 numerator=cost.numerator if cost else 0,
-                lines=msgspec.json.encode(cost.lines) if cost else b"[]",
+                lines=_LINES.encode(cost.lines) if cost else b"[]",
                 waive_above_held=waive_above_held,
                 key_id=call.caller.key_id,
                 user_id=call.caller.user_id,

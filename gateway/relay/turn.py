@@ -56,6 +56,7 @@ class StreamTurn:
         self._slice = first_slice_tokens * quote.choices
         self._drain_s = drain_s
         self._terms = terms
+        self._messages = quote.choices
         self._prompt_tokens = terms.prompt_expected
         self._output_max = output_max
         self._covered_tokens = self._tokens_covered()
@@ -154,24 +155,31 @@ class StreamTurn:
     def _tokens_covered(self) -> int:
         """How many output tokens may pass before the reservation must grow."""
         if self.reservation.size.mode is Mode.PROGRESSIVE:
-            return affordable_output_tokens(self._terms.prices, self._terms.prompt_bound, self.reservation.held_ucr)
+            return self._affordable_tokens()
         # The upstream is bound by a limit that is paid for; our own count, being an estimate, must not end it early.
         return self._output_max * LIMIT_SLACK + LIMIT_SLACK
 
+    def _affordable_tokens(self) -> int:
+        """Output tokens that what is held pays for."""
+        terms, held_ucr = self._terms, self.reservation.held_ucr
+        return affordable_output_tokens(terms.prices, terms.prompt_bound, held_ucr, messages=self._messages)
+
+    def _most_ucr(self, output_tokens: int) -> int:
+        return most(self._terms.prices, self._terms.prompt_bound, output_tokens, messages=self._messages)
+
     def _spent_ucr(self) -> int:
         tokens = self.meter.estimated_output_tokens
-        return most(self._terms.prices, self._prompt_tokens, tokens) if tokens else 0
+        return most(self._terms.prices, self._prompt_tokens, tokens, messages=self._messages) if tokens else 0
 
     async def _grow(self) -> None:
         """Holds enough for what has come and a slice more, or cuts the stream off."""
-        prices, prompt = self._terms.prices, self._terms.prompt_bound
         so_far = self.meter.estimated_output_tokens
         wanted = so_far + self._slice
         if wanted < self._output_max or so_far > self._output_max:
-            wanted_ucr = most(prices, prompt, wanted)
+            wanted_ucr = self._most_ucr(wanted)
         else:
-            wanted_ucr = most(prices, prompt, self._output_max)
-        needed_ucr = most(prices, prompt, so_far)
+            wanted_ucr = self._most_ucr(self._output_max)
+        needed_ucr = self._most_ucr(so_far)
         if self.call.gone:
             return  # draining: the charge is settled at the end, nothing more is delivered
         try:
@@ -190,7 +198,7 @@ class StreamTurn:
                 available_ucr=self.reservation.available_ucr,
                 required_ucr=needed_ucr,
             )
-        self._covered_tokens = max(affordable_output_tokens(prices, prompt, self.reservation.held_ucr), so_far)
+        self._covered_tokens = max(self._affordable_tokens(), so_far)
 
     def _cut_off(self) -> None:
         self._answer.abort()

@@ -1,6 +1,7 @@
 """One call looked up after its end: what it was, what it used and what it cost."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
@@ -15,7 +16,7 @@ _SQL: Final = load("usage")
 _ID_CHARS_SHOWN_MAX: Final = 64
 NEWEST_CALLS: Final = 100_000
 """How many of an account's newest rows are looked through for a provider's id."""
-_decode_lines: Final = msgspec.json.Decoder(tuple[tuple[str, int, int], ...]).decode
+_decode_lines: Final = msgspec.json.Decoder(tuple[tuple[str, int, Decimal], ...]).decode
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,7 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int
     output_tokens: int
     reasoning_tokens: int
-    lines: tuple[tuple[str, int, int], ...]
+    lines: tuple[tuple[str, int, Decimal], ...]
     """(kind, units, µcr per million units)."""
     used_ucr: int
     """Charged and overage, with a late correction where there was one."""

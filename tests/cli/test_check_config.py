@@ -8,7 +8,14 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import main
 
-NAMES = ("DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "TOLLGATE_OPERATOR_KEY", "TOLLGATE_METRICS_TOKEN")
+NAMES = (
+    "DATABASE_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "TOLLGATE_OPERATOR_KEY",
+    "TOLLGATE_METRICS_TOKEN",
+    "TOLLGATE_JWT_SECRET",
+)
 
 
 def check(*arguments: str, **environ: str) -> Result:
@@ -62,6 +69,16 @@ def test_models_without_a_price_are_named(config: Path) -> None:
     assert result.exit_code == 1
     assert json.loads(result.stdout)["unpriced"] == ["gpt-0 (main: openai/gpt-0)", "fast (main: openai/gpt-00)"]
     assert "gpt-0 (main: openai/gpt-0)" in check("--config", str(config)).stdout
+
+
+def test_whose_tokens_are_taken_is_said_and_their_secret_is_not(config: Path) -> None:
+    assert "tokens        none" in check().stdout
+    config.write_text('[jwt]\nalgorithms = ["HS256"]\nissuer = "https://login.example"\naudience = "tollgate"\n')
+    secret = {"TOLLGATE_JWT_SECRET": "very-secret-" * 3}
+    text, view = (check("--config", str(config), *options, **secret).stdout for options in ((), ("--json",)))
+    assert "tokens        HS256 of https://login.example" in text
+    assert json.loads(view)["tokens"] == {"algorithms": ["HS256"], "issuer": "https://login.example"}
+    assert "very-secret" not in text + view
 
 
 def test_plans_are_shown(config: Path) -> None:

@@ -45,6 +45,24 @@ def test_a_key_keeps_its_models_and_expiry(tollgate: Tollgate) -> None:
     assert "2100-01-31" in tollgate("key", "list", "Acme").stdout
 
 
+def test_a_key_has_a_kind_and_networks(tollgate: Tollgate) -> None:
+    wish = ("--kind", "management", "--ip-allow", "10.0.0.0/8", "--ip-allow", "2001:DB8::1")
+    made = json.loads(tollgate("key", "create", "Acme", "--name", "web", *wish, "--json").stdout)
+    assert (made["kind"], made["ip_allow"]) == ("management", ["10.0.0.0/8", "2001:db8::1/128"])
+    assert "management" in tollgate("key", "list", "Acme").stdout
+
+
+def test_a_rotated_key_names_the_one_in_its_place(tollgate: Tollgate) -> None:
+    old = json.loads(tollgate("key", "create", "Acme", "--name", "web", "--json").stdout)
+    new = json.loads(tollgate("key", "rotate", "Acme", old["id"], "--overlap-s", "60", "--json").stdout)
+    assert hash_of(new["key"]) not in (None, hash_of(old["key"]))
+    listed = json.loads(tollgate("key", "list", "Acme", "--json").stdout)["data"]
+    assert [(key["replaced_by"], key["expires_at"] is None) for key in listed] == [(new["id"], False), (None, True)]
+    again = tollgate("key", "rotate", "Acme", old["id"])
+    assert (again.exit_code, "replaced before" in again.stderr) == (1, True)
+    assert "    tg-" in tollgate("key", "rotate", "Acme", new["id"]).stdout
+
+
 def test_a_revoked_key_is_listed_as_revoked(tollgate: Tollgate) -> None:
     id = json.loads(tollgate("key", "create", "Acme", "--name", "web", "--json").stdout)["id"]
     assert "Revoked the key web" in tollgate("key", "revoke", "Acme", id).stdout
@@ -61,6 +79,9 @@ def test_an_unknown_key_is_refused(tollgate: Tollgate) -> None:
         ("create", "Acme"),
         ("create", "Acme", "--name", "web", "--expires-at", "tomorrow"),
         ("create", "Acme", "--name", "web", "--expires-at", "2001-01-01"),
+        ("create", "Acme", "--name", "web", "--kind", "root"),
+        ("create", "Acme", "--name", "web", "--ip-allow", "10.0.0.1/8"),
+        ("rotate", "Acme", "web"),
         ("revoke", "Acme", "web"),
     ],
 )

@@ -1,25 +1,15 @@
 """Nobody gets past the door without the right key, and the door tells nothing."""
 
 import asyncio
+import re
 from itertools import product
 
+from gateway.edge.api.table import ENDPOINTS
 from gateway.identity.keys import new_token
 from tests.edge.conftest import OPERATOR, House
 from tests.postgres.outage import Outage
 
-API = [
-    ("POST", "/api/orgs"),
-    ("GET", "/api/orgs"),
-    ("GET", "/api/orgs/x"),
-    ("POST", "/api/orgs/x/suspend"),
-    ("POST", "/api/orgs/x/resume"),
-    ("POST", "/api/orgs/x/keys"),
-    ("GET", "/api/orgs/x/keys"),
-    ("DELETE", "/api/orgs/x/keys/y"),
-    ("POST", "/api/credits/add"),
-    ("GET", "/api/credits/balance"),
-    ("GET", "/api/credits/transactions"),
-]
+API = [(endpoint.method, re.sub(r"{.*?}", "x", endpoint.path)) for endpoint in ENDPOINTS]
 ACCOUNT = ["/v1/models", "/v1/models/long", "/v1/credits", "/v1/key", "/v1/generation?id=x"]
 
 WRONG = [
@@ -39,6 +29,7 @@ async def test_the_operators_api_is_for_the_operator(house: House) -> None:
         answer = await house.ask(method, path, headers=headers)
         assert (answer.status, answer.json["code"]) == (401, "invalid_api_key"), (method, path, headers)
         assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["www-authenticate"] == "Bearer"
 
 
 async def test_the_account_endpoints_are_for_keys(house: House) -> None:
@@ -49,9 +40,21 @@ async def test_the_account_endpoints_are_for_keys(house: House) -> None:
         assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_api_key")
 
 
-async def test_an_orgs_key_does_not_open_the_operators_api(house: House) -> None:
-    key = await house.new_key(await house.new_org())
-    assert (await house.ask("GET", "/api/orgs", key=key)).status == 401
+async def test_an_orgs_key_sees_its_own_org_on_the_api_and_changes_nothing_there(house: House) -> None:
+    own, other = await house.new_org(), await house.new_org()
+    key = await house.new_key(own)
+    page = await house.ask("GET", "/api/orgs", key=key)
+    assert [org["id"] for org in page.json["data"]] == [str(own)]
+    assert (await house.ask("GET", f"/api/orgs/{other}", key=key)).status == 404
+    assert (await house.ask("GET", f"/api/credits/balance?organization_id={other}", key=key)).status == 404
+    assert (await house.ask("GET", "/api/credits/balance", key=key)).json["organization_id"] == str(own)
+    for method, path in (
+        ("POST", "/api/orgs"),
+        ("POST", f"/api/orgs/{own}/suspend"),
+        ("POST", f"/api/orgs/{own}/keys"),
+    ):
+        refused = await house.ask(method, path, json={"name": "more"}, key=key)
+        assert (refused.status, refused.json["code"]) == (403, "forbidden")
     assert (await house.ask("GET", "/v1/key", key=OPERATOR)).status == 401
 
 

@@ -59,7 +59,7 @@ class LeakyGateway:
 
     async def _history(self, request: web.Request) -> web.Response:
         rows = self._rows[request.query["organization_id"]]
-        return web.json_response({"data": rows[int(request.query["offset"]) :], "total": len(rows)})
+        return web.json_response({"data": rows, "next_cursor": None})
 
     async def _model(self, _: web.Request) -> web.Response:
         return web.json_response({"pricing": PRICING})

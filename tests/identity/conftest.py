@@ -5,13 +5,13 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from asyncpg.pool import PoolConnectionProxy
 
 from gateway.identity.key_ring import KeyRing, KeyRingSettings
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
+from gateway.postgres.once import Connection
 
 
 class NoBooks:
@@ -21,13 +21,13 @@ class NoBooks:
         self.asked: list[tuple[str, UUID]] = []
         self.fails = False
 
-    async def open_account(self, connection: PoolConnectionProxy, org_id: UUID, account_id: UUID, /) -> None:
+    async def open_account(self, connection: Connection, org_id: UUID, account_id: UUID, /) -> None:
         assert connection.is_in_transaction()
         if self.fails:
             raise ConnectionResetError
         self.asked.append(("open", account_id))
 
-    async def set_status(self, connection: PoolConnectionProxy, org_id: UUID, status: str, /) -> None:
+    async def set_status(self, connection: Connection, org_id: UUID, status: str, /) -> None:
         assert connection.is_in_transaction()
         self.asked.append((status, org_id))
 

@@ -1,6 +1,7 @@
 """Charging for a feature: like a call that is over at once."""
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import msgspec
@@ -17,17 +18,22 @@ from gateway.core.errors import (
     OrgSuspended,
     TooManyOpen,
 )
+from gateway.core.idempotency import Idempotency
+from gateway.core.pricing import Prices, Tier, charge
+from gateway.core.usage import Usage
+from gateway.ledger.accounts import open_allocation
 from gateway.ledger.budgets import Budget
 from gateway.ledger.deductions import Deducted, Deduction
-from gateway.ledger.operations import Idempotency
+from gateway.ledger.used import Used
 from tests.ledger.conftest import Bench
 from tests.ledger.desk import ANNA, entries_of, rows_of
 
 
-def report(bench: Bench, **changes: object) -> Deduction:
-    deduction = Deduction(
-        id=bench.ids.next(), account_id=bench.account_id, feature="ai_generated_report", price_ucr=40, quantity=2
-    )
+def report(
+    bench: Bench, *, feature: str = "ai_generated_report", price_ucr: int = 40, quantity: int = 2, **changes: object
+) -> Deduction:
+    used = Used.plainly(feature, price_ucr=price_ucr, quantity=quantity, feature=feature)
+    deduction = Deduction(id=bench.ids.next(), account_ids=(bench.account_id,), used=used)
     return msgspec.structs.replace(deduction, **changes)
 
 
@@ -43,7 +49,7 @@ async def test_a_deduction_is_one_charge_with_the_features_line(bench: Bench, po
     assert (made.id, made.amount_ucr, made.balance_ucr) == (deduction.id, 80, 20)
     row = await pool.fetchrow("SELECT kind, lines, cost_ucr(ledger), user_id FROM ledger WHERE id = $1", made.id)
     assert row is not None
-    assert tuple(row) == ("CHARGE", '[["ai_generated_report", 2, 40000000]]', 80, user)
+    assert tuple(row) == ("CHARGE", '[["ai_generated_report",2,40000000]]', 80, user)
     assert await entries_of(pool, bench.org_id) == ["credits.granted", "credits.deducted"]
     assert await bench.numbers() == (20, 0, 0)
 
@@ -91,7 +97,7 @@ async def test_what_blocks_calls_blocks_deductions(bench: Bench, pool: asyncpg.P
     "changes",
     [{"quantity": 0}, {"quantity": -1}, {"price_ucr": -1}, {"price_ucr": 0}, {"quantity": 1 << 60}, {"feature": ""}],
 )
-async def test_a_deduction_that_makes_no_sense_is_refused(bench: Bench, changes: dict[str, object]) -> None:
+async def test_a_deduction_that_makes_no_sense_is_refused(bench: Bench, changes: dict[str, Any]) -> None:
     await bench.grant(100)
     with pytest.raises(InvalidRequest):
         await deduct(bench, report(bench, **changes))
@@ -100,7 +106,7 @@ async def test_a_deduction_that_makes_no_sense_is_refused(bench: Bench, changes:
 
 async def test_a_deduction_needs_an_account_and_an_id_of_now(bench: Bench) -> None:
     with pytest.raises(NotFound):
-        await deduct(bench, report(bench, account_id=bench.ids.next()))
+        await deduct(bench, report(bench, account_ids=(bench.ids.next(),)))
     old = report(bench)
     with pytest.raises(InvalidRequest, match="clock"):
         await deduct(bench, report(bench, id=type(old.id)(int=old.id.int - (600_000 << 80))))
@@ -112,9 +118,10 @@ async def test_the_same_deduction_again_is_the_same_charge(bench: Bench, pool: a
     first = await deduct(bench, deduction)
     again = await deduct(bench, deduction)
     assert (again.id, again.created_at, again.repeated) == (first.id, first.created_at, True)
-    for changes in ({"quantity": 1}, {"feature": "other"}, {"price_ucr": 80, "quantity": 1}):
+    others: tuple[dict[str, Any], ...] = ({"quantity": 1}, {"feature": "other"}, {"price_ucr": 80, "quantity": 1})
+    for changes in others:
         with pytest.raises(Conflict):
-            await deduct(bench, msgspec.structs.replace(deduction, **changes))
+            await deduct(bench, report(bench, id=deduction.id, **changes))
     assert await rows_of(pool, bench.account_id) == [("GRANT", 200), ("CHARGE", -80)]
 
 
@@ -164,3 +171,32 @@ async def test_as_many_open_calls_as_a_limit_allows_refuse_it(bench: Bench, pool
     with pytest.raises(TooManyOpen):
         await deduct(bench, report(bench))
     assert await rows_of(pool, bench.account_id) == [("GRANT", 1_000)]
+
+
+async def test_the_first_account_that_can_pays(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100)
+    user, own = bench.ids.next(), bench.ids.next()
+    await open_allocation(pool, bench.org_id, own, user_id=user)
+    made = await deduct(bench, report(bench, account_ids=(own, bench.account_id)))
+    assert (made.account_id, made.available_ucr) == (bench.account_id, 20)
+    assert await rows_of(pool, own) == []
+
+
+async def test_usage_of_a_model_keeps_its_tokens_and_prices(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100)
+    usage = Usage(prompt_tokens=10, cached_tokens=4, output_tokens=5)
+    cost = charge(Prices((Tier(0, 2_000_000, 1_000_000, 2_000_000, 3_100_000),)), usage)
+    used = Used.by_model("gpt-5", cost, usage)
+    made = await deduct(bench, Deduction(id=bench.ids.next(), account_ids=(bench.account_id,), used=used))
+    assert made.amount_ucr == 32  # 6 × 2 + 4 × 1 + 5 × 3.1 = 31.5, rounded up once
+    row = await pool.fetchrow(
+        "SELECT model, prompt_tokens, cached_tokens, output_tokens, numerator, lines::text FROM ledger WHERE id = $1",
+        made.id,
+    )
+    assert row is not None
+    assert tuple(row)[:5] == ("gpt-5", 10, 4, 5, 31_500_000)
+    assert msgspec.json.decode(row["lines"]) == [
+        ["input", 6, 2_000_000],
+        ["cached_input", 4, 1_000_000],
+        ["output", 5, 3_100_000],
+    ]

@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 
 from gateway.core.errors import IdempotencyMismatch, InvalidRequest, NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.units import UCR_MAX
 from gateway.ledger.calls import Refusal, RefusalReason
 from gateway.ledger.grants import Grant, TransactionType
-from gateway.ledger.operations import Idempotency
 from tests.ledger.conftest import Bench, blocked
 
 

@@ -16,7 +16,7 @@ async def test_a_job_holds_and_settles_its_own(bench: Bench) -> None:
     with pytest.raises(Conflict):
         await jobs.open(bench.org_id, job, kind="other", life_s=3_600)
     mine = Owner.job(bench.org_id, job)
-    wishes = [OwnedWish(id=bench.ids.next(), account_id=bench.account_id, amount_ucr=30) for _ in range(3)]
+    wishes = [OwnedWish(id=bench.ids.next(), account_ids=(bench.account_id,), amount_ucr=30) for _ in range(3)]
     first, second, third = await owned.reserve(mine, wishes, life_s=86_400)
     assert first.expires_at == made.expires_at  # never longer than the job
     await bench.ledger.sweeper.fence_all_others()
@@ -27,7 +27,7 @@ async def test_a_job_holds_and_settles_its_own(bench: Bench) -> None:
     assert await jobs.end(bench.org_id, job) == 0
     assert await bench.numbers() == (86, 0, 0)
     with pytest.raises(NotFound, match="nothing was reserved"):
-        await owned.reserve(mine, [OwnedWish(id=bench.ids.next(), account_id=bench.account_id, amount_ucr=1)])
+        await owned.reserve(mine, [OwnedWish(id=bench.ids.next(), account_ids=(bench.account_id,), amount_ucr=1)])
     # The real cost still comes, once.
     for _ in range(2):
         assert (await owned.settle(mine, third.id, cost_ucr=6)).charged_ucr == 6
@@ -38,7 +38,7 @@ async def test_a_job_whose_time_is_over_ends_with_what_it_holds(bench: Bench, ow
     await bench.grant(100)
     job = bench.ids.next()
     await bench.ledger.jobs.open(bench.org_id, job, kind="batch", life_s=3_600)
-    held = OwnedWish(id=bench.ids.next(), account_id=bench.account_id, amount_ucr=30)
+    held = OwnedWish(id=bench.ids.next(), account_ids=(bench.account_id,), amount_ucr=30)
     await bench.ledger.owned.reserve(Owner.job(bench.org_id, job), [held])
     await owner.execute(
         "UPDATE job SET created_at = now() - interval '1 day', expires_at = clock_timestamp() WHERE id = $1", job

@@ -10,6 +10,7 @@ import asyncpg
 from gateway.core.errors import Conflict, InsufficientCredits, InvalidRequest, NotFound
 from gateway.ledger.deductions import Deduction
 from gateway.ledger.owned import OwnedWish, Owner
+from gateway.ledger.used import Used
 from tests.ledger.conftest import Bench, no_deadlock
 from tests.ledger.desk import ANNA, open_user
 
@@ -34,12 +35,16 @@ async def test_all_operations_at_once_never_deadlock_and_leave_sound_books(bench
         charges.append(wish.id)
 
     async def outside(account: UUID) -> None:
-        wishes = [OwnedWish(id=bench.ids.next(), account_id=each, amount_ucr=2) for each in dice.sample(accounts, 3)]
+        wishes = [
+            OwnedWish(id=bench.ids.next(), account_ids=(each,), amount_ucr=2) for each in dice.sample(accounts, 3)
+        ]
         for hold in await owned.reserve(me, wishes):
             await owned.settle(me, hold.id, cost_ucr=1)
 
     def deduct(account: UUID) -> Awaitable[object]:
-        deduction = Deduction(id=bench.ids.next(), account_id=account, feature="f", price_ucr=1, quantity=3)
+        deduction = Deduction(
+            id=bench.ids.next(), account_ids=(account,), used=Used.plainly("f", price_ucr=1, quantity=3)
+        )
         return desk.deduct(bench.org_id, deduction, by=ANNA)
 
     def transfer(account: UUID) -> Awaitable[object]:

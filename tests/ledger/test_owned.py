@@ -7,14 +7,14 @@ import asyncpg
 import pytest
 
 from gateway.core.errors import Conflict, IdempotencyMismatch, InvalidRequest, NotFound
-from gateway.ledger.operations import Idempotency
+from gateway.core.idempotency import Idempotency
 from gateway.ledger.owned import OwnedHold, OwnedWish, Owner
 from tests.ledger.conftest import Bench, open_bench
 from tests.ledger.desk import rows_of
 
 
 def wish(bench: Bench, ucr: int, **changes: object) -> OwnedWish:
-    facts = {"id": bench.ids.next(), "account_id": bench.account_id, "amount_ucr": ucr, **changes}
+    facts = {"id": bench.ids.next(), "account_ids": (bench.account_id,), "amount_ucr": ucr, **changes}
     return OwnedWish(**facts)  # type: ignore[arg-type]
 
 
@@ -49,7 +49,13 @@ async def test_a_batch_is_answered_item_by_item(bench: Bench) -> None:
     await bench.grant(100)
     me = Owner.outside(bench.org_id)
     first = wish(bench, 70)
-    wishes = [first, wish(bench, 40), wish(bench, 101), wish(bench, 30), wish(bench, 1, account_id=bench.ids.next())]
+    wishes = [
+        first,
+        wish(bench, 40),
+        wish(bench, 101),
+        wish(bench, 30),
+        wish(bench, 1, account_ids=(bench.ids.next(),)),
+    ]
     answers = await bench.ledger.owned.reserve(me, wishes)
     assert [answer.status for answer in answers] == ["ok", "busy", "insufficient", "ok", "no_account"]
     assert [answer.id for answer in answers] == [each.id for each in wishes]
@@ -216,3 +222,16 @@ async def test_what_blocks_calls_blocks_these(bench: Bench, pool: asyncpg.Pool) 
     await bench.grant(10)
     await pool.execute("UPDATE account SET parked_at = now() WHERE org_id = $1", bench.org_id)
     assert (await hold(bench, 1)).status == "parked"
+
+
+async def test_trying_out_says_what_holding_would_and_leaves_nothing(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100)
+    me, owned = Owner.outside(bench.org_id), bench.ledger.owned
+    fits = await owned.try_out(me, wish(bench, 100))
+    assert (fits.status, fits.available_ucr) == ("ok", 0)
+    assert await bench.numbers() == (100, 0, 0)
+    await hold(bench, 60)
+    assert (await owned.try_out(me, wish(bench, 60))).status == "busy"
+    assert (await owned.try_out(me, wish(bench, 101))).status == "insufficient"
+    assert await rows_of(pool, bench.account_id) == [("GRANT", 100)]
+    assert [each.held_ucr for each in await owned.page(me)] == [60]

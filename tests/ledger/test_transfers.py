@@ -7,8 +7,9 @@ import asyncpg
 import pytest
 
 from gateway.core.errors import Conflict, IdempotencyMismatch, InsufficientCredits, InvalidRequest, NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF
-from gateway.ledger.operations import Idempotency, Transfer
+from gateway.ledger.operations import Transfer
 from tests.ledger.conftest import Bench, no_deadlock, open_bench
 from tests.ledger.desk import ANNA, balance_of, entries_of, left_of, open_for_models, open_user, rows_of
 from tests.ledger.test_grants import in_hours

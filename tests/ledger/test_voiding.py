@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from gateway.core.errors import Conflict, InsufficientCredits, InvalidRequest, NotFound
-from gateway.ledger.operations import Idempotency
+from gateway.core.idempotency import Idempotency
 from tests.ledger.conftest import Bench
 from tests.ledger.desk import ANNA, entries_of, left_of, open_user, rows_of
 from tests.ledger.test_grants import in_hours, let_expire

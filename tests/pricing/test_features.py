@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from gateway.core.strict_toml import SettingsError
-from gateway.pricing.features import read_features
+from gateway.pricing.features import DEFAULT_FEATURES, read_features
 
 SHIPPED = Path(__file__).parents[2] / "config" / "features.toml"
 
 
 def test_the_shipped_features_cost_what_the_product_says() -> None:
+    assert read_features(SHIPPED) == DEFAULT_FEATURES
     assert {id: (feature.price_ucr, feature.per) for id, feature in read_features(SHIPPED).items()} == {
         "simple_ai_insight": (9_000_000, "use"),
         "advanced_ai_analysis": (25_000_000, "use"),

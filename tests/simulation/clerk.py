@@ -19,6 +19,7 @@ from gateway.core.errors import LedgerUnavailable, TollgateError
 from gateway.core.units import credits_text
 from gateway.ledger.deductions import Deduction
 from gateway.ledger.owned import OwnedHold, OwnedWish, Owner
+from gateway.ledger.used import Used
 from tests.simulation.world import CLERK, PLANS, House, World
 
 AGAIN_AFTER_S: Final = 0.05
@@ -124,7 +125,9 @@ class Clerk:
 
     async def deduct(self, house: House) -> None:
         id, ucr = self._next_id(), self.lots.randint(1, 30_000)
-        deduction = Deduction(id=id, account_id=self.lots.choice(house.accounts), feature="report", price_ucr=ucr)
+        deduction = Deduction(
+            id=id, account_ids=(self.lots.choice(house.accounts),), used=Used.plainly("report", price_ucr=ucr)
+        )
         desk = self.world.office.desk
         await self._note("deduct", house, id, -ucr, lambda: desk.deduct(house.org_id, deduction, by=CLERK))
 
@@ -140,7 +143,7 @@ class Clerk:
         """A reservation of an outside caller: settled for less than it holds, released, or left to its time."""
         id, ucr = self._next_id(), self.lots.randint(1, 50_000)
         owner, owned = Owner.outside(house.org_id), self.world.office.owned
-        wish = OwnedWish(id=id, account_id=self.lots.choice(house.accounts), amount_ucr=ucr)
+        wish = OwnedWish(id=id, account_ids=(self.lots.choice(house.accounts),), amount_ucr=ucr)
         made = await self._certain(lambda: owned.reserve(owner, [wish], life_s=OWNED_LIFE_S))
         if isinstance(made, TollgateError):
             return

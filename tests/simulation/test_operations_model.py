@@ -15,13 +15,14 @@ from gateway.core.errors import (
     NotFound,
     TollgateError,
 )
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF
 from gateway.ledger import operations
 from gateway.ledger.accounts import open_allocation
 from gateway.ledger.deductions import Deduction, deduct
-from gateway.ledger.operations import Idempotency
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.owned import OwnedReservations, OwnedWish, Owner
+from gateway.ledger.used import Used
 from gateway.ops.metrics import Metrics
 from tests.simulation.model import INFINITY, Account
 from tests.simulation.test_ledger_model import RECEIVABLE_MAX, LedgerAgainstModel, amounts, play
@@ -127,7 +128,9 @@ class OperationsAgainstModel(LedgerAgainstModel):
     @rule(ucr=st.integers(1, 60))
     def deduct(self, ucr: int) -> None:
         self.tick()
-        deduction = Deduction(id=self.ids.next(), account_id=self.org, feature="f", price_ucr=1, quantity=ucr)
+        deduction = Deduction(
+            id=self.ids.next(), account_ids=(self.org,), used=Used.plainly("f", price_ucr=1, quantity=ucr)
+        )
         status = self.status(
             deduct(self.pool, self.org, deduction, receivable_max_ucr=RECEIVABLE_MAX, by=ITSELF, idempotency=None)
         )
@@ -160,7 +163,7 @@ class OperationsAgainstModel(LedgerAgainstModel):
     @rule(wishes=st.lists(amounts, min_size=1, max_size=3))
     def outside_callers_reserve(self, wishes: list[int]) -> None:
         self.tick()
-        asked = [OwnedWish(id=self.ids.next(), account_id=self.org, amount_ucr=ucr) for ucr in wishes]
+        asked = [OwnedWish(id=self.ids.next(), account_ids=(self.org,), amount_ucr=ucr) for ucr in wishes]
         answers = self.run(self.owned.reserve(self.owner, asked))
         for wish, answer in zip(asked, answers, strict=True):
             assert (answer.status, answer.held_ucr) == self.model.reserve(wish.id, wish.amount_ucr, wish.amount_ucr, 0)

@@ -1,6 +1,7 @@
 """A call is found by our id or its provider's, within its organisation, once it has ended."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
@@ -39,7 +40,7 @@ async def test_a_call_is_found_with_everything_it_was(pool: asyncpg.Pool, books:
     assert (call.output_tokens, call.reasoning_tokens) == (20, 5)
     assert (call.streamed, call.status, call.ended, call.finish_reason) == (True, 200, "ok", "stop")
     assert (call.started_at, call.first_event_ms, call.duration_ms) == (began, 120, 900)
-    assert call.lines == (("input", 6, 250_000), ("output", 20, 2_000_000))
+    assert call.lines == (("input", 6, Decimal(250_000)), ("output", 20, Decimal(2_000_000)))
     assert call.used_ucr == 7
 
 

@@ -1,34 +1,30 @@
-"""/api/credits: credits given to organisations and what became of them, for the operator, in µcr and in decimals."""
+"""/api/credits: credits given to organisations and what became of them, in µcr and in decimals."""
 
-import hashlib
-import re
-from enum import StrEnum
-from typing import Annotated, Any, Final
+from datetime import datetime
+from typing import Annotated, Final, TypedDict
 from uuid import UUID
 
 import msgspec
-from aiohttp import web
 
+from gateway.core.access import Right
+from gateway.core.errors import NotFound
 from gateway.core.units import credits_text
-from gateway.edge.answers import json_answer
-from gateway.edge.auth import operators_only
-from gateway.edge.requests import Instant, Limit, Offset, amount_ucr, invalid, operator_of, read_body, read_query
-from gateway.edge.rooms import CLOCK, IDS, LEDGER, ORGS
-from gateway.ledger.accounts import Balance, Transaction
-from gateway.ledger.grants import PRIORITY_MAX, Grant, TransactionType
-from gateway.ledger.operations import TEXT_MAX, Idempotency
+from gateway.edge.api.ask import Ask
+from gateway.edge.api.endpoint import endpoint
+from gateway.edge.requests import Amount, Instant, amount_ucr, invalid
+from gateway.ledger.accounts import Balance
+from gateway.ledger.grants import PRIORITY_MAX, Grant, LiveGrant, TransactionType
+from gateway.ledger.operations import TEXT_MAX
 
-_IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-
-# Ledger rows that no caller of the API named: what document 004 calls them.
-_TYPES: Final = {"CHARGE": "USAGE", "RELEASE": "USAGE", "LATE_CHARGE": "USAGE"}
-_CALL_REASON: Final = "MODEL_USAGE"
+GRANTS_MAX: Final = 200
+"""Shown in a balance."""
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     organization_id: UUID
-    amount: msgspec.Raw
-    """Credits, as a decimal string or a number; read exactly by `amount_ucr`."""
+    user_id: UUID | None = None
+    """Whose allocation they go to; left out, the organisation's pool."""
+    amount: Amount
     transaction_type: TransactionType
     reason: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
     """AI_CHAT, MODEL_USAGE, VOICE_SYNTHESIS, PODCAST_GENERATION, MANUAL_ADJUSTMENT, SUBSCRIPTION_REFILL,
@@ -40,128 +36,194 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class OfOrg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    organization_id: UUID | None = None
+    """Whoever is not the operator may leave it out: their own is meant."""
+
+
+class WhoseBalance(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    user_id: UUID | None = None
+    """Their allocation alone."""
+
+
+class StandingView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an account stands, in µcr and in decimal credits."""
+
+    balance_ucr: int
+    """Posted; includes what is held."""
+    held_ucr: int
+    available_ucr: int
+    receivable_ucr: int
+    """Owed; the next credits repay it first."""
+    balance: str
+    held: str
+    available: str
+    receivable: str
+
+
+class BalancePart(msgspec.Struct, frozen=True, kw_only=True):
+    """A grant that has something left, or is still to come."""
+
+    id: UUID
+    account_id: UUID
+    kind: str
+    """subscription, prepaid, quota, credit_line, bonus, refund, transfer_in or adjustment."""
+    transaction_type: str | None
+    reason: str | None
+    priority: int
+    """The lower, the earlier it is burned."""
+    remaining_ucr: int
+    remaining: str
+    amount_ucr: int
+    amount: str
+    effective_at: datetime
+    expires_at: datetime | None
+
+
+class BalanceView(StandingView, frozen=True, kw_only=True):
     organization_id: UUID
+    user_id: UUID | None
+    """Whose allocation; null: all the organisation's accounts together."""
+    open_count: int
+    """Calls and reservations that hold credits."""
+    granted_ucr: int
+    """Since the accounts were opened; so is what was used."""
+    granted: str
+    used_ucr: int
+    used: str
+    grants: list[BalancePart]
+    grants_complete: bool
+    """False: there are more than are shown."""
 
 
-class OrderBy(StrEnum):
-    CREATED_AT = "created_at"
-    AMOUNT = "amount"
-
-
-class OrderDirection(StrEnum):
-    ASC = "asc"
-    DESC = "desc"
-
-
-class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GrantView(StandingView, frozen=True, kw_only=True):
+    id: UUID
     organization_id: UUID
-    limit: Limit = 50
-    offset: Offset = 0
-    order_by: OrderBy = OrderBy.CREATED_AT
-    order_direction: OrderDirection = OrderDirection.DESC
+    transaction_type: TransactionType
+    reason: str
+    description: str
+    priority: int
+    amount_ucr: int
+    amount: str
+    effective_at: datetime
+    expires_at: datetime | None
+    created_at: datetime
 
 
-@operators_only
-async def add(request: web.Request) -> web.StreamResponse:
-    """201 with the grant and the balance right after it; repeated under its Idempotency-Key, the same answer again."""
-    wish = await read_body(request, Addition)
-    amount = amount_ucr(wish.amount, field="amount")
-    if wish.expires_at is not None and wish.expires_at <= request.app[CLOCK].now():
+@endpoint("POST", "/api/credits/add", needs=Right.GIVE_CREDITS, status=201)
+async def add(ask: Ask, body: Addition) -> GrantView:
+    """Gives credits: a purchase, a bonus, a refill, an adjustment.
+
+    Answers with the grant and where the account stands right after it; repeated under its Idempotency-Key, the same
+    again.
+    """
+    house = ask.house
+    amount = amount_ucr(body.amount, field="amount")
+    if body.expires_at is not None and body.expires_at <= house.clock.now():
         raise invalid("expires_at", "must be in the future")
-    org = await request.app[ORGS].get(wish.organization_id)
+    org = await house.orgs.get(ask.org(body.organization_id))
     grant = Grant(
-        id=request.app[IDS].next(),
+        id=house.ids.next(),
         org_id=org.org_id,
-        account_id=org.account_id,
+        account_id=body.user_id or org.account_id,
         amount_ucr=amount,
-        transaction_type=wish.transaction_type,
-        reason=wish.reason,
-        description=wish.description,
-        expires_at=wish.expires_at,
-        priority=wish.priority,
+        transaction_type=body.transaction_type,
+        reason=body.reason,
+        description=body.description,
+        expires_at=body.expires_at,
+        priority=body.priority,
     )
-    made = await request.app[LEDGER].grant(grant, by=operator_of(request), idempotency=_idempotency(request, grant))
-    answer = {
-        "id": made.id,
-        "organization_id": org.org_id,
-        "transaction_type": grant.transaction_type,
-        "reason": grant.reason,
-        "description": grant.description,
-        "priority": grant.priority,
-        "amount_ucr": made.amount_ucr,
-        "amount": credits_text(made.amount_ucr),
-        "effective_at": made.effective_at,
-        "expires_at": made.expires_at,
-        "created_at": made.created_at,
-        **_standing(made.balance_ucr, made.held_ucr, made.receivable_ucr),
-    }
-    return json_answer(answer, status=201, headers={"idempotent-replayed": "true"} if made.repeated else None)
-
-
-@operators_only
-async def balance(request: web.Request) -> web.StreamResponse:
-    """With every call that was answered before the question was asked."""
-    query = read_query(request, OfOrg)
-    org = await request.app[ORGS].get(query.organization_id)
-    ledger = request.app[LEDGER]
-    await ledger.settled(org.org_id)
-    return json_answer(balance_view(org.org_id, await ledger.balance(org.org_id)))
-
-
-@operators_only
-async def transactions(request: web.Request) -> web.StreamResponse:
-    """Rows that changed a balance; with every call that was answered before the question was asked."""
-    query = read_query(request, HistoryQuery)
-    org = await request.app[ORGS].get(query.organization_id)
-    ledger = request.app[LEDGER]
-    await ledger.settled(org.org_id)
-    rows, total = await ledger.transactions(
-        org.org_id,
-        limit=query.limit,
-        offset=query.offset,
-        order_by=query.order_by.value,
-        order_direction=query.order_direction.value,
+    meaning = (
+        grant.org_id,
+        grant.account_id,
+        grant.amount_ucr,
+        grant.transaction_type,
+        grant.reason,
+        grant.description,
+        grant.expires_at,
+        grant.priority,
     )
-    data = [transaction_view(row) for row in rows]
-    return json_answer({"data": data, "total": total, "limit": query.limit, "offset": query.offset})
+    made = await house.ledger.grant(grant, by=ask.origin, idempotency=ask.idempotency(*meaning))
+    ask.replayed(made.repeated)
+    return GrantView(
+        id=made.id,
+        organization_id=org.org_id,
+        transaction_type=grant.transaction_type,
+        reason=grant.reason,
+        description=grant.description,
+        priority=body.priority,
+        amount_ucr=made.amount_ucr,
+        amount=credits_text(made.amount_ucr),
+        effective_at=made.effective_at,
+        expires_at=made.expires_at,
+        created_at=made.created_at,
+        **standing(made.balance_ucr, made.held_ucr, made.receivable_ucr),
+    )
 
 
-def balance_view(org_id: UUID, balance: Balance) -> dict[str, Any]:
-    return {
-        "organization_id": org_id,
-        **_standing(balance.balance_ucr, balance.held_ucr, balance.receivable_ucr),
-        "open_count": balance.open_count,
-    }
+@endpoint("GET", "/api/credits/balance", needs=Right.READ_CREDITS)
+async def balance(ask: Ask, query: WhoseBalance) -> BalanceView:
+    """What an organisation has, or one user's allocation, with every call that was answered before the question.
+
+    `grants` is what the balance consists of, in the order in which each account burns it; those of the future have
+    nothing remaining yet.
+    """
+    house = ask.house
+    org = await house.orgs.get(ask.org(query.organization_id))
+    await house.ledger.settled(org.org_id)
+    account_id = None
+    found: Balance | None
+    if query.user_id is None:
+        found = await house.ledger.balance(org.org_id)
+    else:
+        account_id = (await house.users.get(org.org_id, query.user_id)).account_id
+        found = await house.ledger.account(org.org_id, account_id)
+        if found is None:
+            raise NotFound(f"User {query.user_id} has no account.")
+    grants = await house.ledger.live_grants(org.org_id, account_id, limit=GRANTS_MAX + 1)
+    return BalanceView(
+        organization_id=org.org_id,
+        user_id=query.user_id,
+        open_count=found.open_count,
+        granted_ucr=found.granted_ucr,
+        granted=credits_text(found.granted_ucr),
+        used_ucr=found.used_ucr,
+        used=credits_text(found.used_ucr),
+        grants=[_part(grant) for grant in grants[:GRANTS_MAX]],
+        grants_complete=len(grants) <= GRANTS_MAX,
+        **standing(found.balance_ucr, found.held_ucr, found.receivable_ucr),
+    )
 
 
-def transaction_view(row: Transaction) -> dict[str, Any]:
-    view = {
-        "id": row.id,
-        "created_at": row.created_at,
-        "kind": row.kind,
-        "transaction_type": row.transaction_type or _TYPES.get(row.kind, row.kind),
-        "reason": row.reason or (_CALL_REASON if row.kind in _TYPES else None),
-        "description": row.note or "",
-        "actor": row.actor or None,
-        "amount_ucr": row.amount_ucr,
-        "amount": credits_text(row.amount_ucr),
-        "balance_after_ucr": row.balance_after_ucr,
-        "balance_after": credits_text(row.balance_after_ucr),
-        "reference_id": row.ref_id,
-    }
-    if row.kind in _TYPES:
-        view |= {
-            "end": row.ended,
-            "key_id": row.key_id,
-            "model": row.model,
-            "cost_ucr": row.cost_ucr,
-            "overage_ucr": row.overage_ucr,
-            "waived_ucr": row.waived_ucr,
-        }
-    return view
+def _part(grant: LiveGrant) -> BalancePart:
+    return BalancePart(
+        id=grant.id,
+        account_id=grant.account_id,
+        kind=grant.kind,
+        transaction_type=grant.transaction_type,
+        reason=grant.reason,
+        priority=grant.priority,
+        remaining_ucr=grant.remaining_ucr,
+        remaining=credits_text(grant.remaining_ucr),
+        amount_ucr=grant.amount_ucr,
+        amount=credits_text(grant.amount_ucr),
+        effective_at=grant.effective_at,
+        expires_at=grant.expires_at,
+    )
 
 
-def _standing(balance_ucr: int, held_ucr: int, receivable_ucr: int) -> dict[str, Any]:
+class _Figures(TypedDict):
+    balance_ucr: int
+    held_ucr: int
+    available_ucr: int
+    receivable_ucr: int
+    balance: str
+    held: str
+    available: str
+    receivable: str
+
+
+def standing(balance_ucr: int, held_ucr: int, receivable_ucr: int) -> _Figures:
+    """The fields of a StandingView."""
     available_ucr = balance_ucr - held_ucr
     return {
         "balance_ucr": balance_ucr,
@@ -173,23 +235,3 @@ def _standing(balance_ucr: int, held_ucr: int, receivable_ucr: int) -> dict[str,
         "available": credits_text(available_ucr),
         "receivable": credits_text(receivable_ucr),
     }
-
-
-def _idempotency(request: web.Request, grant: Grant) -> Idempotency | None:
-    """The caller's key, with a hash of what the request means: another spelling of an amount is the same request."""
-    keys = request.headers.getall("idempotency-key", [])
-    if not keys:
-        return None
-    if len(keys) > 1 or _IDEMPOTENCY_KEY.fullmatch(keys[0]) is None:
-        raise invalid("Idempotency-Key", "must be sent once, with 1 to 255 printable characters")
-    meaning = (
-        "credits/add",
-        grant.org_id,
-        grant.amount_ucr,
-        grant.transaction_type,
-        grant.reason,
-        grant.description,
-        grant.expires_at,
-        grant.priority,
-    )
-    return Idempotency(keys[0], hashlib.sha256(msgspec.json.encode(meaning)).digest())

@@ -1,15 +1,14 @@
-"""/api/orgs: organisations, made, listed, suspended and resumed by the operator."""
+"""/api/orgs: organisations, made, suspended and resumed by the operator; everyone else sees their own."""
 
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from aiohttp import web
 
-from gateway.edge.answers import json_answer
-from gateway.edge.auth import operators_only
-from gateway.edge.requests import Line, Page, operator_of, path_id, read_body, read_query
-from gateway.edge.rooms import KEY_RING, ORGS
+from gateway.core.access import Right
+from gateway.edge.api.ask import Ask
+from gateway.edge.api.endpoint import endpoint
+from gateway.edge.requests import Limit, Line, Offset, Page
 from gateway.identity.orgs import Org, OrgStatus
 
 
@@ -24,44 +23,54 @@ class OrgView(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-@operators_only
-async def create(request: web.Request) -> web.StreamResponse:
-    wish = await read_body(request, NewOrg)
-    org = await request.app[ORGS].create(wish.name, by=operator_of(request))
-    return json_answer(_view(org), status=201)
+class OrgPage(msgspec.Struct, frozen=True):
+    data: list[OrgView]
+    total: int
+    limit: Limit
+    offset: Offset
 
 
-@operators_only
-async def page(request: web.Request) -> web.StreamResponse:
-    page = read_query(request, Page)
-    orgs, total = await request.app[ORGS].page(limit=page.limit, offset=page.offset)
-    return json_answer(
-        {"data": [_view(org) for org in orgs], "total": total, "limit": page.limit, "offset": page.offset}
-    )
+@endpoint("POST", "/api/orgs", needs=Right.WRITE_ORGS, status=201)
+async def create(ask: Ask, body: NewOrg) -> OrgView:
+    """A new organisation, with an empty account."""
+    org = await ask.house.orgs.create(body.name, by=ask.origin, idempotency=ask.idempotency(body.name))
+    ask.replayed(org.repeated)
+    return _view(org)
 
 
-@operators_only
-async def get(request: web.Request) -> web.StreamResponse:
-    return json_answer(_view(await request.app[ORGS].get(org_id(request))))
+@endpoint("GET", "/api/orgs", needs=Right.READ_ORGS)
+async def page(ask: Ask, query: Page) -> OrgPage:
+    """Organisations, oldest first: all of them for the operator, their own for everyone else."""
+    own = ask.principal.org_id
+    if own is not None:
+        found, total = [await ask.house.orgs.get(own)][query.offset :], 1
+    else:
+        found, total = await ask.house.orgs.page(limit=query.limit, offset=query.offset)
+    return OrgPage([_view(org) for org in found], total, query.limit, query.offset)
 
 
-@operators_only
-async def suspend(request: web.Request) -> web.StreamResponse:
-    return _turned(request, await request.app[ORGS].suspend(org_id(request), by=operator_of(request)))
+@endpoint("GET", "/api/orgs/{org_id}", needs=Right.READ_ORGS)
+async def get(ask: Ask, org_id: UUID) -> OrgView:
+    """One organisation."""
+    return _view(await ask.house.orgs.get(ask.org(org_id)))
 
 
-@operators_only
-async def resume(request: web.Request) -> web.StreamResponse:
-    return _turned(request, await request.app[ORGS].resume(org_id(request), by=operator_of(request)))
+@endpoint("POST", "/api/orgs/{org_id}/suspend", needs=Right.WRITE_ORGS)
+async def suspend(ask: Ask, org_id: UUID) -> OrgView:
+    """Its calls are refused from the commit on; open ones go on with what they hold. Again changes nothing."""
+    return _turned(ask, await ask.house.orgs.suspend(org_id, by=ask.origin, idempotency=ask.idempotency(org_id)))
 
 
-def org_id(request: web.Request) -> UUID:
-    return path_id(request, "org_id", what="organisation")
+@endpoint("POST", "/api/orgs/{org_id}/resume", needs=Right.WRITE_ORGS)
+async def resume(ask: Ask, org_id: UUID) -> OrgView:
+    """Its calls are served again. Again changes nothing."""
+    return _turned(ask, await ask.house.orgs.resume(org_id, by=ask.origin, idempotency=ask.idempotency(org_id)))
 
 
-def _turned(request: web.Request, org: Org) -> web.Response:
-    request.app[KEY_RING].forget_org(org.org_id)
-    return json_answer(_view(org))
+def _turned(ask: Ask, org: Org) -> OrgView:
+    ask.house.key_ring.forget_org(org.org_id)
+    ask.replayed(org.repeated)
+    return _view(org)
 
 
 def _view(org: Org) -> OrgView:

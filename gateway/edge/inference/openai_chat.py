@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from gateway.core.caller import Caller
+from gateway.core.caller import Caller, KeyKind
 from gateway.core.chat_request import read_chat_request
-from gateway.core.errors import InsufficientCredits, TollgateError
+from gateway.core.errors import InsufficientCredits, TollgateError, Unauthenticated
 from gateway.core.usage import Usage
 from gateway.edge.bodies import Body
 from gateway.edge.connection import Connection, Request
@@ -27,6 +27,8 @@ from gateway.relay.whole import WholeTurn
 log = structlog.get_logger()
 
 ROUTE: Final = "/v1/chat/completions"
+_PLAIN: Final = KeyKind.INFERENCE
+"""Looked up once: a member of an enumeration costs each call what the rest of the question does."""
 
 Answer = RawAnswer | RawStream
 
@@ -49,6 +51,8 @@ class ChatCompletions:
         try:
             sender = sender_of(request, rooms.headers)
             caller = await rooms.key_ring.caller_of(sender.key_hash)
+            if caller.kind is not _PLAIN or caller.ip_allow is not None:
+                rooms.door.admit_to_inference(caller, request)
             connection.authenticated()
             call = Call(
                 id=id,
@@ -63,6 +67,8 @@ class ChatCompletions:
             return await self._answer(request, connection, call)
         except (TollgateError, asyncio.CancelledError) as failure:
             error = _said_to_the_caller(failure, call)
+            if isinstance(error, Unauthenticated):
+                error = rooms.door.refusal(request, error)
             refusal = rendered(error, insufficient_status=rooms.insufficient_status)
         except ConnectionError:
             raise

@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.edge.bodies import BodyBudget
+from gateway.edge.door import Door
 from gateway.edge.headers import HeaderPolicy
 from gateway.edge.observer import Observer
 from gateway.identity.key_ring import KeyRing
@@ -12,6 +13,7 @@ from gateway.relay.relay import Relay
 
 
 class Inference(msgspec.Struct, frozen=True, kw_only=True):
+    door: Door
     key_ring: KeyRing
     relay: Relay
     bodies: BodyBudget

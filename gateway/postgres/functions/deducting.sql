@@ -1,15 +1,15 @@
 -- Charging for something that has a price of its own: a reservation and its settlement in one statement, so that budgets,
 -- blocking and receivables are those of every call.
 
--- p_quantity of p_line at p_price_ucr each, once per id. Refused: what reserve_batch refuses, with what is available.
-CREATE OR REPLACE FUNCTION deduct(p_org uuid, p_account uuid, p_id uuid, p_line text, p_price_ucr bigint, p_quantity bigint, p_user uuid,
-                       p_key_id uuid, p_receivable_max bigint, p_by origin, p_key text, p_request_hash bytea, OUT status text,
-                       OUT answer jsonb)
+-- What was used, once per id, paid by the first of p_accounts that can. Refused: what reserve_batch refuses, with what is
+-- available.
+CREATE OR REPLACE FUNCTION deduct(p_org uuid, p_id uuid, p_accounts uuid[], p_used used_item, p_user uuid, p_key_id uuid,
+                       p_receivable_max bigint, p_by origin, p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    v_cost   bigint := p_price_ucr * p_quantity;
     v_wishes wish_item[];
     v_answer hold_answer;
+    v_payer  uuid;
     c        ledger;
     a        account;
 BEGIN
@@ -17,19 +17,18 @@ BEGIN
     IF status IS NOT NULL THEN
         RETURN;
     END IF;
-    a := lock_account(p_org, p_account);
-    v_wishes := ARRAY[plain_wish(p_id, p_account, v_cost, p_user, p_key_id, '', p_line, clock_timestamp())];
+    v_wishes := ARRAY[plain_wish(p_id, p_accounts, p_used.cost_ucr, p_user, p_key_id, p_used.model, p_used.feature, clock_timestamp())];
     v_answer := (reserve_batch(p_org, 'api', p_org, lock_for_batch(p_org, '{}', '{}', v_wishes), v_wishes))[1];
     status := v_answer.status;
+    v_payer := v_answer.account_id;
     IF status = 'ok' THEN
-        PERFORM settle_batch(p_org, p_receivable_max, ARRAY[plain_ending(p_id, p_account, 'ok', p_line, p_quantity, p_price_ucr, false,
-                                                                         p_user, p_key_id, '')]);
+        PERFORM settle_batch(p_org, p_receivable_max, ARRAY[plain_ending(p_id, v_payer, 'ok', p_used, false, p_user, p_key_id, '', '')]);
     ELSIF status IN ('exists', 'ended') THEN
-        SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id AND l.account_id = p_account;
-        status := CASE WHEN cost_ucr(c) = v_cost AND c.lines -> 0 ->> 0 = p_line AND (c.lines -> 0 ->> 1)::bigint = p_quantity
-                       THEN 'exists' ELSE 'conflict' END;
+        SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id AND l.account_id = ANY (p_accounts);
+        v_payer := c.account_id;
+        status := CASE WHEN cost_ucr(c) = p_used.cost_ucr AND c.lines::jsonb = p_used.lines::jsonb THEN 'exists' ELSE 'conflict' END;
     END IF;
-    SELECT * INTO a FROM account x WHERE x.org_id = p_org AND x.account_id = p_account;
+    SELECT * INTO a FROM account x WHERE x.org_id = p_org AND x.account_id = v_payer;
     answer := standing(a);
     IF status NOT IN ('ok', 'exists') THEN
         IF v_answer.budget_scope IS NOT NULL THEN
@@ -41,10 +40,11 @@ BEGIN
     END IF;
     SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id;
     IF status = 'ok' THEN
-        PERFORM write_audit_log(p_org, p_by, 'credits.deducted', 'account', p_account, NULL,
-                                jsonb_build_object('row_id', p_id, 'for', p_line, 'quantity', p_quantity, 'amount_ucr', v_cost));
+        PERFORM write_audit_log(p_org, p_by, 'credits.deducted', 'account', v_payer, NULL,
+                                jsonb_build_object('row_id', p_id, 'for', coalesce(nullif(p_used.feature, ''), p_used.model),
+                                                   'lines', p_used.lines::jsonb, 'amount_ucr', p_used.cost_ucr));
     END IF;
-    answer := answer || jsonb_build_object('id', p_id, 'amount_ucr', charged_ucr(c), 'created_at', c.created_at);
+    answer := answer || jsonb_build_object('id', p_id, 'account_id', v_payer, 'amount_ucr', charged_ucr(c), 'created_at', c.created_at);
     PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;

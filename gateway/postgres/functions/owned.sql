@@ -2,14 +2,14 @@
 -- or by the database's clock; who owns one is asked for with every change.
 
 -- The one place where these become items of the batch functions; by name, so that it does not matter what else those have.
-CREATE OR REPLACE FUNCTION plain_wish(p_id uuid, p_account uuid, p_ucr bigint, p_user uuid, p_key_id uuid, p_model text,
+CREATE OR REPLACE FUNCTION plain_wish(p_id uuid, p_accounts uuid[], p_ucr bigint, p_user uuid, p_key_id uuid, p_model text,
                                       p_feature text, p_ends_at timestamptz) RETURNS wish_item
 LANGUAGE plpgsql AS $$
 DECLARE
     w wish_item;
 BEGIN
     w.id := p_id;
-    w.account_ids := ARRAY[p_account];
+    w.account_ids := p_accounts;
     w.amount_ucr := p_ucr;
     w.learned_ucr := p_ucr;
     w.prompt_ucr := 0;
@@ -22,26 +22,41 @@ BEGIN
 END
 $$;
 
--- An ending of one line: p_units of p_line at p_price_ucr each. Of nothing, it is a release.
-CREATE OR REPLACE FUNCTION plain_ending(p_id uuid, p_account uuid, p_ended text, p_line text, p_units bigint, p_price_ucr bigint,
-                             p_bounded boolean, p_user uuid, p_key_id uuid, p_model text) RETURNS settlement_item
+-- So much and no more, in one line: for what ends without saying what it used.
+CREATE OR REPLACE FUNCTION plainly_used(p_ucr bigint, p_line text) RETURNS used_item LANGUAGE plpgsql AS $$
+DECLARE
+    u used_item;
+BEGIN
+    u.cost_ucr := p_ucr;
+    u.numerator := (p_ucr * 1000000::numeric)::text;
+    u.lines := CASE WHEN p_ucr = 0 THEN '[]' ELSE jsonb_build_array(jsonb_build_array(p_line, p_ucr, 1000000))::text END;
+    RETURN u;
+END
+$$;
+
+-- Of nothing, it is a release.
+CREATE OR REPLACE FUNCTION plain_ending(p_id uuid, p_account uuid, p_ended text, p_used used_item, p_bounded boolean, p_user uuid,
+                             p_key_id uuid, p_model text, p_feature text) RETURNS settlement_item
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_cost bigint := p_units * p_price_ucr;
-    s      settlement_item;
+    s settlement_item;
 BEGIN
     s.id := p_id;
     s.account_id := p_account;
     s.ended := p_ended;
-    s.delivered := v_cost > 0;
-    s.cost_ucr := v_cost;
-    s.numerator := (v_cost * 1000000::numeric)::text;
-    s.lines := CASE WHEN v_cost = 0 THEN '[]'
-                    ELSE jsonb_build_array(jsonb_build_array(p_line, p_units, p_price_ucr * 1000000::numeric))::text END;
+    s.delivered := p_used.cost_ucr > 0;
+    s.cost_ucr := p_used.cost_ucr;
+    s.numerator := p_used.numerator;
+    s.lines := p_used.lines;
     s.waive_above_held := p_bounded;
     s.user_id := p_user;
     s.key_id := p_key_id;
-    s.model := coalesce(p_model, '');
+    s.model := coalesce(nullif(p_used.model, ''), p_model, '');
+    s.feature := coalesce(nullif(p_used.feature, ''), p_feature);
+    s.prompt_tokens := p_used.prompt_tokens;
+    s.cached_tokens := p_used.cached_tokens;
+    s.cache_write_tokens := p_used.cache_write_tokens;
+    s.output_tokens := p_used.output_tokens;
     s.streamed := false;
     RETURN s;
 END
@@ -70,16 +85,18 @@ BEGIN
         RETURN;
     END IF;
     v_wishes := ARRAY(
-        SELECT plain_wish(w.id, w.account_id, w.amount_ucr, w.user_id, w.key_id, w.model, NULL,
+        SELECT plain_wish(w.id, w.account_ids, w.amount_ucr, w.user_id, w.key_id, w.model, w.feature,
                           least(clock_timestamp() + make_interval(secs => p_life_s), v_ends))
-          FROM unnest(p_wishes) WITH ORDINALITY AS w (id, account_id, amount_ucr, user_id, key_id, model, n) ORDER BY w.n);
+          FROM unnest(p_wishes) WITH ORDINALITY AS w (id, account_ids, amount_ucr, user_id, key_id, model, feature, n) ORDER BY w.n);
     v_answers := reserve_batch(p_org, p_owner_kind, p_owner, lock_for_batch(p_org, '{}', '{}', v_wishes), v_wishes);
     status := 'ok';
     SELECT jsonb_agg(jsonb_build_object(
                'id', (p_wishes[n]).id,
                'status', CASE WHEN (v_answers[n]).status = 'exists' AND r.id IS NULL THEN 'conflict' ELSE (v_answers[n]).status END,
                'held_ucr', coalesce(r.amount_ucr, 0), 'available_ucr', (v_answers[n]).available_ucr,
-               'balance_ucr', (v_answers[n]).balance_ucr, 'expires_at', r.expires_at) ORDER BY n)
+               'balance_ucr', (v_answers[n]).balance_ucr, 'account_id', (v_answers[n]).account_id,
+               'budget_scope', (v_answers[n]).budget_scope, 'resets_at', (v_answers[n]).resets_at, 'created_at', r.created_at,
+               'expires_at', r.expires_at) ORDER BY n)
       INTO answer
       FROM generate_subscripts(p_wishes, 1) AS n
       LEFT JOIN reservation r ON r.org_id = p_org AND r.id = (p_wishes[n]).id AND r.owner_kind = p_owner_kind AND r.owner_id = p_owner
@@ -128,18 +145,19 @@ BEGIN
         RETURNING * INTO r;
     END IF;
     answer := jsonb_build_object('id', p_id, 'held_ucr', r.amount_ucr, 'available_ucr', v_answer.available_ucr, 'balance_ucr',
-                                 v_answer.balance_ucr, 'expires_at', r.expires_at);
+                                 v_answer.balance_ucr, 'expires_at', r.expires_at, 'budget_scope', v_answer.budget_scope,
+                                 'resets_at', v_answer.resets_at);
 END
 $$;
 
 
 -- Ends one with its cost; of nothing, it is released. One that had expired gets the difference, once, as after a sweep.
 -- Refused: unknown · conflict (it ended otherwise). exists: it ended so before.
-CREATE OR REPLACE FUNCTION settle_owned(p_org uuid, p_owner_kind text, p_owner uuid, p_id uuid, p_cost bigint, p_receivable_max bigint,
+CREATE OR REPLACE FUNCTION settle_owned(p_org uuid, p_owner_kind text, p_owner uuid, p_id uuid, p_used used_item, p_receivable_max bigint,
                              p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    v_ended text := CASE WHEN p_cost > 0 THEN 'ok' ELSE 'cancelled' END;
+    v_ended text := CASE WHEN p_used.cost_ucr > 0 THEN 'ok' ELSE 'cancelled' END;
     r       reservation;
     c       ledger;
     s       settlement_item;
@@ -154,19 +172,19 @@ BEGIN
     SELECT * INTO r
       FROM reservation o WHERE o.org_id = p_org AND o.id = p_id AND o.owner_kind = p_owner_kind AND o.owner_id = p_owner;
     SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id AND l.ended IN ('ok', 'cancelled', 'expired');
-    s := plain_ending(p_id, a.account_id, v_ended, 'reserved', p_cost, 1, false, coalesce(r.user_id, c.user_id),
-                      coalesce(r.key_id, c.key_id), coalesce(r.model, c.model));
+    s := plain_ending(p_id, a.account_id, v_ended, p_used, false, coalesce(r.user_id, c.user_id), coalesce(r.key_id, c.key_id),
+                      coalesce(r.model, c.model), coalesce(r.feature, c.feature));
     IF r.id IS NOT NULL OR c.ended = 'expired' THEN
         PERFORM lock_for_batch(p_org, ARRAY[s], '{}', '{}');
         status := (settle_batch(p_org, p_receivable_max, ARRAY[s]))[1].status;
         status := CASE WHEN status IN ('settled', 'late') THEN 'ok' WHEN status = 'same' THEN 'exists' ELSE status END;
     ELSE
-        status := CASE WHEN c.id IS NULL THEN 'unknown' WHEN cost_ucr(c) = p_cost AND c.ended = v_ended THEN 'exists' ELSE 'conflict' END;
+        status := CASE WHEN c.id IS NULL THEN 'unknown' WHEN cost_ucr(c) = p_used.cost_ucr AND c.ended = v_ended THEN 'exists' ELSE 'conflict' END;
     END IF;
     IF status IN ('ok', 'exists') THEN
         SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id;
         SELECT * INTO a FROM account x WHERE x.org_id = p_org AND x.account_id = c.account_id;
-        answer := standing(a) || jsonb_build_object('id', p_id, 'account_id', c.account_id, 'cost_ucr', p_cost)
+        answer := standing(a) || jsonb_build_object('id', p_id, 'account_id', c.account_id, 'cost_ucr', p_used.cost_ucr)
                || (SELECT jsonb_build_object('charged_ucr', sum(signed.sign * charged_ucr(l)), 'overage_ucr', sum(signed.sign * coalesce(l.overage_ucr, 0)))
                      FROM ledger l CROSS JOIN LATERAL (SELECT CASE l.kind WHEN 'REFUND' THEN -1 ELSE 1 END AS sign) AS signed
                     WHERE l.org_id = p_org AND l.id IN (p_id, late_id(p_id)));
@@ -186,7 +204,8 @@ DECLARE
 BEGIN
     PERFORM lock_account(p_org, p_account);
     v_items := ARRAY(
-        SELECT plain_ending(r.id, r.account_id, 'expired', 'expired', r.spent_ucr, 1, true, r.user_id, r.key_id, r.model)
+        SELECT plain_ending(r.id, r.account_id, 'expired', plainly_used(r.spent_ucr, 'expired'), true, r.user_id, r.key_id, r.model,
+                            r.feature)
           FROM reservation r
          WHERE r.org_id = p_org AND r.account_id = p_account AND r.owner_kind IN ('api', 'job')
            AND (r.expires_at <= clock_timestamp() OR r.owner_id = p_owner)

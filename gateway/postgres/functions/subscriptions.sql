@@ -236,6 +236,10 @@ BEGIN
     answer := subscription_answer(s);
     INSERT INTO subscription_change (org_id, id, subscription_id, request, answer, actor, created_at)
     VALUES (p_org, p_id, s.subscription_id, v_request, answer, p_by.actor, v_now);
+    IF p_account = p_org AND answer IS DISTINCT FROM v_before THEN
+        -- Callers are known with their plan, which decides their mark-up.
+        PERFORM pg_notify('tollgate_identity', 'org ' || p_org);
+    END IF;
     IF answer IS DISTINCT FROM v_before THEN
         PERFORM write_audit_log(p_org, p_by, CASE split_part(p_what, '_', 1) WHEN 'subscribe' THEN 'subscription.begun'
                                                                              WHEN 'change' THEN 'subscription.changed'

@@ -9,6 +9,19 @@ INSERT INTO account (org_id, account_id, kind, name, models, features)
 VALUES ($1, $2, 'restricted', $3, $4, $5)
 ON CONFLICT (org_id, account_id) DO NOTHING;
 
+-- name: lock_pool
+SELECT lock_pool($1);
+
+-- name: paying
+SELECT EXISTS (SELECT FROM org_user WHERE org_id = $1 AND user_id = $2) AS knows_user,
+       coalesce((SELECT payment_order FROM credit_policy WHERE org_id = $1), 'allocation_first') AS payment_order,
+       coalesce((SELECT json_agg(json_build_object('account_id', x.account_id, 'kind', x.kind, 'user_id', x.user_id,
+                                                   'models', x.models, 'features', x.features) ORDER BY x.account_id)::text
+                   FROM (SELECT * FROM account WHERE org_id = $1 AND kind = 'pool'
+                         UNION ALL SELECT * FROM account WHERE org_id = $1 AND kind = 'user' AND status <> 'closed' AND user_id = $2
+                         UNION ALL SELECT * FROM account WHERE org_id = $1 AND kind = 'restricted') AS x
+                  WHERE x.status <> 'closed'), '[]') AS accounts;
+
 -- name: set_status
 UPDATE account
    SET status = $2
@@ -37,6 +50,11 @@ SELECT coalesce(sum(balance_ucr), 0)::bigint            AS balance_ucr,
        coalesce(sum(used_ucr), 0)::bigint               AS used_ucr
   FROM account
  WHERE org_id = $1;
+
+-- name: balance_of_account
+SELECT balance_ucr, held_ucr, balance_ucr - held_ucr AS available_ucr, receivable_ucr, open_count::bigint, granted_ucr, used_ucr
+  FROM account
+ WHERE org_id = $1 AND account_id = $2;
 
 -- name: count_transactions
 SELECT count(*) FROM ledger WHERE org_id = $1 AND ($2 OR kind <> 'RELEASE');

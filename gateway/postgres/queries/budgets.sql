@@ -1,8 +1,19 @@
 -- name: set_budget
 SELECT set_budget($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
+-- name: budget_at
+SELECT budget_id, org_id, scope, scope_id, period, max_ucr, open_max, alert_percents
+  FROM budget WHERE org_id = $1 AND scope = $2 AND scope_id = $3 AND period = $4;
+
+-- name: budget_of_id
+SELECT budget_id, org_id, scope, scope_id, period, max_ucr, open_max, alert_percents
+  FROM budget WHERE org_id = $1 AND budget_id = $2;
+
 -- name: remove_budget
 SELECT remove_budget($1, $2, $3);
+
+-- name: count_budgets
+SELECT count(*) FROM budget WHERE org_id = $1;
 
 -- name: list_budgets
 SELECT b.budget_id, b.org_id, b.scope, b.scope_id, b.period, b.max_ucr, b.open_max, b.alert_percents,

@@ -1,2 +1,10 @@
 -- name: add_grant
 SELECT status, answer FROM add_grant($1, $2, $3, $4, $5);
+
+-- name: live_grants
+-- In the order in which each account burns them; $2 NULL: of all the organisation's accounts.
+SELECT id, account_id, kind, category, priority, amount_ucr, remaining_ucr, effective_at, expires_at, transaction_type, reason
+  FROM credit_grant
+ WHERE org_id = $1 AND ($2::uuid IS NULL OR account_id = $2) AND live
+ ORDER BY expired_at IS NULL, priority, expires_at NULLS LAST, category = 'paid', effective_at, id
+ LIMIT $3;

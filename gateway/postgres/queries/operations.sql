@@ -22,4 +22,4 @@ SELECT status, answer FROM unpark_account($1, $2, $3);
 SELECT status, answer FROM close_accounts($1, $2, $3, $4, $5, $6);
 
 -- name: deduct
-SELECT status, answer FROM deduct($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+SELECT status, answer FROM deduct($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);

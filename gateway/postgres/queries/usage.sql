@@ -51,3 +51,18 @@ SELECT coalesce(sum(used_ucr), 0)::bigint AS total_ucr,
        coalesce(sum(used_ucr) FILTER (WHERE day >= $5), 0)::bigint AS month_ucr
 FROM key_day
 WHERE org_id = $1 AND key_id = $2;
+
+-- name: accounts_of_org
+SELECT account_id FROM account WHERE org_id = $1 ORDER BY account_id;
+
+-- name: roll_up_model_months
+SELECT roll_up_model_months($1, $2, $3);
+
+-- name: model_month
+-- What the organisation has used of a model at these upstreams in the month that is now on its clocks, and when that ends.
+SELECT coalesce((SELECT sum(m.tokens) FROM model_month AS m
+                 WHERE m.org_id = $1 AND m.month = z.month::date AND m.upstream = ANY ($2::text[]) AND m.upstream_model = $3), 0)::bigint
+           AS tokens,
+       extract(epoch FROM (z.month + interval '1 month') AT TIME ZONE z.zone - clock_timestamp())::float8 AS ends_in_s
+FROM (SELECT zone, date_trunc('month', clock_timestamp() AT TIME ZONE zone) AS month
+      FROM (SELECT coalesce((SELECT time_zone FROM credit_policy WHERE org_id = $1), 'UTC') AS zone) AS x) AS z;

@@ -6,6 +6,12 @@ SELECT org_id, user_id, external_id, name, email, role, status, created_at
 FROM org_user
 WHERE org_id = $1 AND user_id = $2;
 
+-- name: lock_user
+SELECT org_id, user_id, external_id, name, email, role, status, created_at
+FROM org_user
+WHERE org_id = $1 AND user_id = $2
+FOR NO KEY UPDATE;
+
 -- name: find_user_by_external_id
 SELECT org_id, user_id, external_id, name, email, role, status, created_at
 FROM org_user

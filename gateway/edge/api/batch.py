@@ -1,0 +1,132 @@
+"""/api/credits/batch: many changes in one request, each as if it had come alone, with an answer of its own."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import msgspec
+import structlog
+
+from gateway.core.access import Right
+from gateway.core.errors import LedgerUnavailable, TollgateError
+from gateway.edge.api import checking, moves, spending
+from gateway.edge.api import credits as credits_
+from gateway.edge.api.ask import REPLAYED, Ask
+from gateway.edge.api.endpoint import Endpoint, endpoint
+from gateway.edge.errors import INTERNAL, Rendered, problem_body, rendered
+from gateway.edge.requests import body_as, invalid
+
+log = structlog.get_logger()
+
+ITEMS_MAX: Final = 1_000
+BODY_BYTES_MAX: Final = 1024 * 1024
+WORK_S_MAX: Final = 30.0
+"""After so long no item is begun any more."""
+
+
+class Operation(StrEnum):
+    ADD = "add"
+    DEDUCT = "deduct"
+    USAGE = "usage"
+    VALIDATE = "validate"
+    CHECK = "check"
+    REFUND = "refund"
+    TRANSFER = "transfer"
+    VOID = "void"
+
+
+ENDPOINTS: Final[Mapping[Operation, Endpoint]] = {
+    Operation.ADD: credits_.add,
+    Operation.DEDUCT: spending.deduct,
+    Operation.USAGE: spending.usage,
+    Operation.VALIDATE: checking.validate,
+    Operation.CHECK: checking.check,
+    Operation.REFUND: moves.refund,
+    Operation.TRANSFER: moves.transfer,
+    Operation.VOID: moves.void,
+}
+"""What does each of them."""
+assert ENDPOINTS.keys() == set(Operation)
+
+_BODIES: Final = ", ".join(f"{operation}: {each.body.__name__}" for operation, each in ENDPOINTS.items())
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    operation: Operation
+    body: Annotated[
+        msgspec.Raw,
+        msgspec.Meta(
+            description=f"As the endpoint of the operation takes it. {_BODIES}.", extra_json_schema={"type": "object"}
+        ),
+    ]
+    idempotency_key: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,255}$")] | None = None
+    """Left out: the batch's own key with the item's position, from 0, as in `invoice-17/0`."""
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    items: Annotated[list[Item], msgspec.Meta(min_length=1, max_length=ITEMS_MAX)]
+
+
+class ItemAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the item's endpoint would have answered."""
+
+    status: int
+    body: Any
+    """The endpoint's answer, or a problem."""
+    replayed: bool
+    """It was done before, under its key; this is the first answer."""
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[ItemAnswer]
+    """One for each item, in their order."""
+    failed: int
+    """How many have a problem for an answer."""
+
+
+@endpoint("POST", "/api/credits/batch", needs=Right.READ_CREDITS, body_bytes_max=BODY_BYTES_MAX)
+async def batch(ask: Ask, body: Batch) -> BatchAnswer:
+    """Up to 1,000 changes, one after another in the order given, each with the rights that it needs, whole or not at
+    all, and with an answer of its own. One that fails stops no other.
+
+    Each may bear an idempotency key; with an Idempotency-Key of the batch all others get one too, so that a batch whose
+    answer was lost can be sent again. Items that were not begun within 30 seconds are answered with 503.
+    """
+    for position, item in enumerate(body.items):
+        if not bytes(item.body).startswith(b"{"):
+            raise invalid(f"items[{position}].body", "must be an object")
+    clock = ask.house.clock
+    ends_s = clock.monotonic() + WORK_S_MAX
+    answers = []
+    for position, item in enumerate(body.items):
+        if clock.monotonic() < ends_s:
+            answers.append(await _done(ask, item, position))
+        else:
+            answers.append(_problem(rendered(LedgerUnavailable("The batch's time is over; this item was not begun."))))
+    return BatchAnswer(data=answers, failed=sum(answer.status >= 400 for answer in answers))
+
+
+async def _done(ask: Ask, item: Item, position: int) -> ItemAnswer:
+    try:
+        asked = ENDPOINTS[item.operation]
+        ask.principal.require(asked.needs)
+        own = msgspec.structs.replace(
+            ask, method=asked.method, path=asked.path, idempotency_key=_key(ask, item, position), headers={}
+        )
+        answer = await asked.handler(own, body=body_as(bytes(item.body), asked.body))
+    except TollgateError as error:
+        return _problem(rendered(error, insufficient_status=ask.house.insufficient_status))
+    except Exception:  # Where a request ends: the others have theirs still to come.
+        log.exception("batch.item_failed", request_id=str(ask.request_id), operation=item.operation)
+        return _problem(INTERNAL)
+    return ItemAnswer(status=asked.status, body=answer, replayed=REPLAYED in own.headers)
+
+
+def _key(ask: Ask, item: Item, position: int) -> str | None:
+    if item.idempotency_key is not None or ask.idempotency_key is None:
+        return item.idempotency_key
+    return f"{ask.idempotency_key}/{position}"
+
+
+def _problem(error: Rendered) -> ItemAnswer:
+    return ItemAnswer(status=error.status, body=msgspec.Raw(problem_body(error)), replayed=False)

@@ -1,0 +1,60 @@
+"""Where a list goes on, as text that means nothing to whoever sends it back. It holds an id and an amount."""
+
+import base64
+import binascii
+import struct
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+
+from gateway.core.errors import InvalidRequest
+from gateway.edge.requests import invalid
+from gateway.usage.transactions import Direction, OrderBy, Place
+
+Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+"""A list's own `next_cursor`."""
+
+_ROW: Final = struct.Struct(">cc16sq")
+_ENTRY: Final = struct.Struct(">c16s")
+_LETTERS: Final = {"created_at": b"c", "amount": b"a", "asc": b"u", "desc": b"d"}
+_LOG: Final = b"l"
+
+
+def place_cursor(place: Place, order_by: OrderBy, direction: Direction) -> str:
+    return _text(_ROW.pack(_LETTERS[order_by], _LETTERS[direction], place.id.bytes, place.amount_ucr))
+
+
+def read_place(cursor: str, order_by: OrderBy, direction: Direction) -> Place:
+    """Raises InvalidRequest, also for a cursor of another order."""
+    by, way, id, amount_ucr = _parts(cursor, _ROW)
+    if (by, way) != (_LETTERS[order_by], _LETTERS[direction]):
+        raise invalid("cursor", "is of a list in another order")
+    return Place(id=UUID(bytes=id), amount_ucr=amount_ucr)
+
+
+def entry_cursor(id: UUID) -> str:
+    return _text(_ENTRY.pack(_LOG, id.bytes))
+
+
+def read_entry(cursor: str) -> UUID:
+    """Raises InvalidRequest."""
+    letter, id = _parts(cursor, _ENTRY)
+    if letter != _LOG:
+        raise _foreign()
+    return UUID(bytes=id)
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _parts(cursor: str, shape: struct.Struct) -> tuple[Any, ...]:
+    try:
+        return shape.unpack(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, struct.error):
+        raise _foreign() from None
+
+
+def _foreign() -> InvalidRequest:
+    return invalid("cursor", "is none that this list has given")

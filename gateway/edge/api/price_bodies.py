@@ -1,0 +1,129 @@
+"""A price as it is asked for on /api: decimal credits for a million tokens, a message, a request → core's tariff."""
+
+from decimal import Decimal
+from typing import Annotated, Final
+
+import msgspec
+
+from gateway.core.pricing import FIXED_UCR_MAX, PRICE_UCR_MAX, Prices, Tariff, Tier, VolumeStep
+from gateway.core.units import UCR_MAX, AmountInvalid, credits_text, ucr_from_credits
+from gateway.edge.requests import Instant, invalid
+
+TIERS_MAX: Final = 8
+
+Credits = Annotated[
+    Decimal,
+    msgspec.Meta(
+        description="Credits, 0 or more, as a decimal string or a number, with at most 6 places; taken exactly.",
+        examples=["2.5"],
+        extra_json_schema={"type": ["string", "number"], "pattern": r"^[0-9]{1,10}(\.[0-9]{1,6})?$", "minimum": 0},
+    ),
+]
+Provider = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f/]+$")]
+Model = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+AboveTokens = Annotated[int, msgspec.Meta(ge=1, le=UCR_MAX)]
+
+
+class TokenPrices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    input_per_million: Credits | None = None
+    cached_per_million: Credits | None = None
+    """Without it, cached input costs what input costs."""
+    cache_write_per_million: Credits | None = None
+    output_per_million: Credits | None = None
+
+
+class LengthTier(TokenPrices, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Prices of calls with a longer prompt; what is left out is as below."""
+
+    above_prompt_tokens: AboveTokens
+
+
+class OnePrice(TokenPrices, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    per_message: Credits | None = None
+    """For each answer that is asked for."""
+    per_request: Credits | None = None
+    length_tiers: Annotated[tuple[LengthTier, ...], msgspec.Meta(max_length=TIERS_MAX)] = ()
+
+
+class VolumeTier(OnePrice, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole price for an organisation that has used more of the model in its month; what is left out is 0."""
+
+    above_month_tokens: AboveTokens
+
+
+class NewPrice(OnePrice, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At least one price must be said; 0 is one, and what is left out is 0."""
+
+    provider: Provider
+    model: Model
+    """`*`: every model of the provider that has no stored price of its own."""
+    default: bool = False
+    """Also the price of the provider's models that have none anywhere."""
+    volume_tiers: Annotated[tuple[VolumeTier, ...], msgspec.Meta(max_length=TIERS_MAX)] = ()
+    effective_from: Instant | None = None
+    """Now unless said."""
+    effective_until: Instant | None = None
+    """Then what held before goes on; open unless said."""
+
+
+def tariff_of(body: NewPrice) -> Tariff:
+    """Raises InvalidRequest, which names the field."""
+    steps = []
+    last = 0
+    for index, tier in enumerate(body.volume_tiers):
+        where = f"volume_tiers[{index}]."
+        if tier.above_month_tokens <= last:
+            raise invalid(f"{where}above_month_tokens", "must ascend from tier to tier")
+        last = tier.above_month_tokens
+        steps.append(VolumeStep(last, _prices(tier, where)))
+    return Tariff(_prices(body, ""), tuple(steps))
+
+
+def _prices(body: OnePrice, where: str) -> Prices:
+    token_prices = (
+        body.input_per_million,
+        body.cached_per_million,
+        body.cache_write_per_million,
+        body.output_per_million,
+    )
+    if all(price is None for price in (*token_prices, body.per_message, body.per_request)):
+        raise invalid(f"{where}input_per_million", "or another price must be said; 0 is one")
+    try:
+        tiers = [_tier(0, body, where, Tier(0, 0, 0, 0, 0))]
+        for index, tier in enumerate(body.length_tiers):
+            inside = f"{where}length_tiers[{index}]."
+            if tier.above_prompt_tokens <= tiers[-1].above_tokens:
+                raise invalid(f"{inside}above_prompt_tokens", "must ascend from tier to tier")
+            tiers.append(_tier(tier.above_prompt_tokens, tier, inside, tiers[-1]))
+        return Prices(
+            tuple(tiers),
+            message_ucr=_ucr(body.per_message, 0, f"{where}per_message", FIXED_UCR_MAX),
+            request_ucr=_ucr(body.per_request, 0, f"{where}per_request", FIXED_UCR_MAX),
+        )
+    except ValueError as error:
+        raise invalid(f"{where}input_per_million", f"and what goes with it are no price: {error}") from None
+
+
+def _tier(above_tokens: int, body: TokenPrices, where: str, below: Tier) -> Tier:
+    input_ucr = _ucr(body.input_per_million, below.input_ucr, f"{where}input_per_million")
+    cached_ucr = input_ucr if body.input_per_million is not None else below.cached_ucr
+    cache_write_ucr = input_ucr if body.input_per_million is not None else below.cache_write_ucr
+    return Tier(
+        above_tokens=above_tokens,
+        input_ucr=input_ucr,
+        cached_ucr=_ucr(body.cached_per_million, cached_ucr, f"{where}cached_per_million"),
+        cache_write_ucr=_ucr(body.cache_write_per_million, cache_write_ucr, f"{where}cache_write_per_million"),
+        output_ucr=_ucr(body.output_per_million, below.output_ucr, f"{where}output_per_million"),
+    )
+
+
+def _ucr(credits: Decimal | None, otherwise: int, field: str, ucr_max: int = PRICE_UCR_MAX) -> int:
+    if credits is None:
+        return otherwise
+    try:
+        ucr = ucr_from_credits(credits)
+    except AmountInvalid as error:
+        raise invalid(field, str(error)) from None
+    if ucr > ucr_max:
+        raise invalid(field, f"must be at most {credits_text(ucr_max)} credits")
+    return ucr

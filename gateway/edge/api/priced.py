@@ -1,0 +1,102 @@
+"""What is to be paid, as it is said in requests: an amount, or tokens of a model at its prices."""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+
+from gateway.core.idempotency import Idempotency
+from gateway.core.pricing import charge, most
+from gateway.core.usage import TOKENS_MAX, Usage
+from gateway.edge.api.ask import Ask
+from gateway.edge.api.credits import OfOrg
+from gateway.edge.api.keys import ModelName
+from gateway.edge.requests import Amount, AmountOrNone, amount_ucr, invalid, left_out
+from gateway.ledger.deductions import LINE_CHARS_MAX
+from gateway.ledger.used import Used
+from gateway.relay.catalogue import CatalogueEntry
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]
+Word = Annotated[str, msgspec.Meta(min_length=1, max_length=LINE_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""What a charge's line is called: for people, and for budgets of a feature."""
+OperationId = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,200}$")]
+UsageType = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
+Life = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+"""Seconds for which credits are held, unless it ends before. The ledger's settings may allow less."""
+
+_NAME: Final = "reserved"
+
+
+class Expected(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Either an amount, or tokens of a model."""
+
+    amount: Amount = msgspec.field(default_factory=left_out)
+    model: ModelName | None = None
+    expected_input_tokens: Tokens = 0
+    expected_output_tokens: Tokens = 0
+
+
+class Spent(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Either an amount, or tokens of a model at the prices of now."""
+
+    amount: AmountOrNone = msgspec.field(default_factory=left_out)
+    model: ModelName | None = None
+    input_tokens: Tokens = 0
+    """The whole prompt, cached and written tokens included."""
+    cached_tokens: Tokens = 0
+    cache_write_tokens: Tokens = 0
+    output_tokens: Tokens = 0
+
+
+async def expected_ucr(ask: Ask, org_id: UUID, expected: Expected) -> int:
+    """The most that it can cost the organisation at any provider that may serve the model.
+
+    Raises InvalidRequest, or ModelNotFound where the model is not served here or not priced.
+    """
+    if _is_amount(expected.amount, expected.model):
+        return amount_ucr(expected.amount, field="amount")
+    assert expected.model is not None
+    targets = (await _entry(ask, org_id, expected.model)).targets
+    tokens = expected.expected_input_tokens, expected.expected_output_tokens
+    return max(most(target.prices, *tokens) for target in targets)
+
+
+async def used(ask: Ask, org_id: UUID, spent: Spent, *, name: str = _NAME) -> Used:
+    """An amount has one line, called `name`. Raises like `expected_ucr`."""
+    if _is_amount(spent.amount, spent.model):
+        ucr = amount_ucr(spent.amount, field="amount", least_ucr=0)
+        return Used.plainly(name, price_ucr=1, quantity=ucr)
+    assert spent.model is not None
+    if spent.cached_tokens + spent.cache_write_tokens > spent.input_tokens:
+        raise invalid("input_tokens", "must not be less than cached_tokens and cache_write_tokens, which are in it")
+    usage = Usage(
+        prompt_tokens=spent.input_tokens,
+        cached_tokens=spent.cached_tokens,
+        cache_write_tokens=spent.cache_write_tokens,
+        output_tokens=spent.output_tokens,
+    )
+    entry = await _entry(ask, org_id, spent.model)
+    return Used.by_model(spent.model, charge(entry.prices, usage), usage)
+
+
+async def _entry(ask: Ask, org_id: UUID, model: str) -> CatalogueEntry:
+    """The model as it is for the organisation: at its volume, with its mark-up."""
+    house = ask.house
+    entry = house.offers.route(model)
+    if not house.offers.differ(entry):
+        return entry
+    return await house.offers.to(entry, org_id, await house.price_desk.plan_of(org_id))
+
+
+def idempotency_of(ask: Ask, operation_id: str | None, *meaning: Any) -> Idempotency | None:
+    """Under the Idempotency-Key, or without one under the operation's id, which is the endpoint's own."""
+    if ask.idempotency_key is None and operation_id is not None:
+        ask = msgspec.structs.replace(ask, idempotency_key=f"{ask.path} {operation_id}")
+    return ask.idempotency(operation_id, *meaning)
+
+
+def _is_amount(amount: msgspec.Raw, model: str | None) -> bool:
+    given = bool(bytes(amount))
+    if given == (model is not None):
+        raise invalid("amount", "or `model` must be given, and not both")
+    return given

@@ -1,0 +1,196 @@
+"""/api/credits/reservations: credits held for work that somebody else does, until it says what it cost.
+
+Whose they are is asked with every change: a member's are their own, all others are the organisation's.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from gateway.core.access import Right
+from gateway.core.units import credits_text
+from gateway.edge.api.ask import Ask
+from gateway.edge.api.checking import wish
+from gateway.edge.api.credits import OfOrg
+from gateway.edge.api.endpoint import endpoint
+from gateway.edge.api.priced import Expected, Life, Spent, expected_ucr, used
+from gateway.edge.api.spending import ChargeView, settled
+from gateway.edge.api.subject import UserId, owner_of, subject_of
+from gateway.edge.requests import Amount, AmountOrNone, Limit, amount_ucr, left_out
+from gateway.ledger.owned import OwnedReservation
+from gateway.ledger.used import NOTHING
+
+
+class NewReservation(Expected, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    user_id: UserId = None
+    expires_in_s: Life | None = None
+    """600 unless said."""
+
+
+class MoreReserved(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    amount: Amount
+    """At least so much is held afterwards; never less than before."""
+    expires_in_s: Life | None = None
+    """From now, and never beyond the longest life from its beginning."""
+    spent: AmountOrNone = msgspec.field(default_factory=left_out)
+    """What it has cost so far: charged at least, should it expire."""
+
+
+class ReservationQuery(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    limit: Limit = 50
+    after: UUID | None = None
+    """`next` of the page before."""
+
+
+class ReservationView(msgspec.Struct, frozen=True, kw_only=True):
+    """One that is open."""
+
+    id: UUID
+    organization_id: UUID
+    account_id: UUID
+    user_id: UUID | None
+    model: str
+    held_ucr: int
+    held: str
+    spent_ucr: int
+    spent: str
+    created_at: datetime
+    expires_at: datetime
+
+
+class ReservationPage(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[ReservationView]
+    next: UUID | None
+    """None: this is the last page."""
+
+
+class ExtensionView(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    organization_id: UUID
+    held_ucr: int
+    held: str
+    available_ucr: int
+    """Left for others."""
+    available: str
+    expires_at: datetime
+
+
+@endpoint("POST", "/api/credits/reservations", needs=Right.SPEND_CREDITS, status=201)
+async def create(ask: Ask, body: NewReservation) -> ReservationView:
+    """Holds an amount, or the most that so many tokens of a model can cost. One that nobody ends expires by itself, and
+    is then charged what was last told as spent.
+    """
+    subject = subject_of(ask, body.organization_id, body.user_id)
+    required_ucr = await expected_ucr(ask, subject.org_id, body)
+    wanted = await wish(ask, subject, required_ucr, model=body.model or "")
+    tokens = body.expected_input_tokens, body.expected_output_tokens
+    amount = required_ucr if body.model is None else None
+    key = ask.idempotency(subject.org_id, subject.user_id, body.model, tokens, amount, body.expires_in_s)
+    [hold] = await ask.house.ledger.owned.reserve(
+        owner_of(ask, subject.org_id), [wanted], life_s=body.expires_in_s, idempotency=key
+    )
+    if not hold.held:
+        raise hold.refusal(required_ucr=required_ucr)
+    ask.replayed(hold.repeated)
+    assert hold.account_id is not None
+    assert hold.created_at is not None
+    assert hold.expires_at is not None
+    return ReservationView(
+        id=hold.id,
+        organization_id=subject.org_id,
+        account_id=hold.account_id,
+        user_id=subject.user_id,
+        model=body.model or "",
+        held_ucr=hold.held_ucr,
+        held=credits_text(hold.held_ucr),
+        spent_ucr=0,
+        spent=credits_text(0),
+        created_at=hold.created_at,
+        expires_at=hold.expires_at,
+    )
+
+
+@endpoint("GET", "/api/credits/reservations", needs=Right.SPEND_CREDITS)
+async def page(ask: Ask, query: ReservationQuery) -> ReservationPage:
+    """Open ones, oldest first."""
+    org_id = ask.org(query.organization_id)
+    found = await ask.house.ledger.owned.page(owner_of(ask, org_id), after=query.after, limit=query.limit + 1)
+    shown = found[: query.limit]
+    return ReservationPage(
+        data=[_view(org_id, each) for each in shown], next=shown[-1].id if len(found) > query.limit else None
+    )
+
+
+@endpoint("GET", "/api/credits/reservations/{reservation_id}", needs=Right.SPEND_CREDITS)
+async def get(ask: Ask, reservation_id: UUID, query: OfOrg) -> ReservationView:
+    """One that is open. What became of one that has ended is in the transactions, under the same id."""
+    org_id = ask.org(query.organization_id)
+    return _view(org_id, await ask.house.ledger.owned.get(owner_of(ask, org_id), reservation_id))
+
+
+@endpoint("POST", "/api/credits/reservations/{reservation_id}/extend", needs=Right.SPEND_CREDITS)
+async def extend(ask: Ask, reservation_id: UUID, body: MoreReserved) -> ExtensionView:
+    """Holds at least so much, and for so long from now; again changes nothing. Refused, it holds what it did."""
+    org_id = ask.org(body.organization_id)
+    at_least_ucr = amount_ucr(body.amount, field="amount")
+    spent_ucr = amount_ucr(body.spent, field="spent", least_ucr=0) if bytes(body.spent) else 0
+    made = await ask.house.ledger.owned.extend(
+        owner_of(ask, org_id),
+        reservation_id,
+        at_least_ucr=at_least_ucr,
+        life_s=body.expires_in_s,
+        spent_ucr=spent_ucr,
+        idempotency=ask.idempotency(org_id, reservation_id, at_least_ucr, body.expires_in_s, spent_ucr),
+    )
+    if made.status != "ok":
+        raise made.refusal(required_ucr=at_least_ucr)
+    ask.replayed(made.repeated)
+    return ExtensionView(
+        id=made.id,
+        organization_id=org_id,
+        held_ucr=made.held_ucr,
+        held=credits_text(made.held_ucr),
+        available_ucr=made.available_ucr,
+        available=credits_text(made.available_ucr),
+        expires_at=made.expires_at,
+    )
+
+
+@endpoint("POST", "/api/credits/reservations/{reservation_id}/settle", needs=Right.SPEND_CREDITS)
+async def settle(ask: Ask, reservation_id: UUID, body: Spent) -> ChargeView:
+    """Ends it with what it cost: an amount, or a model's tokens at its prices of now. Once; again is the same answer.
+
+    Cost above what is held is charged too, and owed where the account has no more. The real cost of one that expired is
+    taken for a day after.
+    """
+    org_id = ask.org(body.organization_id)
+    asked = await used(ask, org_id, body)
+    tokens = body.input_tokens, body.cached_tokens, body.cache_write_tokens, body.output_tokens
+    amount = asked.cost_ucr if body.model is None else None
+    key = ask.idempotency(org_id, reservation_id, body.model, tokens, amount)
+    return await settled(ask, org_id, reservation_id, asked, idempotency=key)
+
+
+@endpoint("POST", "/api/credits/reservations/{reservation_id}/release", needs=Right.SPEND_CREDITS)
+async def release(ask: Ask, reservation_id: UUID, query: OfOrg) -> ChargeView:
+    """Ends it without a cost. Once; again changes nothing."""
+    org_id = ask.org(query.organization_id)
+    key = ask.idempotency(org_id, reservation_id)
+    return await settled(ask, org_id, reservation_id, NOTHING, idempotency=key)
+
+
+def _view(org_id: UUID, found: OwnedReservation) -> ReservationView:
+    return ReservationView(
+        id=found.id,
+        organization_id=org_id,
+        account_id=found.account_id,
+        user_id=found.user_id,
+        model=found.model,
+        held_ucr=found.held_ucr,
+        held=credits_text(found.held_ucr),
+        spent_ucr=found.spent_ucr,
+        spent=credits_text(found.spent_ucr),
+        created_at=found.created_at,
+        expires_at=found.expires_at,
+    )

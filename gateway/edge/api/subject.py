@@ -1,0 +1,48 @@
+"""Who is meant by a request about credits: an organisation, one of its people, and the accounts that pay for them."""
+
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+from gateway.core.access import Right
+from gateway.core.errors import Forbidden
+from gateway.edge.api.ask import Ask
+from gateway.ledger.owned import Owner, OwnerKind
+
+UserId = Annotated[
+    UUID | None,
+    msgspec.Meta(
+        description="In whose name: their allocation and the pool pay as the policy says. Left out, the pool pays; a "
+        "member, and a key of a user, mean themselves."
+    ),
+]
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    org_id: UUID
+    user_id: UUID | None
+    key_id: UUID | None
+
+
+def subject_of(ask: Ask, organization_id: UUID | None, user_id: UUID | None) -> Subject:
+    """Raises InvalidRequest, NotFound, or Forbidden where a member speaks for somebody else."""
+    org_id = ask.org(organization_id)
+    if acts_for_themselves(ask):
+        if user_id not in (None, ask.principal.user_id):
+            raise Forbidden("A member acts in their own name alone; nothing was changed.")
+        user_id = ask.principal.user_id
+    return Subject(org_id=org_id, user_id=user_id, key_id=ask.principal.key_id)
+
+
+def owner_of(ask: Ask, org_id: UUID) -> Owner:
+    """Whose reservations somebody may see and end: a member's are their own, all others are the organisation's."""
+    own = ask.principal.user_id if acts_for_themselves(ask) else None
+    return Owner(org_id, OwnerKind.API, own or org_id)
+
+
+def acts_for_themselves(ask: Ask) -> bool:
+    """A person, or a person's key, without a right over others."""
+    principal = ask.principal
+    over_others = principal.may(Right.WRITE_USERS) or principal.may(Right.MOVE_CREDITS)
+    return principal.user_id is not None and not over_others

@@ -1,0 +1,31 @@
+-- What tells who a user is, replaced for good. Amounts stay, under an id that says nothing.
+
+-- Keys are revoked, for their text may lie anywhere. Returns NULL where there is no such user; again changes nothing.
+CREATE OR REPLACE FUNCTION erase_user(p_org uuid, p_user uuid, p_by origin) RETURNS org_user LANGUAGE plpgsql AS $$
+DECLARE
+    v_user org_user;
+    v_keys integer;
+    k      record;
+BEGIN
+    SELECT * INTO v_user FROM org_user WHERE org_id = p_org AND user_id = p_user FOR NO KEY UPDATE;
+    IF NOT FOUND OR v_user.erased_at IS NOT NULL THEN
+        RETURN v_user;
+    END IF;
+    FOR k IN
+        UPDATE api_key SET revoked_at = clock_timestamp()
+         WHERE org_id = p_org AND user_id = p_user AND revoked_at IS NULL
+        RETURNING key_id, revoked_at
+    LOOP
+        PERFORM write_audit_log(p_org, p_by, 'key.revoked', 'key', k.key_id, NULL, jsonb_build_object('revoked_at', k.revoked_at));
+    END LOOP;
+    UPDATE api_key SET name = 'erased' WHERE org_id = p_org AND user_id = p_user;
+    GET DIAGNOSTICS v_keys = ROW_COUNT;
+    UPDATE org_user
+       SET external_id = 'erased:' || p_user, name = 'erased', email = NULL, status = 'suspended', erased_at = clock_timestamp()
+     WHERE org_id = p_org AND user_id = p_user
+    RETURNING * INTO v_user;
+    -- Neither before nor after says what was replaced: the entry stays.
+    PERFORM write_audit_log(p_org, p_by, 'user.erased', 'user', p_user, NULL, jsonb_build_object('keys', v_keys));
+    RETURN v_user;
+END
+$$;

@@ -1,0 +1,153 @@
+-- API keys: made, changed, replaced and revoked, each once under an idempotency key. Answers never hold the hash.
+
+CREATE OR REPLACE FUNCTION key_answer(k api_key) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT to_jsonb(k) - 'hash'
+$$;
+
+-- What the audit log keeps of a key.
+CREATE OR REPLACE FUNCTION key_terms(k api_key) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT to_jsonb(k) - ARRAY['org_id', 'key_id', 'hash', 'created_at', 'version']
+$$;
+
+
+-- Statuses: ok · exists · mismatch. Raises a foreign_key_violation where there is no such organisation or user.
+CREATE OR REPLACE FUNCTION create_api_key(p_org uuid, p_key uuid, p_hash bytea, p_prefix text, p_last_four text, p_name text, p_kind text,
+                                          p_models text[], p_ip_allow cidr[], p_user uuid, p_expires_at timestamptz, p_by origin,
+                                          p_idempotency_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
+LANGUAGE plpgsql AS $$
+DECLARE
+    k api_key;
+BEGIN
+    SELECT c.status, c.answer INTO status, answer FROM claim_key(p_org, p_idempotency_key, p_request_hash) AS c;
+    IF status IS NOT NULL THEN
+        RETURN;
+    END IF;
+    INSERT INTO api_key (org_id, key_id, name, kind, hash, prefix, last_four, models, ip_allow, user_id, expires_at)
+    VALUES (p_org, p_key, p_name, p_kind, p_hash, p_prefix, p_last_four, p_models, p_ip_allow, p_user, p_expires_at)
+    RETURNING * INTO k;
+    PERFORM write_audit_log(p_org, p_by, 'key.created', 'key', p_key, NULL, key_terms(k));
+    status := 'ok';
+    answer := key_answer(k);
+    PERFORM keep_answer(p_org, p_idempotency_key, answer);
+END
+$$;
+
+
+-- Sets what `p_change` names: name, models, ip_allow, expires_at. Only a key of one of `p_versions` is changed, where they
+-- are given. What is so already leaves no entry and no new version. Statuses: ok · exists · mismatch · missing · revoked ·
+-- changed (answer: the version it has).
+CREATE OR REPLACE FUNCTION change_api_key(p_org uuid, p_key uuid, p_change jsonb, p_versions bigint[], p_by origin,
+                                          p_idempotency_key text, p_request_hash bytea,
+                                          OUT status text, OUT answer jsonb, OUT hash bytea)
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_before api_key;
+    v_after  api_key;
+BEGIN
+    SELECT c.status, c.answer INTO status, answer FROM claim_key(p_org, p_idempotency_key, p_request_hash) AS c;
+    IF status IS NOT NULL THEN
+        RETURN;
+    END IF;
+    SELECT * INTO v_before FROM api_key WHERE org_id = p_org AND key_id = p_key FOR NO KEY UPDATE;
+    status := CASE WHEN v_before.key_id IS NULL THEN 'missing'
+                   WHEN v_before.version <> ALL (p_versions) THEN 'changed'
+                   WHEN v_before.revoked_at IS NOT NULL THEN 'revoked' END;
+    IF status IS NOT NULL THEN
+        answer := CASE WHEN status = 'changed' THEN to_jsonb(v_before.version) END;
+        PERFORM keep_answer(p_org, p_idempotency_key, NULL);
+        RETURN;
+    END IF;
+    v_after := jsonb_populate_record(v_before, p_change);
+    IF v_after IS DISTINCT FROM v_before THEN
+        UPDATE api_key
+           SET name = v_after.name, models = v_after.models, ip_allow = v_after.ip_allow, expires_at = v_after.expires_at,
+               version = version + 1
+         WHERE org_id = p_org AND key_id = p_key
+        RETURNING * INTO v_after;
+        PERFORM write_audit_log(p_org, p_by, 'key.changed', 'key', p_key, key_terms(v_before), key_terms(v_after));
+    END IF;
+    status := 'ok';
+    answer := key_answer(v_after);
+    hash := v_after.hash;
+    PERFORM keep_answer(p_org, p_idempotency_key, answer);
+END
+$$;
+
+
+-- A new key with all that the old one may, which ends `p_overlap` later; its budgets are set for the new one, too, which begins
+-- them anew. Statuses: ok · exists · mismatch · missing · revoked · expired · replaced (answer: by which).
+CREATE OR REPLACE FUNCTION rotate_api_key(p_org uuid, p_key uuid, p_new uuid, p_hash bytea, p_prefix text, p_last_four text,
+                                          p_overlap interval, p_expires_at timestamptz, p_budgets uuid[], p_by origin,
+                                          p_idempotency_key text, p_request_hash bytea,
+                                          OUT status text, OUT answer jsonb, OUT hash bytea)
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_old api_key;
+    v_new api_key;
+    v_now timestamptz;
+BEGIN
+    SELECT c.status, c.answer INTO status, answer FROM claim_key(p_org, p_idempotency_key, p_request_hash) AS c;
+    IF status IS NOT NULL THEN
+        RETURN;
+    END IF;
+    PERFORM lock_pool(p_org);
+    SELECT * INTO v_old FROM api_key WHERE org_id = p_org AND key_id = p_key FOR NO KEY UPDATE;
+    v_now := clock_timestamp();
+    status := CASE WHEN v_old.key_id IS NULL THEN 'missing'
+                   WHEN v_old.revoked_at IS NOT NULL THEN 'revoked'
+                   WHEN v_old.replaced_by IS NOT NULL THEN 'replaced'
+                   WHEN v_old.expires_at <= v_now THEN 'expired' END;
+    IF status IS NOT NULL THEN
+        answer := CASE WHEN status = 'replaced' THEN to_jsonb(v_old.replaced_by) END;
+        PERFORM keep_answer(p_org, p_idempotency_key, NULL);
+        RETURN;
+    END IF;
+    INSERT INTO api_key (org_id, key_id, name, kind, hash, prefix, last_four, models, ip_allow, user_id, expires_at)
+    VALUES (p_org, p_new, v_old.name, v_old.kind, p_hash, p_prefix, p_last_four, v_old.models, v_old.ip_allow, v_old.user_id,
+            coalesce(p_expires_at, v_old.expires_at))
+    RETURNING * INTO v_new;
+    UPDATE api_key
+       SET replaced_by = p_new, version = version + 1, expires_at = least(expires_at, v_now + p_overlap)
+     WHERE org_id = p_org AND key_id = p_key;
+    PERFORM set_budget(p_org, b.new_id, 'key', p_new::text, b.period, b.max_ucr, b.open_max, b.alert_percents, p_by)
+       FROM (SELECT *, p_budgets[row_number() OVER (ORDER BY period)] AS new_id
+               FROM budget WHERE org_id = p_org AND scope = 'key' AND scope_id = p_key::text) AS b;
+    PERFORM write_audit_log(p_org, p_by, 'key.created', 'key', p_new, NULL, key_terms(v_new) || jsonb_build_object('replaces', p_key));
+    PERFORM write_audit_log(p_org, p_by, 'key.rotated', 'key', p_key, key_terms(v_old), key_terms(k))
+       FROM api_key AS k WHERE k.org_id = p_org AND k.key_id = p_key;
+    status := 'ok';
+    answer := key_answer(v_new);
+    hash := v_old.hash;
+    PERFORM keep_answer(p_org, p_idempotency_key, answer);
+END
+$$;
+
+
+-- The first revocation stands: doing it again changes nothing and answers the same. Statuses: ok · exists · mismatch · missing.
+CREATE OR REPLACE FUNCTION revoke_api_key(p_org uuid, p_key uuid, p_by origin, p_idempotency_key text, p_request_hash bytea,
+                                          OUT status text, OUT answer jsonb, OUT hash bytea)
+LANGUAGE plpgsql AS $$
+DECLARE
+    k api_key;
+BEGIN
+    SELECT c.status, c.answer INTO status, answer FROM claim_key(p_org, p_idempotency_key, p_request_hash) AS c;
+    IF status IS NOT NULL THEN
+        RETURN;
+    END IF;
+    SELECT * INTO k FROM api_key WHERE org_id = p_org AND key_id = p_key FOR NO KEY UPDATE;
+    IF k.key_id IS NULL THEN
+        status := 'missing';
+        PERFORM keep_answer(p_org, p_idempotency_key, NULL);
+        RETURN;
+    END IF;
+    IF k.revoked_at IS NULL THEN
+        UPDATE api_key SET revoked_at = clock_timestamp(), version = version + 1 WHERE org_id = p_org AND key_id = p_key
+        RETURNING * INTO k;
+        PERFORM write_audit_log(p_org, p_by, 'key.revoked', 'key', p_key, NULL, jsonb_build_object('revoked_at', k.revoked_at));
+    END IF;
+    status := 'ok';
+    answer := key_answer(k);
+    hash := k.hash;
+    PERFORM keep_answer(p_org, p_idempotency_key, answer);
+END
+$$;
