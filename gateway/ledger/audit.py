@@ -5,6 +5,7 @@ then only calls for a person, because a mistake in the audit must not stop every
 """
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from typing import Final
 from uuid import UUID
 
@@ -21,6 +22,8 @@ from gateway.postgres.queries import load
 _SQL = load("audit")
 _log = structlog.get_logger()
 _FIRST: Final = UUID(int=0)
+_PAGE_S: Final = 610.0
+"""After what the database itself gives a page (queries/audit.sql)."""
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,15 +36,22 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-async def find_violations(connection: Executor, *, full: bool, accounts_at_once: int) -> AsyncIterator[list[Violation]]:
+async def find_violations(executor: Executor, *, full: bool, accounts_at_once: int) -> AsyncIterator[list[Violation]]:
     """Page by page through all accounts, rows after each one's checkpoint or all of them. Moves the checkpoints.
 
     All are those after the account's closing, where months were archived.
     """
     at = (_FIRST, _FIRST)
-    while rows := await connection.fetch(_SQL.audit_accounts, *at, accounts_at_once, full):
+    while rows := await _page(executor, *at, accounts_at_once, full):
         yield [Violation(**dict(row.items())) for row in rows if row["invariant"] is not None]
         at = (rows[-1]["org_id"], rows[-1]["account_id"])
+
+
+async def _page(executor: Executor, *asked: object) -> list[asyncpg.Record]:
+    held = executor.acquire() if isinstance(executor, asyncpg.Pool) else nullcontext(executor)
+    async with held as connection, connection.transaction():
+        await connection.execute(_SQL.take_time)
+        return list(await connection.fetch(_SQL.audit_accounts, *asked, timeout=_PAGE_S))
 
 
 class Audit:

@@ -49,8 +49,7 @@ SELECT $1, id, $1, n, CASE WHEN call THEN 'CHARGE' ELSE 'GRANT' END,
        CASE WHEN call THEN 1000 END, CASE WHEN call THEN 500 END,
        CASE WHEN call THEN '[["input",1000,150000],["output",500,600000]]'::json END,
        CASE WHEN call THEN 450000000 END, CASE WHEN call THEN 900 END, CASE WHEN call THEN $1::uuid END,
-       CASE WHEN call THEN 350 END,
-       CASE WHEN call THEN 2900 END
+       CASE WHEN call THEN 350 END, CASE WHEN call THEN 2900 END
   FROM (SELECT n, n % $6 <> 0 AS call, first_id_at($4::timestamptz + n * $5::interval) AS id, $4 + n * $5 AS at
           FROM generate_series($2::bigint, $3) AS n OFFSET 0) AS r
 """

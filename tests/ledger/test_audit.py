@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.origin import ITSELF
 from gateway.ledger.accounts import open_account, set_status
-from gateway.ledger.audit import Audit
+from gateway.ledger.audit import Audit, Violation, find_violations
 from gateway.ledger.calls import RefusalReason
 from gateway.ledger.options import LedgerSettings
 from gateway.ops.metrics import Metrics
@@ -204,3 +204,30 @@ async def test_a_later_resume_of_the_organisation_does_not_unpark(bench: Bench, 
     await set_status(pool, bench.org_id, "suspended")
     await set_status(pool, bench.org_id, "active")
     assert (await bench.refused(0)).reason is RefusalReason.PARKED
+
+
+async def test_the_audit_takes_its_time_though_other_statements_may_not(bench: Bench, dsn: str) -> None:
+    """An account that had a million calls since the last round takes longer than any other statement may."""
+    await bench.grant(10)
+    limits = {"statement_timeout": "50ms"}
+    locker = await asyncpg.connect(dsn)
+    async with asyncpg.create_pool(dsn, min_size=1, max_size=1, server_settings=limits) as hurried:
+        async with locker.transaction():
+            await locker.execute("LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE")
+            auditing = asyncio.ensure_future(_found(hurried))
+            async with asyncio.timeout(10):
+                while not (auditing.done() or await _waits_longer_than_others_may(locker)):
+                    await asyncio.sleep(0)
+        assert await auditing == []
+    await locker.close()
+
+
+async def _found(pool: asyncpg.Pool) -> list[Violation]:
+    return [v async for page in find_violations(pool, full=True, accounts_at_once=10) for v in page]
+
+
+async def _waits_longer_than_others_may(connection: asyncpg.Connection) -> bool:
+    waits: bool = await connection.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE clock_timestamp() - waitstart > interval '100 ms')"
+    )
+    return waits

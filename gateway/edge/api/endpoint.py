@@ -9,6 +9,7 @@ are what the request is checked against and what the documentation shows; so is 
 """
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from types import NoneType
@@ -25,6 +26,7 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Handler = Callable[..., Awaitable[Any]]
 
 _GIVEN: Final = frozenset({"ask", "body", "query"})
+_PATH_PART: Final = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -50,6 +52,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """If-Match is heeded."""
     body_bytes_max: int = BODY_BYTES_MAX
     handler: Handler
+
+    @property
+    def plain_path(self) -> str:
+        """For people, and OpenAPI: `{name:.+}` as `{name}`."""
+        return _PATH_PART.sub(r"{\1}", self.path)
 
     @property
     def changes(self) -> bool:

@@ -1,6 +1,5 @@
 """The OpenAPI 3.1 document of /api, made from the endpoints themselves: what is checked is what is described."""
 
-import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -12,7 +11,6 @@ from gateway.edge.api.endpoint import Endpoint
 from gateway.edge.api.field_texts import field_texts, structs_in
 
 _REFERENCE: Final = "#/components/schemas/{name}"
-_PATH_PART: Final = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
@@ -105,8 +103,7 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: str) -> dict[str
     schema_of = dict(zip(map(_identity, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
-        path = _PATH_PART.sub(r"{\1}", endpoint.path)
-        paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, schema_of)
+        paths.setdefault(endpoint.plain_path, {})[endpoint.method.lower()] = _operation(endpoint, schema_of)
     return {
         "openapi": "3.1.0",
         "info": {

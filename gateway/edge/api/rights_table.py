@@ -26,7 +26,8 @@ endpoint as every role, in its own organisation and in another's.
 The operator acts by the operator's key, or by a token whose role [`[jwt]`](configuration.md#jwt) maps to `operator`.
 People (`org_admin`, `billing`, `member`, `viewer`) act by tokens. API keys act as `manager` (kind `management`),
 `application` (kind `inference`) or `sandbox`. Everyone but the operator acts inside one organisation. Another's objects
-are 404 to them, whatever their role; what their role may not do is 403 in their own.
+are 404 to them, whatever their role; what their role may not do is 403 in their own. Each item of a batch needs the
+right that it would need alone.
 """
 
 
@@ -36,7 +37,8 @@ def rights_table(endpoints: Iterable[Endpoint]) -> str:
     for tag, group in groupby(sorted(endpoints, key=lambda endpoint: endpoint.tag), key=lambda endpoint: endpoint.tag):
         lines += [f"## {tag}", "", _row("", "right", *ROLES), _row(*["---"] * (len(ROLES) + 2))]
         lines += [
-            _row(f"`{endpoint.method} {endpoint.path}`", f"`{endpoint.needs}`", *_marks(endpoint)) for endpoint in group
+            _row(f"`{endpoint.method} {endpoint.plain_path}`", f"`{endpoint.needs}`", *_marks(endpoint))
+            for endpoint in group
         ]
         lines.append("")
     return "\n".join(lines)

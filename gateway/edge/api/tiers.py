@@ -1,4 +1,4 @@
-"""/api/credits: what an organisation subscribes to, by document 002's words; /api/plans: what there is to choose."""
+"""/api/credits: what an organisation subscribes to; /api/plans: what there is to choose."""
 
 from datetime import datetime
 from typing import Annotated

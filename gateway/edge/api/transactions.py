@@ -24,7 +24,7 @@ from gateway.usage.transactions import (
     Wanted,
 )
 
-# What document 002 calls an allocation; every other type is its own word there, in small letters.
+# What the history calls an allocation; every other type is its own word there, in small letters.
 _ALLOCATIONS: Final = frozenset({"SUBSCRIPTION", "REFILL", "TRANSFER_IN"})
 
 Word = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
@@ -138,7 +138,7 @@ class TransactionPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryView(msgspec.Struct, frozen=True, kw_only=True):
-    """A row in the words of document 002."""
+    """A row in fewer words."""
 
     id: UUID
     type: str
@@ -187,7 +187,7 @@ async def transactions(ask: Ask, query: TransactionQuery) -> TransactionPage:
 
 @endpoint("GET", "/api/credits/history", needs=Right.READ_CREDITS)
 async def history(ask: Ask, query: HistoryQuery) -> HistoryPage:
-    """The same rows as `transactions`, latest first, in the words of document 002."""
+    """The same rows as `transactions`, latest first, in fewer words."""
     asked = TransactionQuery(
         organization_id=query.organization_id,
         user=query.user_id,
