@@ -10,7 +10,7 @@ JOBS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test check format lint types contracts test-postgres docs seeded-bugs bench bench-ledger list-timings \
-	simulate attack lock clean
+	simulate attack fuzz-api lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ simulate: $(VENV)/.dev  ## Two gateways under load, with everything killed, cut 
 
 attack: $(VENV)/.runtime  ## Try known cheats and faults on a gateway started for it, or on the one in ATTACK="--url …"
 	@$(BIN)/tollgate attack $(ATTACK)
+
+fuzz-api: $(VENV)/.dev  ## Ask /api what its OpenAPI document allows, and what it does not: EXAMPLES=100 SEED=…
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),100) FUZZ_SEED=$(or $(SEED),4) \
+		$(BIN)/python -m pytest -n $(JOBS) -rP tests/e2e/test_openapi.py
 
 lock: $(VENV)/.dev  ## Resolve the dependencies anew for every supported Python
 	$(BIN)/python -m uv pip compile $(LOCK) -o requirements.lock pyproject.toml

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -59,6 +60,7 @@ def left_out() -> msgspec.Raw:
 
 
 T = TypeVar("T")
+Query = TypeVar("Query", bound=msgspec.Struct)
 
 
 class Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,16 +93,25 @@ def body_as(data: bytes, type: type[T]) -> T:
         raise InvalidRequest("The request body must be a JSON object; nothing was changed.") from None
 
 
-def read_query(request: web.Request, type: type[T]) -> T:
+def read_query(request: web.Request, type: type[Query]) -> Query:
     """The query as `type`. Unknown and repeated parameters are refused. Raises InvalidRequest."""
     query = request.query
     if len(query) != len(set(query)):
         twice = next(name for name in query if len(query.getall(name)) > 1)
         raise invalid(twice, "is given more than once")
+    for name in _instants(type):
+        # Not strict, a number is a Unix time; but no document says of which unit.
+        if name in query and _DAY_AND_TIME.match(query[name]) is None:
+            raise invalid(name, "must be an instant as RFC 3339 writes it, such as 2026-01-31T12:00:00Z")
     try:
-        return msgspec.convert(dict(query), type, strict=False)
+        made = msgspec.convert(dict(query), type, strict=False)
     except msgspec.ValidationError as error:
         raise _named(str(error)) from None
+    for field in msgspec.structs.fields(type):
+        # Not strict, the word is None too: a filter that somebody had nothing for would be none, and all be shown.
+        if query.get(field.encode_name, "").lower() == "null" and getattr(made, field.name) is None:
+            raise invalid(field.encode_name, "must be left out where nothing is meant")
+    return made
 
 
 def amount_ucr(raw: msgspec.Raw, *, field: str, least_ucr: int = 1) -> int:
@@ -125,6 +136,15 @@ def invalid(field: str, problem: str) -> InvalidRequest:
     return InvalidRequest(f"`{name}` {problem}; nothing was changed.", param=name)
 
 
+@cache
+def _instants(type: type[msgspec.Struct]) -> frozenset[str]:
+    """The names of a query's parameters that are instants."""
+    return frozenset(
+        field.encode_name for field in msgspec.structs.fields(type) if field.type in (Instant, Instant | None)
+    )
+
+
+_DAY_AND_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:")
 _NAME_CHARS_MAX: Final = 64
 _MESSAGE: Final = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>.*)`)?", re.DOTALL)
 _FIELD: Final = re.compile(r"Object (?P<problem>contains unknown|missing required) field `(?P<field>.*)`", re.DOTALL)

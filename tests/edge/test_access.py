@@ -92,6 +92,27 @@ async def test_a_tokens_operator_is_as_good_as_the_key(house: House) -> None:
         assert verdict(await ask(house, endpoint, token, org)) == "allowed"
 
 
+async def test_a_member_whom_only_a_token_knows_acts_for_nobody_else(house: House) -> None:
+    org = await house.new_org(credits="10")
+    anna = await house.new_user(org)
+    one, another = (by_secret(org=org, sub=name, roles=["member"]) for name in ("cleo", "dora"))
+    deduction = {"amount": 1, "reason": "x", "user_id": str(anna)}
+    assert (await house.ask("POST", "/api/credits/deduct", key=one, json=deduction)).status == 403
+    own = await house.ask("POST", "/api/credits/reservations", key=one, json={"amount": 1})
+    theirs = await house.operate("POST", "/api/credits/reservations", {"amount": 1, "organization_id": str(org)})
+    assert (own.status, theirs.status) == (201, 201)
+    assert await reserved(house, one) == [own.json["id"]]
+    assert await reserved(house, another) == []
+    for made, who, status in ((theirs, one, 404), (own, another, 404), (own, one, 200)):
+        path = f"/api/credits/reservations/{made.json['id']}/release"
+        assert (await house.ask("POST", path, key=who)).status == status
+
+
+async def reserved(house: House, credential: str) -> list[str]:
+    answer = await house.ask("GET", "/api/credits/reservations", key=credential)
+    return [one["id"] for one in answer.json["data"]]
+
+
 # --- requests, from the types alone ---------------------------------------------------------------------------------
 
 

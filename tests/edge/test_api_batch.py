@@ -62,6 +62,17 @@ async def test_a_batch_that_is_sent_again_does_nothing_twice(house: House) -> No
     assert other.json["data"][0]["status"] == 422
 
 
+async def test_an_operation_is_recorded_once_in_whichever_batch_it_comes(house: House) -> None:
+    org = await house.new_org(credits="10")
+    usage = {"organization_id": str(org), "amount": 2, "operation_id": "op"}
+    for batch, replayed in (("one", False), ("two", True)):
+        answer = await send(house, [{"operation": "usage", "body": usage}], idempotency_key=batch)
+        assert [(item["status"], item["replayed"]) for item in answer.json["data"]] == [(201, replayed)]
+    alone = await house.operate("POST", "/api/credits/usage", usage)
+    assert (alone.status, alone.headers["idempotent-replayed"]) == (201, "true")
+    assert await house.available_ucr(org) == 8_000_000
+
+
 async def test_each_item_needs_its_own_right(house: House) -> None:
     org = await house.new_org(credits="10")
     key = await house.new_key(org)

@@ -121,7 +121,11 @@ async def test_an_erased_person_is_nobody_and_the_amounts_stay(house: House, poo
     user = await new_user(pool, org)
     key = await key_of(house, org, user, pool)
     assert (await house.ask("GET", "/v1/key", key=key)).status == 200
+    [stored] = (await house.operate("GET", f"/api/orgs/{org}/keys")).json["data"]
+    path = f"/api/orgs/{org}/keys/{stored['id']}"
+    seen = (await house.operate("GET", path)).headers["etag"]
     answer = await house.operate("POST", f"/api/orgs/{org}/users/{user}/erase")
+    assert (await house.operate("GET", path)).headers["etag"] != seen
     assert answer.status == 200
     erased = answer.json
     assert instant(erased["erased_at"])

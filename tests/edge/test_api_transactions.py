@@ -156,6 +156,12 @@ async def test_a_query_that_cannot_be_answered_is_refused_by_its_field(house: Ho
         ("transactions", "from=2026-11-01", "from"),
         ("transactions", "from=2026-11-01T00:00:00", "from"),
         ("transactions", "from=2026-11-02T00:00:00Z&to=2026-11-02T00:00:00Z", "to"),
+        # Neither Unix times nor words for nothing, which would ask for more than was meant.
+        *(("transactions", f"from={time}", "from") for time in ("1793491200", "0.5", "-1e3", "2026", "null", "")),
+        *(("pricing", f"at={time}", "at") for time in ("0.5", "1793491200000", "Null")),
+        ("export", "to=2000000000", "to"),
+        ("transactions", "user=null", "user"),
+        ("balance", "user_id=NULL", "user_id"),
         ("export", "limit=5", "limit"),
         ("export", "from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z", "to"),
         ("history", "order_by=amount", "order_by"),

@@ -1,6 +1,9 @@
 """Many waits, few timers; and none rings but the one that lasts too long."""
 
+import asyncio
 from collections.abc import Callable
+
+import uvloop
 
 from gateway.upstream.clock import Clock
 
@@ -111,3 +114,18 @@ def test_a_stopped_clock_leaves_no_timer() -> None:
     assert bell.loop.armed == []
     bell.loop.advance(100)
     assert bell.rung_at == []
+
+
+def test_a_wait_may_begin_when_the_calls_time_is_over() -> None:
+    rung: list[None] = []
+
+    async def wait() -> None:
+        clock = Clock(asyncio.get_running_loop(), lambda: rung.append(None))
+        clock.begin(-1)
+        clock.start(5)
+        clock.start(5)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    uvloop.run(wait())
+    assert len(rung) == 1

@@ -60,7 +60,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         ),
     ]
     idempotency_key: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,255}$")] | None = None
-    """Left out: the batch's own key with the item's position, from 0, as in `invoice-17/0`."""
+    """Left out: the body's `operation_id`, or else the batch's own key with the item's position, from 0, as in
+    `invoice-17/0`."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,22 +111,18 @@ async def _done(ask: Ask, item: Item, position: int) -> ItemAnswer:
     try:
         asked = ENDPOINTS[item.operation]
         ask.principal.require(asked.needs)
-        own = msgspec.structs.replace(
-            ask, method=asked.method, path=asked.path, idempotency_key=_key(ask, item, position), headers={}
-        )
-        answer = await asked.handler(own, body=body_as(bytes(item.body), asked.body))
+        body = body_as(bytes(item.body), asked.body)
+        key = item.idempotency_key
+        if key is None and ask.idempotency_key is not None and getattr(body, "operation_id", None) is None:
+            key = f"{ask.idempotency_key}/{position}"
+        own = msgspec.structs.replace(ask, method=asked.method, path=asked.path, idempotency_key=key, headers={})
+        answer = await asked.handler(own, body=body)
     except TollgateError as error:
         return _problem(rendered(error, insufficient_status=ask.house.insufficient_status))
     except Exception:  # Where a request ends: the others have theirs still to come.
         log.exception("batch.item_failed", request_id=str(ask.request_id), operation=item.operation)
         return _problem(INTERNAL)
     return ItemAnswer(status=asked.status, body=answer, replayed=REPLAYED in own.headers)
-
-
-def _key(ask: Ask, item: Item, position: int) -> str | None:
-    if item.idempotency_key is not None or ask.idempotency_key is None:
-        return item.idempotency_key
-    return f"{ask.idempotency_key}/{position}"
 
 
 def _problem(error: Rendered) -> ItemAnswer:

@@ -79,7 +79,7 @@ async def page(ask: Ask, org_id: UUID, query: Page) -> BudgetPage:
     )
 
 
-@endpoint("PUT", "/api/orgs/{org_id}/budgets", needs=Right.WRITE_LIMITS)
+@endpoint("PUT", "/api/orgs/{org_id}/budgets", needs=Right.WRITE_LIMITS, tagged=True, versioned=True)
 async def put(ask: Ask, org_id: UUID, body: BudgetTerms) -> BudgetView:
     """Makes or changes the budget of a scope and period; it counts from the next reservation on, in every process."""
     org_id = ask.org(org_id)
@@ -105,7 +105,7 @@ async def put(ask: Ask, org_id: UUID, body: BudgetTerms) -> BudgetView:
     return view
 
 
-@endpoint("DELETE", "/api/orgs/{org_id}/budgets/{budget_id}", needs=Right.WRITE_LIMITS, status=204)
+@endpoint("DELETE", "/api/orgs/{org_id}/budgets/{budget_id}", needs=Right.WRITE_LIMITS, status=204, versioned=True)
 async def delete(ask: Ask, org_id: UUID, budget_id: UUID) -> None:
     """It limits nothing any more, from the next reservation on."""
     org_id = ask.org(org_id)

@@ -1,6 +1,6 @@
 """/api/openapi.json, and /api/docs, the same for people. Anybody may read them: they tell of no organisation."""
 
-from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +16,8 @@ from gateway.edge.api.openapi import openapi_document
 _TEMPLATE: Final = Path(__file__).with_name("docs.html")
 
 
-def add_documentation(app: web.Application, endpoints: Iterable[Endpoint], house: House) -> None:
-    document = openapi_document(endpoints, version=__version__)
-    as_json = msgspec.json.encode(document)
-    as_page = docs_page(msgspec.to_builtins(document)).encode()
+def add_documentation(app: web.Application, endpoints: tuple[Endpoint, ...], house: House) -> None:
+    as_json, as_page = _written(endpoints)
 
     async def openapi(request: web.Request) -> web.StreamResponse:
         house.pace.stranger(house.door.address(request))
@@ -36,6 +34,13 @@ def add_documentation(app: web.Application, endpoints: Iterable[Endpoint], house
 
     app.router.add_get("/api/openapi.json", openapi)
     app.router.add_get("/api/docs", page)
+
+
+@cache
+def _written(endpoints: tuple[Endpoint, ...]) -> tuple[bytes, bytes]:
+    """As JSON, and as a page."""
+    document = openapi_document(endpoints, version=__version__)
+    return msgspec.json.encode(document), docs_page(document).encode()
 
 
 def docs_page(document: dict[str, Any]) -> str:

@@ -46,8 +46,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     answer: Any = None
     """None: the answer has no body."""
     content_type: str = "application/json"
+    tagged: bool = False
+    """The answer has an ETag, if there is something to change."""
     versioned: bool = False
-    """If-Match is heeded; the answer has an ETag."""
+    """If-Match is heeded."""
     body_bytes_max: int = BODY_BYTES_MAX
     handler: Handler
 
@@ -60,6 +62,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def changes(self) -> bool:
         """Something may be different afterwards: an Idempotency-Key is taken."""
         return self.method != "GET"
+
+    @property
+    def id(self) -> str:
+        """`credits.add`: what clients that are made from the documentation call it."""
+        return f"{self.handler.__module__.rpartition('.')[2]}.{self.handler.__name__}"
 
     @property
     def tag(self) -> str:
@@ -78,6 +85,7 @@ def endpoint(
     needs: Right,
     status: int = HTTPStatus.OK,
     content_type: str = "application/json",
+    tagged: bool = False,
     versioned: bool = False,
     body_bytes_max: int = BODY_BYTES_MAX,
 ) -> Callable[[Handler], Endpoint]:
@@ -99,6 +107,7 @@ def endpoint(
             query=types.get("query"),
             answer=None if answer is NoneType else answer,
             content_type=content_type,
+            tagged=tagged,
             versioned=versioned,
             body_bytes_max=body_bytes_max,
             handler=handler,

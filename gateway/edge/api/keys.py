@@ -80,7 +80,7 @@ class KeyPage(msgspec.Struct, frozen=True):
     offset: Offset
 
 
-@endpoint("POST", "/api/orgs/{org_id}/keys", needs=Right.WRITE_KEYS, status=201)
+@endpoint("POST", "/api/orgs/{org_id}/keys", needs=Right.WRITE_KEYS, status=201, tagged=True)
 async def create(ask: Ask, org_id: UUID, body: NewKey) -> KeyView:
     """A new key. Its text is in this one answer and stored nowhere.
 
@@ -112,13 +112,13 @@ async def page(ask: Ask, org_id: UUID, query: Page) -> KeyPage:
     return KeyPage([_shown(key) for key in found], total, query.limit, query.offset)
 
 
-@endpoint("GET", "/api/orgs/{org_id}/keys/{key_id}", needs=Right.READ_KEYS)
+@endpoint("GET", "/api/orgs/{org_id}/keys/{key_id}", needs=Right.READ_KEYS, tagged=True)
 async def get(ask: Ask, org_id: UUID, key_id: UUID) -> KeyView:
     """One key, with the ETag that a change can be bound to."""
     return _view(ask, await ask.house.keys.get(ask.org(org_id), key_id))
 
 
-@endpoint("PATCH", "/api/orgs/{org_id}/keys/{key_id}", needs=Right.WRITE_KEYS, versioned=True)
+@endpoint("PATCH", "/api/orgs/{org_id}/keys/{key_id}", needs=Right.WRITE_KEYS, tagged=True, versioned=True)
 async def change(ask: Ask, org_id: UUID, key_id: UUID, body: ChangedKey) -> KeyView:
     """Another name, expiry, list of models or of networks; null takes a limit away, what is left out stays.
 
@@ -144,7 +144,7 @@ async def change(ask: Ask, org_id: UUID, key_id: UUID, body: ChangedKey) -> KeyV
     return _view(ask, key)
 
 
-@endpoint("POST", "/api/orgs/{org_id}/keys/{key_id}/rotate", needs=Right.WRITE_KEYS, status=201)
+@endpoint("POST", "/api/orgs/{org_id}/keys/{key_id}/rotate", needs=Right.WRITE_KEYS, status=201, tagged=True)
 async def rotate(ask: Ask, org_id: UUID, key_id: UUID, body: Rotation) -> KeyView:
     """A new key with all that the old one may, which goes on for `overlap_seconds` and then expires.
 
@@ -164,7 +164,7 @@ async def rotate(ask: Ask, org_id: UUID, key_id: UUID, body: Rotation) -> KeyVie
     return _view(ask, made.key, made.token)
 
 
-@endpoint("DELETE", "/api/orgs/{org_id}/keys/{key_id}", needs=Right.WRITE_KEYS)
+@endpoint("DELETE", "/api/orgs/{org_id}/keys/{key_id}", needs=Right.WRITE_KEYS, tagged=True)
 async def revoke(ask: Ask, org_id: UUID, key_id: UUID) -> KeyView:
     """Revoked for good; again changes nothing. Streams that already run end as they would."""
     org = ask.org(org_id)

@@ -44,38 +44,38 @@ async def page(ask: Ask) -> MarkupPage:
     return MarkupPage(data=[_view(markup) for markup in await ask.house.price_desk.markups()])
 
 
-@endpoint("GET", "/api/credits/markups/all", needs=Right.WRITE_PRICES)
+@endpoint("GET", "/api/credits/markups/all", needs=Right.WRITE_PRICES, tagged=True)
 async def get_all(ask: Ask) -> MarkupView:
     """The mark-up of whoever has no narrower one."""
     return await _found(ask, "all", "")
 
 
-@endpoint("PUT", "/api/credits/markups/all", needs=Right.WRITE_PRICES)
+@endpoint("PUT", "/api/credits/markups/all", needs=Right.WRITE_PRICES, tagged=True, versioned=True)
 async def put_all(ask: Ask, body: NewMarkup) -> MarkupView:
     """Sets the mark-up of whoever has no narrower one; calls under way keep their price."""
     return await _set(ask, "all", "", body)
 
 
-@endpoint("GET", "/api/credits/markups/plans/{plan_id}", needs=Right.WRITE_PRICES)
+@endpoint("GET", "/api/credits/markups/plans/{plan_id}", needs=Right.WRITE_PRICES, tagged=True)
 async def get_of_plan(ask: Ask, plan_id: PlanId) -> MarkupView:
     """The mark-up of organisations on a plan."""
     return await _found(ask, "plan", plan_id)
 
 
-@endpoint("PUT", "/api/credits/markups/plans/{plan_id}", needs=Right.WRITE_PRICES)
+@endpoint("PUT", "/api/credits/markups/plans/{plan_id}", needs=Right.WRITE_PRICES, tagged=True, versioned=True)
 async def put_of_plan(ask: Ask, plan_id: PlanId, body: NewMarkup) -> MarkupView:
     """Sets the mark-up of organisations on a plan, also of one that nobody is on yet."""
     return await _set(ask, "plan", plan_id, body)
 
 
-@endpoint("GET", "/api/credits/markups/orgs/{org_id}", needs=Right.WRITE_PRICES)
+@endpoint("GET", "/api/credits/markups/orgs/{org_id}", needs=Right.WRITE_PRICES, tagged=True)
 async def get_of_org(ask: Ask, org_id: UUID) -> MarkupView:
     """The mark-up of one organisation."""
     await ask.house.orgs.get(org_id)
     return await _found(ask, "org", str(org_id))
 
 
-@endpoint("PUT", "/api/credits/markups/orgs/{org_id}", needs=Right.WRITE_PRICES)
+@endpoint("PUT", "/api/credits/markups/orgs/{org_id}", needs=Right.WRITE_PRICES, tagged=True, versioned=True)
 async def put_of_org(ask: Ask, org_id: UUID, body: NewMarkup) -> MarkupView:
     """Sets the mark-up of one organisation."""
     return await _set(ask, "org", str(org_id), body)

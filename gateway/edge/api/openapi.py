@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.core.access import HOLDERS
 from gateway.edge.api.endpoint import Endpoint
+from gateway.edge.api.field_texts import field_texts, structs_in
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 
@@ -35,14 +36,57 @@ _PROBLEMS: Final = {
     402: "The credits do not suffice.",
     403: "The credential does not give the right that this needs.",
     404: "There is no such object, or none that the asker may see.",
+    408: "The body came too slowly.",
     409: "The change contradicts one already made.",
     412: "The object is no longer what If-Match says.",
     413: "The body is too large.",
-    415: "The body is compressed, or no JSON.",
+    415: "The body is compressed.",
     422: "The Idempotency-Key came before, with another request.",
     429: "Too many requests.",
     503: "The database cannot be reached; where something was to be changed, it may be asked again under the same key.",
 }
+_HEADERS: Final = {
+    "ETag": "The object's version, for an If-Match to come; left out where there is nothing yet.",
+    "Idempotent-Replayed": "`true` where this was done before, under the same Idempotency-Key.",
+    "Retry-After": "So many seconds from now it may be asked again.",
+    "WWW-Authenticate": "How to authenticate: `Bearer`.",
+    "X-Request-Id": "Of this answer, in the gateway's log and in the audit log.",
+}
+_PROBLEM_HEADERS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+_PATH_TEXTS: Final = {
+    "org_id": "The organisation's id.",
+    "user_id": "The user's id.",
+    "key_id": "The key's id: not the key itself.",
+    "account_id": "The account's id: the pool bears the organisation's, an allocation the user's.",
+    "budget_id": "The budget's id.",
+    "reservation_id": "The reservation's id.",
+    "plan_id": "The plan's id, as the plans file names it.",
+    "role": "The role of the users that are meant.",
+    "provider": "The provider's name in the price map.",
+    "model": "The model's name at the provider; `*` for all others of it. Slashes are its own.",
+}
+_QUERY_TEXTS: Final = {
+    "organization_id": "Whoever is not the operator may leave it out: their own is meant.",
+    "limit": "So many at most.",
+    "offset": "So many are passed over.",
+    "cursor": "The `next_cursor` of the page before; instead of `offset`.",
+    "from": "From here on …",
+    "to": "… and before this.",
+    "order_by": "What the rows are ordered by.",
+    "order_direction": "Which end comes first.",
+    "group_by": "What the groups are made of.",
+    "reason": "Only rows that have it.",
+    "model": "Only what is of this model.",
+    "provider": "Only what is of this provider.",
+    "feature": "Only what is of this feature.",
+    "tag": "Only calls that bear it.",
+    "user": "Only what is of this user.",
+    "user_id": "Only what is of this user.",
+    "key": "Only calls by this key.",
+    "object": "Only entries on this object.",
+}
+"""For fields without a text of their own."""
 
 
 def openapi_document(endpoints: Iterable[Endpoint], *, version: str) -> dict[str, Any]:
@@ -54,6 +98,7 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: str) -> dict[str
         if endpoint.query is not None:
             types += [field.type for field in msgspec.structs.fields(endpoint.query)]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    _add_field_texts(components, types)
     # What is alike is one type: the schema of each is found by the place it was asked for at.
     schema_of = dict(zip(map(_identity, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -70,6 +115,8 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: str) -> dict[str
         "paths": paths,
         "components": {
             "schemas": components,
+            "headers": {name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()},
+            "responses": {str(status): _problem(status) for status in _PROBLEMS},
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -80,6 +127,14 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: str) -> dict[str
         },
         "security": [{"bearer": []}],
     }
+
+
+def _add_field_texts(components: dict[str, Any], types: Iterable[Any]) -> None:
+    for struct in structs_in(types):
+        # Of two classes with one name, the components are called by their modules, too.
+        schema = components.get(struct.__name__) or components[f"{struct.__module__}.{struct.__qualname__}"]
+        for name, text in field_texts(struct).items():
+            schema["properties"][name].setdefault("description", text)
 
 
 def _identity(type: Any) -> str:
@@ -94,7 +149,7 @@ def _operation(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, An
     description = " ".join(endpoint.description.split())
     holders = ", ".join(sorted(HOLDERS[endpoint.needs]))
     operation: dict[str, Any] = {
-        "operationId": f"{endpoint.tag}.{endpoint.handler.__name__}".replace("-", "_"),
+        "operationId": endpoint.id,
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
         "description": f"{description}\n\nNeeds `{endpoint.needs}`: {holders}.".strip(),
@@ -116,11 +171,12 @@ def _operation(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, An
                 "name": "If-Match",
                 "in": "header",
                 "description": "ETags that an answer had: only an object that still has one of them is changed.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 1000, "pattern": "^[!-~]+$"},
+                "schema": {"type": "string", "minLength": 1, "maxLength": 1000, "pattern": "^[!-~][ -~]*$"},
             }
         )
     if endpoint.body is not None:
         operation["requestBody"] = {
+            "description": f"A `{endpoint.body.__name__}` of at most {endpoint.body_bytes_max:,} bytes.",
             "required": True,
             "content": {"application/json": {"schema": schema_of[_identity(endpoint.body)]}},
         }
@@ -129,7 +185,13 @@ def _operation(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, An
 
 def _path_parameters(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": schema_of[_identity(type)]}
+        {
+            "name": name,
+            "in": "path",
+            "description": _PATH_TEXTS[name],
+            "required": True,
+            "schema": schema_of[_identity(type)],
+        }
         for name, type in endpoint.path_types.items()
     ]
 
@@ -137,34 +199,53 @@ def _path_parameters(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> list[d
 def _query_parameters(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> list[dict[str, Any]]:
     if endpoint.query is None:
         return []
+    texts = _QUERY_TEXTS | field_texts(endpoint.query)
     return [
         {
             "name": field.encode_name,
             "in": "query",
+            "description": texts[field.encode_name],
             "required": field.required,
-            "schema": _with_default(schema_of[_identity(field.type)], field),
+            "schema": _with_default(_not_null(schema_of[_identity(field.type)]), field),
         }
         for field in msgspec.structs.fields(endpoint.query)
     ]
 
 
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter that is left out is None, but none can be sent."""
+    rest = [one for one in schema.get("anyOf", []) if one != {"type": "null"}]
+    return rest[0] if len(rest) == 1 else schema
+
+
 def _with_default(schema: dict[str, Any], field: msgspec.structs.FieldInfo) -> dict[str, Any]:
     if field.default in (msgspec.NODEFAULT, None) or field.default is msgspec.UNSET:
         return schema
-    return (
-        {"allOf": [schema], "default": msgspec.to_builtins(field.default)}
-        if "$ref" in schema
-        else schema | {"default": msgspec.to_builtins(field.default)}
-    )
+    default = msgspec.to_builtins(field.default)
+    return {"allOf": [schema], "default": default} if "$ref" in schema else schema | {"default": default}
 
 
 def _responses(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, Any]:
-    done: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase}
+    names = ["X-Request-Id"]
+    if endpoint.tagged:
+        names.append("ETag")
+    if endpoint.changes:
+        names.append("Idempotent-Replayed")
+    done: dict[str, Any] = {"description": HTTPStatus(endpoint.status).phrase, "headers": _headers(names)}
     if endpoint.answer is not None:
         schema = schema_of[_identity(endpoint.answer)] if _is_json(endpoint, endpoint.answer) else {"type": "string"}
         done["content"] = {endpoint.content_type: {"schema": schema}}
-    problem = {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(name="Problem")}}}
+    problems = {str(status): {"$ref": f"#/components/responses/{status}"} for status in _PROBLEMS}
+    return {str(endpoint.status): done, **problems}
+
+
+def _problem(status: int) -> dict[str, Any]:
     return {
-        str(endpoint.status): done,
-        **{str(status): {"description": text, "content": problem} for status, text in _PROBLEMS.items()},
+        "description": _PROBLEMS[status],
+        "headers": _headers(["X-Request-Id", *_PROBLEM_HEADERS.get(status, ())]),
+        "content": {"application/problem+json": {"schema": {"$ref": _REFERENCE.format(name="Problem")}}},
     }
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

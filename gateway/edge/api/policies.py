@@ -51,14 +51,14 @@ class RuleList(msgspec.Struct, frozen=True, kw_only=True):
     data: list[RuleView]
 
 
-@endpoint("GET", "/api/orgs/{org_id}/policy", needs=Right.READ_LIMITS)
+@endpoint("GET", "/api/orgs/{org_id}/policy", needs=Right.READ_LIMITS, tagged=True)
 async def get(ask: Ask, org_id: UUID) -> PolicyView:
     """What the organisation chose, or the defaults. `ETag` is for the next change."""
     org = await ask.house.orgs.get(ask.org(org_id))
     return _answered(ask, org.org_id, await ask.house.ledger.policies.get(org.org_id))
 
 
-@endpoint("PUT", "/api/orgs/{org_id}/policy", needs=Right.WRITE_LIMITS)
+@endpoint("PUT", "/api/orgs/{org_id}/policy", needs=Right.WRITE_LIMITS, tagged=True, versioned=True)
 async def put(ask: Ask, org_id: UUID, body: PolicyBody) -> PolicyView:
     """Chooses anew. Every process follows as soon as the database has told it, which takes milliseconds."""
     org_id = ask.org(org_id)

@@ -97,7 +97,7 @@ async def page(ask: Ask, query: PriceListQuery) -> PricePage:
     )
 
 
-@endpoint("GET", "/api/credits/pricing/{provider}/{model:.+}", needs=Right.READ_PRICES)
+@endpoint("GET", "/api/credits/pricing/{provider}/{model:.+}", needs=Right.READ_PRICES, tagged=True)
 async def get(ask: Ask, provider: Provider, model: Model, query: PriceQuery) -> PriceView:
     """What one model costs. The ETag is of its stored prices, also of planned ones; none where it never had one."""
     book = await _book(ask, query.at)
@@ -110,7 +110,7 @@ async def get(ask: Ask, provider: Provider, model: Model, query: PriceQuery) -> 
     return price_view(price, book.stored(provider, model), markup_bp=markup_bp, to_operator=to_operator)
 
 
-@endpoint("POST", "/api/credits/pricing", needs=Right.WRITE_PRICES, status=201)
+@endpoint("POST", "/api/credits/pricing", needs=Right.WRITE_PRICES, status=201, tagged=True, versioned=True)
 async def set_price(ask: Ask, body: NewPrice) -> PriceView:
     """Stores a price that holds from now on, or from a later instant; calls under way keep theirs.
 
@@ -139,7 +139,7 @@ async def set_price(ask: Ask, body: NewPrice) -> PriceView:
     return price_view(price, made, markup_bp=0, to_operator=True)
 
 
-@endpoint("DELETE", "/api/credits/pricing/{provider}/{model:.+}", needs=Right.WRITE_PRICES)
+@endpoint("DELETE", "/api/credits/pricing/{provider}/{model:.+}", needs=Right.WRITE_PRICES, versioned=True)
 async def end_price(ask: Ask, provider: Provider, model: Model, query: EndQuery) -> EndedView:
     """Ends a model's stored price, now or at an instant to come; what is planned for later is withdrawn.
 

@@ -83,7 +83,7 @@ def _ask(endpoint: Endpoint, house: House, request: web.Request, principal: Prin
         method=endpoint.method,
         path=endpoint.path,
         idempotency_key=_idempotency_key(request) if endpoint.changes else None,
-        if_match=", ".join(request.headers.getall("if-match", [])) or None,
+        if_match=_if_match(request) if endpoint.versioned else None,
         reason=_reason(request),
         headers={},
     )
@@ -96,6 +96,12 @@ def _idempotency_key(request: web.Request) -> str | None:
     if len(keys) > 1 or _IDEMPOTENCY_KEY.fullmatch(keys[0]) is None:
         raise invalid("Idempotency-Key", "must be sent once, with 1 to 255 printable characters")
     return keys[0]
+
+
+def _if_match(request: web.Request) -> str | None:
+    """Empty is not left out: whoever means to bind a change and has no tag to bind it to is refused."""
+    tags = request.headers.getall("if-match", None)
+    return None if tags is None else ", ".join(tags)
 
 
 def _reason(request: web.Request) -> str:

@@ -1,7 +1,7 @@
 """Who is meant by a request about credits: an organisation, one of its people, and the accounts that pay for them."""
 
 from typing import Annotated
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -37,12 +37,15 @@ def subject_of(ask: Ask, organization_id: UUID | None, user_id: UUID | None) -> 
 
 def owner_of(ask: Ask, org_id: UUID) -> Owner:
     """Whose reservations somebody may see and end: a member's are their own, all others are the organisation's."""
-    own = ask.principal.user_id if acts_for_themselves(ask) else None
-    return Owner(org_id, OwnerKind.API, own or org_id)
+    if not acts_for_themselves(ask):
+        return Owner(org_id, OwnerKind.API, org_id)
+    # Who is no user here, and comes in on a token's word, is somebody all the same.
+    return Owner(org_id, OwnerKind.API, ask.principal.user_id or uuid5(org_id, ask.principal.actor))
 
 
 def acts_for_themselves(ask: Ask) -> bool:
     """A person, or a person's key, without a right over others."""
     principal = ask.principal
     over_others = principal.may(Right.WRITE_USERS) or principal.may(Right.MOVE_CREDITS)
-    return principal.user_id is not None and not over_others
+    is_person = principal.user_id is not None or principal.key_id is None
+    return is_person and not over_others

@@ -51,7 +51,7 @@ class UserPage(msgspec.Struct, frozen=True, kw_only=True):
     offset: Offset
 
 
-@endpoint("POST", "/api/orgs/{org_id}/users", needs=Right.WRITE_USERS, status=201)
+@endpoint("POST", "/api/orgs/{org_id}/users", needs=Right.WRITE_USERS, status=201, tagged=True)
 async def create(ask: Ask, org_id: UUID, body: NewUser) -> UserView:
     """A user, their account and what the rule for the role gives, or nothing of it. Again with the same facts changes
     nothing; 402 where the rule takes from the pool what it does not have.
@@ -77,13 +77,13 @@ async def page(ask: Ask, org_id: UUID, query: Page) -> UserPage:
     return UserPage(data=[_view(user) for user in found], total=total, limit=query.limit, offset=query.offset)
 
 
-@endpoint("GET", "/api/orgs/{org_id}/users/{user_id}", needs=Right.READ_USERS)
+@endpoint("GET", "/api/orgs/{org_id}/users/{user_id}", needs=Right.READ_USERS, tagged=True)
 async def get(ask: Ask, org_id: UUID, user_id: UUID) -> UserView:
     """One user. `ETag` is for the next change."""
     return _answered(ask, await ask.house.users.get(ask.org(org_id), user_id))
 
 
-@endpoint("PATCH", "/api/orgs/{org_id}/users/{user_id}", needs=Right.WRITE_USERS)
+@endpoint("PATCH", "/api/orgs/{org_id}/users/{user_id}", needs=Right.WRITE_USERS, tagged=True, versioned=True)
 async def patch(ask: Ask, org_id: UUID, user_id: UUID, body: UserChange) -> UserView:
     """Another role."""
     org_id = ask.org(org_id)
@@ -98,7 +98,7 @@ async def patch(ask: Ask, org_id: UUID, user_id: UUID, body: UserChange) -> User
     return _answered(ask, user)
 
 
-@endpoint("POST", "/api/orgs/{org_id}/users/{user_id}/suspend", needs=Right.WRITE_USERS)
+@endpoint("POST", "/api/orgs/{org_id}/users/{user_id}/suspend", needs=Right.WRITE_USERS, tagged=True)
 async def suspend(ask: Ask, org_id: UUID, user_id: UUID) -> UserView:
     """The user's keys are refused; calls already open end as they would. Again changes nothing."""
     org_id = ask.org(org_id)
@@ -106,7 +106,7 @@ async def suspend(ask: Ask, org_id: UUID, user_id: UUID) -> UserView:
     return _answered(ask, await ask.house.users.suspend(org_id, user_id, by=ask.origin, idempotency=key))
 
 
-@endpoint("POST", "/api/orgs/{org_id}/users/{user_id}/resume", needs=Right.WRITE_USERS)
+@endpoint("POST", "/api/orgs/{org_id}/users/{user_id}/resume", needs=Right.WRITE_USERS, tagged=True)
 async def resume(ask: Ask, org_id: UUID, user_id: UUID) -> UserView:
     """The user's keys are accepted again. Again changes nothing."""
     org_id = ask.org(org_id)

@@ -18,7 +18,7 @@ BEGIN
     LOOP
         PERFORM write_audit_log(p_org, p_by, 'key.revoked', 'key', k.key_id, NULL, jsonb_build_object('revoked_at', k.revoked_at));
     END LOOP;
-    UPDATE api_key SET name = 'erased' WHERE org_id = p_org AND user_id = p_user;
+    UPDATE api_key SET name = 'erased', version = version + 1 WHERE org_id = p_org AND user_id = p_user;
     GET DIAGNOSTICS v_keys = ROW_COUNT;
     UPDATE org_user
        SET external_id = 'erased:' || p_user, name = 'erased', email = NULL, status = 'suspended', erased_at = clock_timestamp()
