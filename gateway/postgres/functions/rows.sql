@@ -18,10 +18,17 @@ CREATE OR REPLACE FUNCTION contra(l ledger) RETURNS text LANGUAGE sql IMMUTABLE 
 $$;
 
 
+-- What a row of this kind and amount charged: for lists, which look at more rows than they show, and where it is dear to
+-- pass on a whole one.
+CREATE OR REPLACE FUNCTION charged_by(p_kind text, p_amount_ucr bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE p_kind WHEN 'CHARGE' THEN -p_amount_ucr WHEN 'RELEASE' THEN 0 WHEN 'LATE_CHARGE' THEN -p_amount_ucr
+                       WHEN 'REFUND' THEN p_amount_ucr END
+$$;
+
+
 -- What the row charged, or as a refund gave back; NULL where it is not about a call.
 CREATE OR REPLACE FUNCTION charged_ucr(l ledger) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE l.kind WHEN 'CHARGE' THEN -l.amount_ucr WHEN 'RELEASE' THEN 0 WHEN 'LATE_CHARGE' THEN -l.amount_ucr
-                       WHEN 'REFUND' THEN l.amount_ucr END
+    SELECT charged_by(l.kind, l.amount_ucr)
 $$;
 
 

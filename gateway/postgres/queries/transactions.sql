@@ -8,13 +8,12 @@
 SELECT id, account_id, kind, CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END AS transaction_type,
        coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) AS reason, note, actor, amount_ucr, balance_after_ucr,
        ref_id, created_at AS posted_at, ended, user_id, key_id, nullif(model, '') AS model, feature, prompt_tokens, cached_tokens,
-       output_tokens, reasoning_tokens, cost_ucr(whole) AS cost_ucr, charged_ucr(whole) AS charged_ucr,
+       output_tokens, reasoning_tokens, charged_by(kind, amount_ucr) + coalesce(overage_ucr::bigint, 0)
+       + coalesce(waived_ucr::bigint, 0) AS cost_ucr, charged_by(kind, amount_ucr) AS charged_ucr,
        coalesce(overage_ucr, 0) AS overage_ucr, coalesce(waived_ucr, 0) AS waived_ucr, tags
-  FROM ((SELECT l.*, l AS whole FROM ledger AS l
-          WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)
+  FROM ((SELECT * FROM ledger WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)
         UNION ALL
-        (SELECT l.*, l AS whole FROM ledger AS l
-          WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)) AS looked
+        (SELECT * FROM ledger WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)) AS looked
  WHERE kind <> 'RELEASE'
    AND ($6::text IS NULL OR CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END = $6)
    AND ($7::text IS NULL OR coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) = $7)
@@ -29,13 +28,12 @@ SELECT id, account_id, kind, CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coale
 SELECT id, account_id, kind, CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END AS transaction_type,
        coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) AS reason, note, actor, amount_ucr, balance_after_ucr,
        ref_id, created_at AS posted_at, ended, user_id, key_id, nullif(model, '') AS model, feature, prompt_tokens, cached_tokens,
-       output_tokens, reasoning_tokens, cost_ucr(whole) AS cost_ucr, charged_ucr(whole) AS charged_ucr,
+       output_tokens, reasoning_tokens, charged_by(kind, amount_ucr) + coalesce(overage_ucr::bigint, 0)
+       + coalesce(waived_ucr::bigint, 0) AS cost_ucr, charged_by(kind, amount_ucr) AS charged_ucr,
        coalesce(overage_ucr, 0) AS overage_ucr, coalesce(waived_ucr, 0) AS waived_ucr, tags
-  FROM ((SELECT l.*, l AS whole FROM ledger AS l
-          WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4)
+  FROM ((SELECT * FROM ledger WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4)
         UNION ALL
-        (SELECT l.*, l AS whole FROM ledger AS l
-          WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4)) AS looked
+        (SELECT * FROM ledger WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id LIMIT $4)) AS looked
  WHERE kind <> 'RELEASE'
    AND ($6::text IS NULL OR CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END = $6)
    AND ($7::text IS NULL OR coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) = $7)
@@ -51,13 +49,12 @@ SELECT id, account_id, kind, CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coale
 SELECT id, account_id, kind, CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END AS transaction_type,
        coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) AS reason, note, actor, amount_ucr, balance_after_ucr,
        ref_id, created_at AS posted_at, ended, user_id, key_id, nullif(model, '') AS model, feature, prompt_tokens, cached_tokens,
-       output_tokens, reasoning_tokens, cost_ucr(whole) AS cost_ucr, charged_ucr(whole) AS charged_ucr,
+       output_tokens, reasoning_tokens, charged_by(kind, amount_ucr) + coalesce(overage_ucr::bigint, 0)
+       + coalesce(waived_ucr::bigint, 0) AS cost_ucr, charged_by(kind, amount_ucr) AS charged_ucr,
        coalesce(overage_ucr, 0) AS overage_ucr, coalesce(waived_ucr, 0) AS waived_ucr, tags
-  FROM ((SELECT l.*, l AS whole FROM ledger AS l
-          WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)
+  FROM ((SELECT * FROM ledger WHERE NOT $5::boolean AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)
         UNION ALL
-        (SELECT l.*, l AS whole FROM ledger AS l
-          WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)) AS looked
+        (SELECT * FROM ledger WHERE $5 AND ended IS NULL AND org_id = $1 AND id >= $2 AND id < $3 ORDER BY id DESC LIMIT $4)) AS looked
  WHERE kind <> 'RELEASE'
    AND ($6::text IS NULL OR CASE WHEN ended IS NOT NULL THEN 'USAGE' ELSE coalesce(transaction_type, kind) END = $6)
    AND ($7::text IS NULL OR coalesce(reason, CASE WHEN ended IS NOT NULL THEN 'MODEL_USAGE' END) = $7)
