@@ -152,7 +152,9 @@ def auth() -> AuthSettings:
 
 @pytest.fixture
 def pace() -> Pace:
-    unlimited = ApiSettings(requests_per_s_max=1_000_000, requests_burst_max=1_000_000, open_max=1_000_000)
+    unlimited = ApiSettings(
+        requests_per_s_max=1_000_000, requests_burst_max=1_000_000, open_max=1_000_000, batches_open_max=1_000_000
+    )
     return Pace(unlimited, clock=Clock())
 
 

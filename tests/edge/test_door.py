@@ -1,9 +1,12 @@
 """Wrong credentials are limited by address and nobody else pays for it; keys are held to their networks and kinds."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
+from gateway.core.access import Principal, Role
+from gateway.core.errors import TooManyRequests
 from gateway.edge.api.pace import ApiSettings, Pace
 from gateway.edge.door import AuthSettings, Door
 from gateway.identity.keys import new_token
@@ -109,6 +112,15 @@ class TestPace:
         assert (await house.operate("GET", "/api/orgs")).status == 200
         writer.close()
         await writer.wait_closed()
+
+    def test_so_many_batches_are_under_way_and_no_more(self) -> None:
+        pace = Pace(ApiSettings(batches_open_max=2), clock=SteppedClock())
+        one, other = (Principal(actor=f"key:{n}", roles=frozenset({Role.MANAGER}), org_id=UUID(int=1)) for n in (1, 2))
+        with pace.of_batch(one):
+            with pace.of_batch(one), pace.of_batch(other), pytest.raises(TooManyRequests, match="2 of your batches"):
+                pace.of_batch(one).__enter__()
+            with pace.of_batch(one):
+                pass
 
     async def test_the_documentation_is_limited_by_address(self, house: House) -> None:
         for address, count, status in (("198.51.100.1", 5, 200), ("198.51.100.1", 1, 429), ("198.51.100.2", 1, 200)):

@@ -91,20 +91,27 @@ async def batch(ask: Ask, body: Batch) -> BatchAnswer:
     all, and with an answer of its own. One that fails stops no other.
 
     Each may bear an idempotency key; with an Idempotency-Key of the batch all others get one too, so that a batch whose
-    answer was lost can be sent again. Items that were not begun within 30 seconds are answered with 503.
+    answer was lost can be sent again. Items that were not begun within 30 seconds are answered with 503. Two batches of
+    an asker are under way at a time, unless configured otherwise.
     """
     for position, item in enumerate(body.items):
         if not bytes(item.body).startswith(b"{"):
             raise invalid(f"items[{position}].body", "must be an object")
+    with ask.house.pace.of_batch(ask.principal):
+        answers = await _all_done(ask, body.items)
+    return BatchAnswer(data=answers, failed=sum(answer.status >= 400 for answer in answers))
+
+
+async def _all_done(ask: Ask, items: list[Item]) -> list[ItemAnswer]:
     clock = ask.house.clock
     ends_s = clock.monotonic() + WORK_S_MAX
     answers = []
-    for position, item in enumerate(body.items):
+    for position, item in enumerate(items):
         if clock.monotonic() < ends_s:
             answers.append(await _done(ask, item, position))
         else:
             answers.append(_problem(rendered(LedgerUnavailable("The batch's time is over; this item was not begun."))))
-    return BatchAnswer(data=answers, failed=sum(answer.status >= 400 for answer in answers))
+    return answers
 
 
 async def _done(ask: Ask, item: Item, position: int) -> ItemAnswer:
