@@ -163,32 +163,7 @@ class Gateway:
         observer = Observer(log=self._request_log(), metrics=self.metrics, quoter=self._quoter, clock=clock)
         stack.callback(observer.flush)
         app[rooms.OBSERVER] = observer
-        house = House(
-            clock=clock,
-            ids=self.ids,
-            door=door,
-            pace=Pace(settings.api, clock=clock),
-            operator_key=SharedKey(operator_key, whose="operator"),
-            tokens=self._tokens(pool, clock),
-            key_ring=key_ring,
-            orgs=self.orgs,
-            keys=self.keys,
-            users=self.users,
-            people=People(pool, forget_org=key_ring.forget_org),
-            ledger=self.ledger,
-            audit_log=AuditLog(pool),
-            transactions=Transactions(pool),
-            statistics=Statistics(pool),
-            catalogue=self.offers.catalogue,
-            offers=self.offers,
-            stored_prices=self.stored_prices,
-            price_desk=PriceDesk(pool, ids=self.ids),
-            price_book=self._book,
-            price_sets=settings.price_sets,
-            plans={plan.id: plan for plan in settings.plans},
-            features=settings.features,
-            insufficient_status=settings.insufficient_status,
-        )
+        house = self._house(pool, clock, door, key_ring, operator_key)
         self._keep_up(house)
         add_routes(app, house)
         await self._listen(
@@ -214,6 +189,35 @@ class Gateway:
             quoter=self._quoter,
             clock=clock,
             settings=settings.reserve,
+        )
+
+    def _house(self, pool: asyncpg.Pool, clock: Clock, door: Door, key_ring: KeyRing, operator_key: str) -> House:
+        """What /api's handlers may enter."""
+        return House(
+            clock=clock,
+            ids=self.ids,
+            door=door,
+            pace=Pace(self.settings.api, clock=clock),
+            operator_key=SharedKey(operator_key, whose="operator"),
+            tokens=self._tokens(pool, clock),
+            key_ring=key_ring,
+            orgs=self.orgs,
+            keys=self.keys,
+            users=self.users,
+            people=People(pool, forget_org=key_ring.forget_org),
+            ledger=self.ledger,
+            audit_log=AuditLog(pool),
+            transactions=Transactions(pool),
+            statistics=Statistics(pool),
+            catalogue=self.offers.catalogue,
+            offers=self.offers,
+            stored_prices=self.stored_prices,
+            price_desk=PriceDesk(pool, ids=self.ids),
+            price_book=self._book,
+            price_sets=self.settings.price_sets,
+            plans={plan.id: plan for plan in self.settings.plans},
+            features=self.settings.features,
+            insufficient_status=self.settings.insufficient_status,
         )
 
     def _keep_up(self, house: House) -> None:

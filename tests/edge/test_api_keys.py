@@ -164,9 +164,10 @@ async def test_nobody_overwrites_what_they_have_not_seen(house: House) -> None:
     seen = (await house.operate("GET", path)).headers["etag"]
     changed = await patch(house, org, key, {"name": "mine"}, if_match=seen)
     assert (changed.status, changed.headers["etag"] != seen) == (200, True)
-    for stale in (seen, 'W/"2"', '"nonsense"', "2", f'{seen}, "77"'):
+    for stale in (seen, 'W/"2"', '"nonsense"', f'{seen}, "77"'):
         answer = await patch(house, org, key, {"name": "theirs"}, if_match=stale)
         assert (answer.status, answer.json["code"]) == (412, "precondition_failed"), stale
+    assert (await patch(house, org, key, {"name": "theirs"}, if_match="2")).field == "If-Match"
     assert (await house.operate("GET", path)).json["name"] == "mine"
     for fresh in (f'"77", {changed.headers["etag"]}', "*"):
         assert (await patch(house, org, key, {"name": fresh}, if_match=fresh)).status == 200

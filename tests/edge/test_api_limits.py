@@ -113,12 +113,14 @@ async def test_a_budget_is_removed_by_who_saw_it(house: House) -> None:
 async def test_an_empty_if_match_is_no_leave_to_overwrite(house: House) -> None:
     org = await house.new_org()
     key = (await house.operate("POST", f"/api/orgs/{org}/keys", {"name": "web"})).json
-    for method, path, body, status in (
-        ("PUT", f"/api/orgs/{org}/policy", {"payment_order": "pool_first", "time_zone": "UTC"}, 400),
-        ("PUT", f"/api/credits/markups/orgs/{org}", {"basis_points": 5}, 400),
-        ("PATCH", f"/api/orgs/{org}/keys/{key['id']}", {"name": "other"}, 412),
+    for method, path, body in (
+        ("PUT", f"/api/orgs/{org}/policy", {"payment_order": "pool_first", "time_zone": "UTC"}),
+        ("PUT", f"/api/credits/markups/orgs/{org}", {"basis_points": 5}),
+        ("PATCH", f"/api/orgs/{org}/keys/{key['id']}", {"name": "other"}),
     ):
-        assert (await house.operate(method, path, body, headers={"if-match": ""})).status == status, path
+        for tag, status in (("", 400), ("1", 400), ('"another"', 412), ('W/"1"', 412)):
+            answer = await house.operate(method, path, body, headers={"if-match": tag})
+            assert answer.status == status, (path, tag)
 
 
 async def test_if_match_knows_the_star_and_several_tags_and_refuses_what_is_no_tag(house: House) -> None:

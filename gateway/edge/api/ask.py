@@ -1,7 +1,6 @@
 """One request to /api as its handler sees it: who asks, in which organisation, and what may be used to answer."""
 
 import hashlib
-import re
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from gateway.edge.api.house import House
 from gateway.edge.requests import invalid
 
 REPLAYED: Final = "idempotent-replayed"
-_ETAG: Final = re.compile(r'"([0-9]{1,9})"')
+ANY_TAG: Final = "*"
 
 
 class Ask(msgspec.Struct, kw_only=True, eq=False):
@@ -27,7 +26,8 @@ class Ask(msgspec.Struct, kw_only=True, eq=False):
     path: str
     """The endpoint's, as it is declared."""
     idempotency_key: str | None = None
-    if_match: str | None = None
+    if_match: frozenset[str] | None = None
+    """The entity tags with which the change may be made, or ANY_TAG; None: none were sent."""
     reason: str = ""
     """Why, in the asker's words: the header `x-tollgate-reason`, for the audit log."""
     headers: dict[str, str]
@@ -57,23 +57,8 @@ class Ask(msgspec.Struct, kw_only=True, eq=False):
         """The caller's key with a hash of what is asked for, spelling aside; None where no key was sent."""
         if self.idempotency_key is None:
             return None
-        whole = (self.method, self.path, self.principal.actor, meaning)
+        whole = (self.method, self.path, self.principal.actor, sorted(self.if_match or ()), meaning)
         return Idempotency(self.idempotency_key, hashlib.sha256(msgspec.json.encode(whole)).digest())
-
-    @property
-    def versions(self) -> frozenset[int] | None:
-        """Which versions of the object If-Match allows to be changed; None: any.
-
-        An entity tag that is none of ours, or a weak one, matches nothing (RFC 9110, section 13.1.1).
-        """
-        if self.if_match is None or self.if_match.strip() == "*":
-            return None
-        tags = (_ETAG.fullmatch(tag.strip()) for tag in self.if_match.split(","))
-        return frozenset(int(tag[1]) for tag in tags if tag is not None)
-
-    def tag(self, version: int) -> None:
-        """The answer's entity tag, for an If-Match to come."""
-        self.headers["etag"] = f'"{version}"'
 
     def replayed(self, repeated: bool) -> None:
         """Says in the answer that it was given before, under the same Idempotency-Key."""

@@ -96,7 +96,7 @@ async def put(ask: Ask, org_id: UUID, body: BudgetTerms) -> BudgetView:
     made = await ask.house.ledger.set_budget(
         budget,
         by=ask.origin,
-        idempotency=ask.idempotency(msgspec.structs.replace(budget, budget_id=org_id), ask.if_match),
+        idempotency=ask.idempotency(msgspec.structs.replace(budget, budget_id=org_id)),
         guard=if_match(ask, what="budget"),
     )
     ask.replayed(made.repeated)
@@ -113,7 +113,7 @@ async def delete(ask: Ask, org_id: UUID, budget_id: UUID) -> None:
         org_id,
         budget_id,
         by=ask.origin,
-        idempotency=ask.idempotency(org_id, budget_id, ask.if_match),
+        idempotency=ask.idempotency(org_id, budget_id),
         guard=if_match(ask, what="budget"),
     )
     ask.replayed(made.repeated)

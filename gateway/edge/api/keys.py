@@ -11,6 +11,7 @@ from gateway.core.address import network_of
 from gateway.core.caller import KeyKind
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
+from gateway.edge.api.etag import numbers, tag
 from gateway.edge.requests import Instant, Limit, Line, Offset, Page, invalid
 from gateway.identity.keys import OVERLAP_S, OVERLAP_S_MAX, ApiKey, KeyChange
 
@@ -136,9 +137,9 @@ async def change(ask: Ask, org_id: UUID, key_id: UUID, body: ChangedKey) -> KeyV
             ip_allow=body.ip_allow if isinstance(body.ip_allow, msgspec.UnsetType) else _networks(body.ip_allow),
             expires_at=body.expires_at,
         ),
-        versions=ask.versions,
+        versions=numbers(ask),
         by=ask.origin,
-        idempotency=ask.idempotency(org, key_id, body, ask.if_match),
+        idempotency=ask.idempotency(org, key_id, body),
     )
     ask.replayed(repeated)
     return _view(ask, key)
@@ -195,7 +196,7 @@ def _networks(texts: list[str] | None) -> tuple[str, ...] | None:
 
 def _view(ask: Ask, key: ApiKey, token: str | None = None) -> KeyView:
     """With its ETag in the answer."""
-    ask.tag(key.version)
+    tag(ask, key.version)
     return _shown(key, token)
 
 

@@ -10,7 +10,8 @@ from gateway.core.access import Right
 from gateway.core.pricing import MARKUP_BP_MAX, MARKUP_BP_MIN
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
-from gateway.edge.api.pricing import heard, if_match
+from gateway.edge.api.etag import number, tag
+from gateway.edge.api.pricing import heard
 from gateway.pricing.stored import Markup
 
 BasisPoints = Annotated[int, msgspec.Meta(ge=MARKUP_BP_MIN, le=MARKUP_BP_MAX)]
@@ -84,7 +85,7 @@ async def put_of_org(ask: Ask, org_id: UUID, body: NewMarkup) -> MarkupView:
 async def _found(ask: Ask, scope: str, scope_id: str) -> MarkupView:
     for markup in await ask.house.price_desk.markups():
         if (markup.scope, markup.scope_id) == (scope, scope_id):
-            ask.headers["etag"] = f'"{markup.revision}"'
+            tag(ask, markup.revision)
             return _view(markup)
     return MarkupView(scope=scope, scope_id=scope_id or None, basis_points=None, set_by=None, changed_at=None)
 
@@ -94,14 +95,13 @@ async def _set(ask: Ask, scope: str, scope_id: str, body: NewMarkup) -> MarkupVi
         scope=scope,
         scope_id=scope_id,
         basis_points=body.basis_points,
-        if_match=if_match(ask),
+        if_match=number(ask),
         by=ask.origin,
         idempotency=ask.idempotency(scope, scope_id, body.basis_points),
     )
     ask.replayed(made.repeated)
     await heard(ask)
-    if made.revision is not None:
-        ask.headers["etag"] = f'"{made.revision}"'
+    tag(ask, made.revision)
     return MarkupView(
         scope=scope,
         scope_id=scope_id or None,

@@ -67,7 +67,7 @@ async def put(ask: Ask, org_id: UUID, body: PolicyBody) -> PolicyView:
         payment_order=body.payment_order,
         time_zone=body.time_zone,
         by=ask.origin,
-        idempotency=ask.idempotency(org_id, body, ask.if_match),
+        idempotency=ask.idempotency(org_id, body),
         guard=if_match(ask, what="policy"),
     )
     ask.house.key_ring.forget_org(org_id)

@@ -1,9 +1,8 @@
 """/api/credits/pricing: what models cost, as it applies to whoever asks, and how the operator changes it."""
 
-import re
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -13,15 +12,12 @@ from gateway.core.errors import LedgerUnavailable, NotFound
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.credits import OfOrg
 from gateway.edge.api.endpoint import endpoint
+from gateway.edge.api.etag import number, tag
 from gateway.edge.api.price_bodies import Model, NewPrice, Provider, tariff_of
 from gateway.edge.api.price_views import PriceView, price_view
 from gateway.edge.requests import Instant, Limit, Offset, invalid
 from gateway.pricing.book import PriceBook
 from gateway.pricing.stored import Sheet
-
-_ETAG: Final = re.compile(r'"([0-9]{1,18})"')
-ANY_REVISION: Final = 0
-"""`If-Match: *`."""
 
 
 class PriceQuery(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,7 +102,7 @@ async def get(ask: Ask, provider: Provider, model: Model, query: PriceQuery) -> 
     if price is None:
         raise NotFound(f"The model {provider}/{model} has no price.")
     if to_operator:
-        _tag(ask, await ask.house.price_desk.revision_of(provider, model))
+        tag(ask, await ask.house.price_desk.revision_of(provider, model))
     return price_view(price, book.stored(provider, model), markup_bp=markup_bp, to_operator=to_operator)
 
 
@@ -125,7 +121,7 @@ async def set_price(ask: Ask, body: NewPrice) -> PriceView:
         tariff=tariff,
         effective_from=body.effective_from,
         effective_until=body.effective_until,
-        if_match=if_match(ask),
+        if_match=number(ask),
         by=ask.origin,
         idempotency=ask.idempotency(
             body.provider, body.model, body.default, tariff, body.effective_from, body.effective_until
@@ -133,7 +129,7 @@ async def set_price(ask: Ask, body: NewPrice) -> PriceView:
     )
     ask.replayed(made.repeated)
     await heard(ask)
-    _tag(ask, made.revision)
+    tag(ask, made.revision)
     price = house.price_book.with_stored(Sheet([made])).find(made.provider, made.model)
     assert price is not None
     return price_view(price, made, markup_bp=0, to_operator=True)
@@ -149,7 +145,7 @@ async def end_price(ask: Ask, provider: Provider, model: Model, query: EndQuery)
         provider=provider,
         model=model,
         at=query.at,
-        if_match=if_match(ask),
+        if_match=number(ask),
         by=ask.origin,
         idempotency=ask.idempotency(provider, model, query.at),
     )
@@ -190,23 +186,6 @@ async def heard(ask: Ask) -> None:
     """What was just changed holds in this process from here on; the others are told by the database."""
     with suppress(LedgerUnavailable):  # it is done, and will be heard of
         await ask.house.stored_prices.refresh()
-
-
-def if_match(ask: Ask) -> int | None:
-    """The revision that the asker has seen. Raises InvalidRequest."""
-    if ask.if_match is None:
-        return None
-    if ask.if_match == "*":
-        return ANY_REVISION
-    tag = _ETAG.fullmatch(ask.if_match)
-    if tag is None or int(tag[1]) == ANY_REVISION:
-        raise invalid("If-Match", 'must be one ETag as it was given, such as "17", or *')
-    return int(tag[1])
-
-
-def _tag(ask: Ask, revision: int | None) -> None:
-    if revision is not None:
-        ask.headers["etag"] = f'"{revision}"'
 
 
 async def _book(ask: Ask, at: datetime | None) -> PriceBook:

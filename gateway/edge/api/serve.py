@@ -14,7 +14,7 @@ from aiohttp import web
 from gateway.core.access import Principal
 from gateway.core.errors import TollgateError
 from gateway.edge.answers import json_answer
-from gateway.edge.api.ask import Ask
+from gateway.edge.api.ask import ANY_TAG, Ask
 from gateway.edge.api.endpoint import Endpoint, path_value
 from gateway.edge.api.house import House
 from gateway.edge.auth import principal_of
@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _REASON_CHARS_MAX: Final = 1_000
+_TAGS_MAX: Final = 16
+_TAG: Final = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
 
 
 class Piecewise(msgspec.Struct, frozen=True):
@@ -98,10 +100,16 @@ def _idempotency_key(request: web.Request) -> str | None:
     return keys[0]
 
 
-def _if_match(request: web.Request) -> str | None:
-    """Empty is not left out: whoever means to bind a change and has no tag to bind it to is refused."""
-    tags = request.headers.getall("if-match", None)
-    return None if tags is None else ", ".join(tags)
+def _if_match(request: web.Request) -> frozenset[str] | None:
+    """Raises InvalidRequest for what is no list of tags: an empty one, too, since who means to bind a change and has no
+    tag to bind it to does not mean to make it in any case."""
+    headers = request.headers.getall("if-match", None)
+    if headers is None:
+        return None
+    tags = frozenset(tag.strip(" \t") for tag in ",".join(headers).split(","))
+    if len(tags) > _TAGS_MAX or not all(tag == ANY_TAG or _TAG.fullmatch(tag) for tag in tags):
+        raise invalid("If-Match", f"must be `*`, or at most {_TAGS_MAX} tags as they came in `ETag`")
+    return tags
 
 
 def _reason(request: web.Request) -> str:

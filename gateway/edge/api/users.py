@@ -92,7 +92,7 @@ async def patch(ask: Ask, org_id: UUID, user_id: UUID, body: UserChange) -> User
         user_id,
         body.role,
         by=ask.origin,
-        idempotency=ask.idempotency(org_id, user_id, body, ask.if_match),
+        idempotency=ask.idempotency(org_id, user_id, body),
         guard=if_match(ask, what="user"),
     )
     return _answered(ask, user)
