@@ -2,8 +2,6 @@
 
 import re
 
-import pytest
-
 from tests.ledger.seeded_bugs import ROOT
 
 FUNCTIONS = {
@@ -13,27 +11,19 @@ FUNCTIONS = {
         r"^CREATE OR REPLACE FUNCTION (\w+)(.*?^\$\$;)", file.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
 }
-STEPS = re.compile(r"\b(?:reserve_batch|settle_batch|extend_batch)\(")
-CALLERS = [
-    name
-    for name, body in FUNCTIONS.items()
-    if name not in {"reserve_batch", "settle_batch", "extend_batch"} and STEPS.search(body)
-]
+STEPS = re.compile(r"\b(?:reserve_batch|settle_batch|extend_batch|lock_for_batch)\(")
 
 
-def test_the_callers_are_found() -> None:
-    assert {"post_batch", "deduct", "reserve_owned", "settle_owned", "recover_reservations"} <= set(CALLERS)
+def test_the_steps_of_a_batch_are_called_by_the_one_that_locks_for_them() -> None:
+    callers = [name for name, body in FUNCTIONS.items() if STEPS.search(body.replace(f"{name}(", "", 1))]
+    assert callers == ["run_batch"]
+    steps = [found[0] for found in STEPS.finditer(FUNCTIONS["run_batch"])]
+    assert steps == ["lock_for_batch(", "settle_batch(", "extend_batch(", "reserve_batch("]
 
 
-@pytest.mark.parametrize("name", CALLERS)
-def test_what_a_step_of_a_batch_touches_was_locked_before(name: str) -> None:
-    body = FUNCTIONS[name]
-    assert "lock_for_batch(" in body
-    # Where it is an argument of the step itself, it is worked on before the step.
-    first = STEPS.search(body)
-    assert first is not None
-    statement_end = body.index(";", first.start())
-    assert body.index("lock_for_batch(") < statement_end
+def test_the_fence_is_the_first_that_a_batch_locks() -> None:
+    body = FUNCTIONS["post_batch"]
+    assert 0 < body.index("FROM fence") < body.index("run_batch(")
 
 
 def test_whoever_locks_several_accounts_says_in_which_order() -> None:

@@ -1,6 +1,5 @@
 -- One statement for whatever an organisation has waiting.
 
--- Settlements first: they free credits. Then extensions, because those calls are under way. Then new reservations.
 -- Lock order, here and everywhere: fence, idempotency key, accounts by id, budgets by id, reservations, grants. Whoever
 -- finds a lock taken for a second goes back into line, so that one organisation's trouble does not keep a lane from the
 -- others.
@@ -9,8 +8,8 @@ CREATE OR REPLACE FUNCTION post_batch(p_org uuid, p_instance uuid, p_receivable_
                                       OUT settlements settlement_answer[], OUT extensions hold_answer[], OUT wishes hold_answer[])
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET lock_timeout = '1s' AS $$
 DECLARE
-    c_fenced  CONSTANT hold_answer := ROW('fenced', 0, 0, 0, NULL, NULL, NULL);
-    v_periods integer[];
+    c_fenced CONSTANT hold_answer := ROW('fenced', 0, 0, 0, NULL, NULL, NULL);
+    v_done   record;
 BEGIN
     IF cardinality(p_extensions) + cardinality(p_wishes) > 0 THEN
         PERFORM FROM fence WHERE instance_id = p_instance AND fenced_at IS NULL FOR SHARE;
@@ -21,33 +20,88 @@ BEGIN
             p_wishes := '{}';
         END IF;
     END IF;
-    v_periods := lock_for_batch(p_org, p_settlements, p_extensions, p_wishes);
+    v_done := run_batch(p_org, NULL, p_instance, p_receivable_max, p_settlements, p_extensions, p_wishes);
+    settlements := v_done.settlements;
+    extensions := coalesce(v_done.extensions, extensions);
+    wishes := coalesce(v_done.wishes, wishes);
+END
+$$;
+
+
+-- Settlements first: they free credits. Then extensions, because those calls are under way. Then new reservations. The
+-- accounts and the budgets' periods are read once, under their locks, handed from step to step, and written once: what a
+-- batch costs before its first item is the number of its statements.
+-- The planner's settings are for plans made while tables are empty and kept when they are not; the steps inherit them.
+CREATE OR REPLACE FUNCTION run_batch(p_org uuid, p_owner_kind text, p_owner uuid, p_receivable_max bigint,
+                                     p_settlements settlement_item[], p_extensions extension_item[], p_wishes wish_item[],
+                                     OUT settlements settlement_answer[], OUT extensions hold_answer[], OUT wishes hold_answer[])
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_locked record := lock_for_batch(p_org, p_settlements, p_extensions, p_wishes);
+    v_now    timestamptz := clock_timestamp();
+    v_books  account[] := v_locked.books;
+    v_rooms  budget_room[] := v_locked.rooms;
+    v_done   record;
+BEGIN
+    FOR i IN 1 .. cardinality(v_books) LOOP
+        IF v_books[i].next_change_at <= v_now THEN
+            v_books[i] := bring_up_to(v_books[i], v_now);
+        END IF;
+    END LOOP;
     IF cardinality(p_settlements) > 0 THEN
-        settlements := settle_batch(p_org, p_receivable_max, p_settlements);
+        v_done := settle_batch(p_org, p_receivable_max, v_now, p_settlements, v_locked.opened, v_books, v_rooms);
+        v_books := v_done.books;
+        v_rooms := v_done.rooms;
+        settlements := v_done.answers;
     END IF;
     IF cardinality(p_extensions) > 0 THEN
-        extensions := extend_batch(p_org, p_extensions);
+        v_done := extend_batch(p_extensions, v_books, v_rooms);
+        v_books := v_done.books;
+        v_rooms := v_done.rooms;
+        extensions := v_done.answers;
     END IF;
     IF cardinality(p_wishes) > 0 THEN
-        wishes := reserve_batch(p_org, NULL, p_instance, v_periods, p_wishes);
+        v_done := reserve_batch(p_org, p_owner_kind, p_owner, v_now, p_wishes, v_books, v_rooms);
+        v_books := v_done.books;
+        v_rooms := v_done.rooms;
+        wishes := v_done.answers;
+    END IF;
+    FOR i IN 1 .. cardinality(v_books) LOOP
+        IF v_books[i] <> v_locked.books[i] THEN
+            PERFORM save_account(v_books[i]);
+        END IF;
+    END LOOP;
+    IF v_rooms <> v_locked.rooms THEN
+        UPDATE budget_period AS p
+           SET used_ucr = r.used_ucr, held_ucr = r.held_ucr, open_count = r.open_count
+          FROM unnest(v_rooms) AS r
+         WHERE p.org_id = p_org AND p.id = r.id
+           AND (p.used_ucr, p.held_ucr, p.open_count) <> (r.used_ucr, r.held_ucr, r.open_count);
     END IF;
 END
 $$;
 
 
 -- Everything that the steps of a batch will touch, at once and in order: each step locking its own would not be in order.
--- Returns the budget periods that the wishes fall under.
+-- books: the accounts. opened: the open reservations that are to be settled or extended. rooms: the budget periods that
+-- those are held in, and those that the wishes fall under.
 CREATE OR REPLACE FUNCTION lock_for_batch(p_org uuid, p_settlements settlement_item[], p_extensions extension_item[],
-                                          p_wishes wish_item[]) RETURNS integer[]
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+                                          p_wishes wish_item[], OUT books account[], OUT opened reservation[], OUT rooms budget_room[])
+LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM FROM account
-      WHERE org_id = p_org
-        AND account_id = ANY (ARRAY(SELECT account_id FROM unnest(p_settlements)
-                                     UNION SELECT o FROM unnest(p_settlements) AS s, unnest(s.other_accounts) AS o
-                                     UNION SELECT account_id FROM unnest(p_extensions)
-                                     UNION SELECT c FROM unnest(p_wishes) AS w, unnest(w.account_ids) AS c))
-      ORDER BY account_id FOR NO KEY UPDATE;
-    RETURN lock_budgets(p_org, ARRAY(SELECT id FROM unnest(p_settlements) UNION SELECT id FROM unnest(p_extensions)), p_wishes);
+    books := ARRAY(
+        SELECT a FROM account AS a
+         WHERE org_id = p_org
+           AND account_id = ANY (ARRAY(SELECT unnest(account_id || other_accounts) FROM unnest(p_settlements)
+                                        UNION SELECT account_id FROM unnest(p_extensions)
+                                        UNION SELECT unnest(account_ids) FROM unnest(p_wishes)))
+         ORDER BY account_id FOR NO KEY UPDATE);
+    IF cardinality(p_settlements) + cardinality(p_extensions) > 0 THEN
+        opened := ARRAY(
+            SELECT r.row
+              FROM (SELECT id FROM unnest(p_settlements) UNION ALL SELECT id FROM unnest(p_extensions)) AS u
+             CROSS JOIN LATERAL (SELECT o AS row FROM reservation o WHERE o.org_id = p_org AND o.id = u.id OFFSET 0) AS r);
+    END IF;
+    rooms := lock_budgets(p_org, opened, p_wishes);
 END
 $$;

@@ -1,13 +1,19 @@
 -- Budgets: caps on what calls may cost in a calendar period of the organisation's, and on how many may be open.
 
-CREATE OR REPLACE FUNCTION falls_under(w wish_item, p_scope text, p_scope_id text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE p_scope
+CREATE OR REPLACE FUNCTION falls_under(w wish_item, r budget_room) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT r.takes_wishes AND CASE r.scope
         WHEN 'org' THEN true
-        WHEN 'key' THEN w.key_id::text = p_scope_id
-        WHEN 'user' THEN w.user_id::text = p_scope_id
-        WHEN 'model' THEN w.model = p_scope_id
-        WHEN 'feature' THEN w.feature = p_scope_id
+        WHEN 'key' THEN w.key_id::text = r.scope_id
+        WHEN 'user' THEN w.user_id::text = r.scope_id
+        WHEN 'model' THEN w.model = r.scope_id
+        WHEN 'feature' THEN w.feature = r.scope_id
     END IS TRUE
+$$;
+
+
+-- NULL: it caps no credits.
+CREATE OR REPLACE FUNCTION room_in(r budget_room) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT r.max_ucr - r.used_ucr - r.held_ucr
 $$;
 
 
@@ -42,42 +48,42 @@ $$;
 
 
 -- Locks, in the order of their ids, the periods that these open reservations are held in and those that these wishes fall
--- under; returns the latter's ids. The accounts are locked already, so the reservations stand still.
-CREATE OR REPLACE FUNCTION lock_budgets(p_org uuid, p_open uuid[], p_wishes wish_item[]) RETURNS integer[]
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+-- under, and says what they are. The accounts are locked already, so reservations and budgets stand still.
+CREATE OR REPLACE FUNCTION lock_budgets(p_org uuid, p_opened reservation[], p_wishes wish_item[]) RETURNS budget_room[]
+LANGUAGE plpgsql AS $$
 DECLARE
     v_now     timestamptz := clock_timestamp();
-    v_budgets uuid[];
     v_without uuid[];
     v_held_in integer[];
     v_periods integer[];
 BEGIN
-    IF NOT EXISTS (SELECT FROM budget WHERE org_id = p_org) THEN
-        RETURN NULL;
-    END IF;
-    IF cardinality(p_wishes) > 0 THEN
-        SELECT array_agg(b.budget_id),
-               array_agg(b.budget_id) FILTER (WHERE NOT EXISTS (
-                   SELECT FROM budget_period p
-                    WHERE p.org_id = p_org AND p.budget_id = b.budget_id AND p.period_start <= v_now AND p.period_end > v_now))
-          INTO v_budgets, v_without
-          FROM (SELECT 'org' AS scope, '' AS scope_id
-                UNION SELECT 'key', key_id::text FROM unnest(p_wishes)
-                UNION SELECT 'user', user_id::text FROM unnest(p_wishes)
-                UNION SELECT 'model', model FROM unnest(p_wishes)
-                UNION SELECT 'feature', feature FROM unnest(p_wishes)) AS s
-          JOIN budget b ON b.org_id = p_org AND b.scope = s.scope AND b.scope_id = s.scope_id;
-        IF v_without IS NOT NULL THEN
+    IF cardinality(p_wishes) > 0 AND EXISTS (SELECT FROM budget WHERE org_id = p_org) THEN
+        LOOP
+            SELECT array_agg(p.id), array_agg(b.budget_id) FILTER (WHERE p.id IS NULL)
+              INTO v_periods, v_without
+              FROM (SELECT DISTINCT s.scope, s.scope_id
+                      FROM (SELECT DISTINCT key_id, user_id, model, feature FROM unnest(p_wishes)) AS w
+                     CROSS JOIN LATERAL (VALUES ('org', ''), ('key', key_id::text), ('user', user_id::text), ('model', model),
+                                                ('feature', feature)) AS s (scope, scope_id)) AS s
+              JOIN budget b ON b.org_id = p_org AND b.scope = s.scope AND b.scope_id = s.scope_id
+              LEFT JOIN budget_period p
+                     ON p.org_id = p_org AND p.budget_id = b.budget_id AND p.period_start <= v_now AND p.period_end > v_now;
+            EXIT WHEN v_without IS NULL;
             PERFORM open_budget_periods(p_org, v_without, v_now);
-        END IF;
-        v_periods := ARRAY(SELECT id FROM budget_period
-                            WHERE org_id = p_org AND budget_id = ANY (v_budgets) AND period_start <= v_now AND period_end > v_now);
+        END LOOP;
     END IF;
-    IF cardinality(p_open) > 0 THEN
-        v_held_in := ARRAY(SELECT DISTINCT b FROM reservation r, unnest(r.budgets::integer[]) AS b WHERE r.org_id = p_org AND r.id = ANY (p_open));
+    IF cardinality(p_opened) > 0 THEN
+        v_held_in := ARRAY(SELECT unnest(budgets::integer[]) FROM (SELECT DISTINCT budgets FROM unnest(p_opened)) AS r);
     END IF;
-    PERFORM FROM budget_period WHERE org_id = p_org AND id = ANY (v_periods || v_held_in) ORDER BY id FOR NO KEY UPDATE;
-    RETURN v_periods;
+    IF v_periods IS NULL AND coalesce(v_held_in, '{}') = '{}' THEN
+        RETURN '{}';
+    END IF;
+    RETURN ARRAY(
+        SELECT ROW(p.id, b.scope, b.scope_id, b.max_ucr, b.open_max, p.used_ucr, p.held_ucr, p.open_count,
+                   nullif(p.period_end, 'infinity'), p.id = ANY (coalesce(v_periods, '{}')))::budget_room
+          FROM budget_period p JOIN budget b ON b.org_id = p.org_id AND b.budget_id = p.budget_id
+         WHERE p.org_id = p_org AND p.id = ANY (v_periods || v_held_in)
+         ORDER BY p.id FOR NO KEY UPDATE OF p);
 END
 $$;
 
@@ -129,32 +135,18 @@ CREATE OR REPLACE FUNCTION budget_terms(b budget) RETURNS jsonb LANGUAGE sql STA
 $$;
 
 
--- What is left of locked periods; NULL: there are none.
-CREATE OR REPLACE FUNCTION budget_rooms(p_org uuid, p_periods integer[]) RETURNS budget_room[]
-LANGUAGE plpgsql STABLE SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
-BEGIN
-    IF p_periods IS NULL THEN
-        RETURN NULL;
-    END IF;
-    RETURN ARRAY(
-        SELECT ROW(p.id, b.scope, b.scope_id, b.max_ucr, p.used_ucr, b.max_ucr - p.used_ucr - p.held_ucr, b.open_max - p.open_count,
-                   nullif(p.period_end, 'infinity'))::budget_room
-          FROM budget_period p JOIN budget b ON b.org_id = p.org_id AND b.budget_id = p.budget_id
-         WHERE p.org_id = p_org AND p.id = ANY (p_periods)
-         ORDER BY p.id);
-END
-$$;
-
-
 -- What settled calls leave in the budgets that they were held in. What they cost may pass a maximum: it was spent.
-CREATE OR REPLACE FUNCTION book_endings(p_org uuid, p_rows settlement_row[]) RETURNS void
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+CREATE OR REPLACE FUNCTION book_endings(p_rooms budget_room[], p_rows settlement_row[]) RETURNS budget_room[]
+LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE budget_period AS p
-       SET used_ucr = p.used_ucr + b.used, held_ucr = p.held_ucr - b.held, open_count = p.open_count - b.calls
-      FROM (SELECT budget, sum(r.charged_ucr + r.overage_ucr) AS used, sum(r.held_ucr) AS held, count(*) AS calls
-              FROM unnest(p_rows) AS r, unnest(r.budgets) AS budget
-             GROUP BY budget) AS b
-     WHERE p.org_id = p_org AND p.id = b.budget;
+    RETURN ARRAY(
+        SELECT ROW(r.id, r.scope, r.scope_id, r.max_ucr, r.open_max, r.used_ucr + coalesce(b.used, 0), r.held_ucr - coalesce(b.held, 0),
+                   r.open_count - coalesce(b.calls, 0), r.resets_at, r.takes_wishes)::budget_room
+          FROM unnest(p_rooms) AS r
+          LEFT JOIN (SELECT unnest(budgets) AS id, sum(used) AS used, sum(held) AS held, sum(calls) AS calls
+                       FROM (SELECT budgets, sum(charged_ucr + overage_ucr) AS used, sum(held_ucr) AS held, count(*) AS calls
+                               FROM unnest(p_rows) WHERE budgets IS NOT NULL GROUP BY budgets) AS e
+                      GROUP BY 1) AS b ON b.id = r.id
+         ORDER BY r.id);
 END
 $$;

@@ -17,15 +17,6 @@ END
 $$;
 
 
-CREATE OR REPLACE FUNCTION save_grant(g credit_grant, p_left bigint) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    IF g.remaining_ucr <> p_left THEN
-        UPDATE credit_grant SET remaining_ucr = p_left WHERE org_id = g.org_id AND id = g.id;
-    END IF;
-END
-$$;
-
-
 -- Takes p_ucr from the account's grants in burn order. A grant past its end (expired or voided) is there only for
 -- reservations older than the end, so for them it comes first and for others it does not exist; p_made_at NULL is such an
 -- other.

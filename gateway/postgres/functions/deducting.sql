@@ -18,11 +18,12 @@ BEGIN
         RETURN;
     END IF;
     v_wishes := ARRAY[plain_wish(p_id, p_accounts, p_used.cost_ucr, p_user, p_key_id, p_used.model, p_used.feature, clock_timestamp())];
-    v_answer := (reserve_batch(p_org, 'api', p_org, lock_for_batch(p_org, '{}', '{}', v_wishes), v_wishes))[1];
+    v_answer := (run_batch(p_org, 'api', p_org, 0, '{}', '{}', v_wishes)).wishes[1];
     status := v_answer.status;
     v_payer := v_answer.account_id;
     IF status = 'ok' THEN
-        PERFORM settle_batch(p_org, p_receivable_max, ARRAY[plain_ending(p_id, v_payer, 'ok', p_used, false, p_user, p_key_id, '', '')]);
+        PERFORM run_batch(p_org, NULL, NULL, p_receivable_max,
+                          ARRAY[plain_ending(p_id, v_payer, 'ok', p_used, false, p_user, p_key_id, '', '')], '{}', '{}');
     ELSIF status IN ('exists', 'ended') THEN
         SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id AND l.account_id = ANY (p_accounts);
         v_payer := c.account_id;

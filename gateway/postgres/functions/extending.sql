@@ -1,86 +1,79 @@
 -- Holding more for calls that are under way. Statuses as in reserving.sql.
 
--- "Hold at least": absolute, so that asking twice is asking once. Oldest call first where credits are short. What it
--- touches was locked by lock_for_batch.
-CREATE OR REPLACE FUNCTION extend_batch(p_org uuid, p_extensions extension_item[]) RETURNS hold_answer[]
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+-- "Hold at least": absolute, so that asking twice is asking once. Oldest call first where credits are short.
+CREATE OR REPLACE FUNCTION extend_batch(p_extensions extension_item[], INOUT books account[], INOUT rooms budget_room[],
+                                        OUT answers hold_answer[])
+LANGUAGE plpgsql AS $$
 DECLARE
-    v_accounts uuid[] := ARRAY(SELECT DISTINCT account_id FROM unnest(p_extensions));
-    v_answers  hold_answer[] := array_fill(ROW('no_account', 0, 0, 0, NULL, NULL, NULL)::hold_answer,
-                                           ARRAY[cardinality(p_extensions)]);
-    v_now      timestamptz;
-    v_changed  boolean;
-    a          account;
-    x          record;
-    h          hold_answer;
+    v_place integer;
+    x       record;
+    h       record;
 BEGIN
-    FOR a IN
-        SELECT * FROM account WHERE org_id = p_org AND account_id = ANY (v_accounts) ORDER BY account_id
+    answers := array_fill(ROW('no_account', 0, 0, 0, NULL, NULL, NULL)::hold_answer, ARRAY[cardinality(p_extensions)]);
+    FOR x IN
+        SELECT u.n, u.id, u.account_id, u.at_least_ucr
+          FROM unnest(p_extensions) WITH ORDINALITY AS u (id, account_id, at_least_ucr, n)
+         ORDER BY u.id, u.n
     LOOP
-        v_now := clock_timestamp();
-        v_changed := a.next_change_at <= v_now;
-        IF v_changed THEN
-            a := bring_up_to(a, v_now);
-        END IF;
-        FOR x IN
-            SELECT u.n, u.id, u.at_least_ucr
-              FROM unnest(p_extensions) WITH ORDINALITY AS u (id, account_id, at_least_ucr, n)
-             WHERE u.account_id = a.account_id
-             ORDER BY u.id, u.n
-        LOOP
-            h := extend(a, x.id, x.at_least_ucr);
-            IF h.status = 'ok' THEN
-                a.held_ucr := a.balance_ucr - h.available_ucr;
-                v_changed := true;
-            END IF;
-            v_answers[x.n] := h;
-        END LOOP;
-        IF v_changed THEN
-            PERFORM save_account(a);
-        END IF;
+        v_place := place_of(books, x.account_id);
+        CONTINUE WHEN v_place IS NULL;
+        h := extend(books[v_place], rooms, x.id, x.at_least_ucr);
+        books[v_place] := h.a;
+        rooms := h.rooms;
+        answers[x.n] := h.answer;
     END LOOP;
-    RETURN v_answers;
 END
 $$;
 
 
-CREATE OR REPLACE FUNCTION extend(a account, p_id uuid, p_at_least_ucr bigint) RETURNS hold_answer
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+CREATE OR REPLACE FUNCTION extend(INOUT a account, INOUT rooms budget_room[], p_id uuid, p_at_least_ucr bigint, OUT answer hold_answer)
+LANGUAGE plpgsql AS $$
 DECLARE
     v_free    bigint := a.balance_ucr - a.held_ucr;
     v_blocked text := blocked_because(a);
     v_more    bigint;
     v_open    reservation;
-    b         record;
+    v_held_in integer[];
+    r         budget_room;
 BEGIN
     SELECT * INTO v_open FROM reservation WHERE org_id = a.org_id AND id = p_id AND account_id = a.account_id;
     IF NOT FOUND THEN
-        RETURN ROW('ended', 0, v_free, a.balance_ucr, a.account_id, NULL, NULL)::hold_answer;
+        answer := ROW('ended', 0, v_free, a.balance_ucr, a.account_id, NULL, NULL);
+        RETURN;
     END IF;
     v_more := p_at_least_ucr - v_open.amount_ucr;
     IF v_more <= 0 THEN
-        RETURN ROW('exists', v_open.amount_ucr, v_free, a.balance_ucr, a.account_id, NULL, NULL)::hold_answer;
+        answer := ROW('exists', v_open.amount_ucr, v_free, a.balance_ucr, a.account_id, NULL, NULL);
+        RETURN;
     ELSIF v_blocked IS NOT NULL THEN
-        RETURN ROW(v_blocked, v_open.amount_ucr, v_free, a.balance_ucr, a.account_id, NULL, NULL)::hold_answer;
+        answer := ROW(v_blocked, v_open.amount_ucr, v_free, a.balance_ucr, a.account_id, NULL, NULL);
+        RETURN;
     END IF;
-    SELECT d.scope, d.max_ucr - p.used_ucr AS left_ucr, d.max_ucr - p.used_ucr - p.held_ucr AS room_ucr,
-           nullif(p.period_end, 'infinity') AS resets_at
-      INTO b
-      FROM budget_period p JOIN budget d ON d.org_id = p.org_id AND d.budget_id = p.budget_id
-     WHERE p.org_id = a.org_id AND p.id = ANY (v_open.budgets::integer[]) AND d.max_ucr - p.used_ucr - p.held_ucr < v_more
-     ORDER BY d.max_ucr - p.used_ucr, p.id
+    v_held_in := coalesce(v_open.budgets::integer[], '{}');
+    SELECT u.* INTO r
+      FROM unnest(rooms) AS u
+     WHERE u.id = ANY (v_held_in) AND room_in(u) < v_more
+     ORDER BY u.max_ucr - u.used_ucr, u.id
      LIMIT 1;
     IF FOUND THEN
         -- What it holds already is its own: of the budget it may have that, and what others do not hold.
-        RETURN ROW(CASE WHEN p_at_least_ucr > b.left_ucr THEN 'budget' ELSE 'busy' END, v_open.amount_ucr, greatest(b.room_ucr, 0),
-                   a.balance_ucr, a.account_id, b.scope, b.resets_at)::hold_answer;
+        answer := ROW(CASE WHEN p_at_least_ucr > r.max_ucr - r.used_ucr THEN 'budget' ELSE 'busy' END, v_open.amount_ucr,
+                      greatest(room_in(r), 0), a.balance_ucr, a.account_id, r.scope, r.resets_at);
+        RETURN;
     ELSIF p_at_least_ucr > a.balance_ucr THEN
-        RETURN ROW('insufficient', v_open.amount_ucr, v_free, a.balance_ucr, a.account_id, NULL, NULL)::hold_answer;
+        answer := ROW('insufficient', v_open.amount_ucr, v_free, a.balance_ucr, a.account_id, NULL, NULL);
+        RETURN;
     ELSIF v_more > v_free THEN
-        RETURN ROW('busy', v_open.amount_ucr, v_free, a.balance_ucr, a.account_id, NULL, NULL)::hold_answer;
+        answer := ROW('busy', v_open.amount_ucr, v_free, a.balance_ucr, a.account_id, NULL, NULL);
+        RETURN;
     END IF;
     UPDATE reservation SET amount_ucr = p_at_least_ucr WHERE org_id = a.org_id AND id = p_id;
-    UPDATE budget_period SET held_ucr = held_ucr + v_more WHERE org_id = a.org_id AND id = ANY (v_open.budgets::integer[]);
-    RETURN ROW('ok', p_at_least_ucr, v_free - v_more, a.balance_ucr, a.account_id, NULL, NULL)::hold_answer;
+    a.held_ucr := a.held_ucr + v_more;
+    FOR i IN 1 .. cardinality(rooms) LOOP
+        IF rooms[i].id = ANY (v_held_in) THEN
+            rooms[i].held_ucr := rooms[i].held_ucr + v_more;
+        END IF;
+    END LOOP;
+    answer := ROW('ok', p_at_least_ucr, v_free - v_more, a.balance_ucr, a.account_id, NULL, NULL);
 END
 $$;

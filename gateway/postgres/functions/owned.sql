@@ -88,7 +88,7 @@ BEGIN
         SELECT plain_wish(w.id, w.account_ids, w.amount_ucr, w.user_id, w.key_id, w.model, w.feature,
                           least(clock_timestamp() + make_interval(secs => p_life_s), v_ends))
           FROM unnest(p_wishes) WITH ORDINALITY AS w (id, account_ids, amount_ucr, user_id, key_id, model, feature, n) ORDER BY w.n);
-    v_answers := reserve_batch(p_org, p_owner_kind, p_owner, lock_for_batch(p_org, '{}', '{}', v_wishes), v_wishes);
+    v_answers := (run_batch(p_org, p_owner_kind, p_owner, 0, '{}', '{}', v_wishes)).wishes;
     status := 'ok';
     SELECT jsonb_agg(jsonb_build_object(
                'id', (p_wishes[n]).id,
@@ -133,8 +133,7 @@ BEGIN
     x.id := p_id;
     x.account_id := r.account_id;
     x.at_least_ucr := p_at_least;
-    PERFORM lock_for_batch(p_org, '{}', ARRAY[x], '{}');
-    v_answer := (extend_batch(p_org, ARRAY[x]))[1];
+    v_answer := (run_batch(p_org, p_owner_kind, p_owner, 0, '{}', ARRAY[x], '{}')).extensions[1];
     status := CASE WHEN v_answer.status = 'exists' THEN 'ok' ELSE v_answer.status END;
     IF status = 'ok' THEN
         UPDATE reservation o
@@ -175,8 +174,7 @@ BEGIN
     s := plain_ending(p_id, a.account_id, v_ended, p_used, false, coalesce(r.user_id, c.user_id), coalesce(r.key_id, c.key_id),
                       coalesce(r.model, c.model), coalesce(r.feature, c.feature));
     IF r.id IS NOT NULL OR c.ended = 'expired' THEN
-        PERFORM lock_for_batch(p_org, ARRAY[s], '{}', '{}');
-        status := (settle_batch(p_org, p_receivable_max, ARRAY[s]))[1].status;
+        status := (run_batch(p_org, NULL, NULL, p_receivable_max, ARRAY[s], '{}', '{}')).settlements[1].status;
         status := CASE WHEN status IN ('settled', 'late') THEN 'ok' WHEN status = 'same' THEN 'exists' ELSE status END;
     ELSE
         status := CASE WHEN c.id IS NULL THEN 'unknown' WHEN cost_ucr(c) = p_used.cost_ucr AND c.ended = v_ended THEN 'exists' ELSE 'conflict' END;
@@ -211,7 +209,7 @@ BEGIN
            AND (r.expires_at <= clock_timestamp() OR r.owner_id = p_owner)
          ORDER BY r.id
          LIMIT p_most);
-    PERFORM lock_for_batch(p_org, v_items, '{}', '{}');
-    SELECT count(*), coalesce(sum((u).charged_ucr), 0) INTO ended, charged_ucr FROM unnest(settle_batch(p_org, 0, v_items)) AS u;
+    SELECT count(*), coalesce(sum((u).charged_ucr), 0) INTO ended, charged_ucr
+      FROM unnest((run_batch(p_org, NULL, NULL, 0, v_items, '{}', '{}')).settlements) AS u;
 END
 $$;

@@ -19,8 +19,7 @@ BEGIN
                AND (id = ANY (p_ids) OR owner_kind IS NULL AND owner_id = ANY (p_owners))
              ORDER BY id
              LIMIT p_most) AS r;
-    PERFORM lock_for_batch(p_org, v_items, '{}', '{}');
     SELECT count(*), coalesce(sum((u).charged_ucr), 0) INTO ended, charged_ucr
-      FROM unnest(settle_batch(p_org, 0, v_items)) AS u;
+      FROM unnest((run_batch(p_org, NULL, NULL, 0, v_items, '{}', '{}')).settlements) AS u;
 END
 $$;

@@ -102,10 +102,23 @@ END
 $$;
 
 
--- Nearly all calls burn one grant, and an array's header is longer than the id in it: one alone has a column of its own.
-CREATE OR REPLACE FUNCTION write_endings(p_org uuid, p_items settlement_item[], p_rows settlement_row[], p_now timestamptz) RETURNS void
-LANGUAGE plpgsql AS $$
+-- Every item gets its one ending row here, and the account and the budgets what follows from it, as if the items came one
+-- by one.
+-- p_opened: the reservations that are open under these ids. p_receivable_max bounds what an account may owe; beyond it the
+-- operator waives.
+CREATE OR REPLACE FUNCTION settle_batch(p_org uuid, p_receivable_max bigint, p_now timestamptz, p_items settlement_item[],
+                                        p_opened reservation[], INOUT books account[], INOUT rooms budget_room[],
+                                        OUT answers settlement_answer[])
+LANGUAGE plpgsql SET enable_nestloop = off AS $$
+DECLARE
+    v_done record := settle_together(p_items, p_opened, books);
 BEGIN
+    IF v_done.items IS NULL THEN
+        v_done := settle_one_by_one(p_receivable_max, p_now, p_items, p_opened, books);
+    END IF;
+    books := v_done.books;
+    answers := v_done.answers;
+    -- Nearly all calls burn one grant, and an array's header is longer than the id in it: one alone has a column of its own.
     INSERT INTO ledger (
         org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, ref_id, created_at, ended, user_id, key_id,
         model, feature, upstream, upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens,
@@ -120,175 +133,138 @@ BEGIN
            CASE WHEN cardinality(burned_grants) = 1 THEN burned_grants[1] END,
            CASE WHEN cardinality(burned_grants) > 1 THEN burned_grants END,
            CASE WHEN cardinality(burned_grants) > 1 THEN burned_ucr END, first_event_ms, duration_ms
-      FROM ROWS FROM (unnest(p_items), unnest(p_rows)) AS u (
+      FROM ROWS FROM (unnest(p_items), unnest(v_done.items)) AS u (
            id, account_id, ended, delivered, cost_ucr, numerator, lines, waive_above_held, key_id, user_id, model, feature, upstream,
            upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens, cached_tokens,
            cache_write_tokens, output_tokens, reasoning_tokens, first_event_ms, duration_ms, other_accounts,
            r_id, r_account_id, kind, version, amount_ucr, balance_after_ucr, ref_id, charged_ucr, overage_ucr,
            waived_ucr, held_ucr, burned_grants, burned_ucr, budgets)
      WHERE version IS NOT NULL;
-END
-$$;
-
-
--- Every item gets its one ending row here, and the account what follows from it, as if the items came one by one. What it
--- touches was locked by lock_for_batch.
--- p_receivable_max bounds what an account may owe; beyond it the operator waives. The planner's settings are for plans
--- made while tables are empty and kept when they are not.
-CREATE OR REPLACE FUNCTION settle_batch(p_org uuid, p_receivable_max bigint, p_items settlement_item[]) RETURNS settlement_answer[]
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET enable_nestloop = off AS $$
-DECLARE
-    v_ids   uuid[] := ARRAY(SELECT id FROM unnest(p_items));
-    v_rows  settlement_row[] := array_fill(NULL::settlement_row, ARRAY[cardinality(p_items)]);
-    v_why   text[] := array_fill('no_account'::text, ARRAY[cardinality(p_items)]);
-    v_now   timestamptz;
-    a       account;
-    v_done  record;
-BEGIN
-    p_items := find_payers(p_org, p_items);
-    FOR a IN
-        SELECT * FROM account
-         WHERE org_id = p_org AND account_id = ANY (ARRAY(SELECT DISTINCT account_id FROM unnest(p_items)))
-         ORDER BY account_id
-    LOOP
-        v_now := clock_timestamp();
-        IF a.next_change_at <= v_now THEN
-            a := bring_up_to(a, v_now);
-        END IF;
-        v_done := settle_together(a, v_ids, p_items, v_rows, v_why);
-        IF v_done.a IS NULL THEN
-            v_done := settle_one_by_one(a, p_receivable_max, p_items, v_rows, v_why, v_now);
-        END IF;
-        a := v_done.a;
-        v_rows := v_done.p_rows;
-        v_why := v_done.p_why;
-        PERFORM save_account(a);
-    END LOOP;
-    PERFORM write_endings(p_org, p_items, v_rows, v_now);
-    IF EXISTS (SELECT FROM unnest(v_rows) AS r WHERE r.budgets IS NOT NULL) THEN
-        PERFORM book_endings(p_org, v_rows);
+    IF rooms <> '{}' THEN
+        rooms := book_endings(rooms, v_done.items);
     END IF;
-    RETURN ARRAY(
-        SELECT ROW(why, coalesce(charged_ucr, 0), coalesce(overage_ucr, 0), coalesce(waived_ucr, 0), coalesce(held_ucr, 0),
-                   account_id)::settlement_answer
-          FROM ROWS FROM (unnest(v_rows), unnest(v_why)) WITH ORDINALITY AS u (
-               id, account_id, kind, version, amount_ucr, balance_after_ucr, ref_id, charged_ucr, overage_ucr, waived_ucr,
-               held_ucr, burned_grants, burned_ucr, budgets, why, n)
-         ORDER BY n);
 END
 $$;
 
 
--- Says for each item which account pays: where that is not known, the one that its reservation is on.
-CREATE OR REPLACE FUNCTION find_payers(p_org uuid, p_items settlement_item[]) RETURNS settlement_item[]
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
-BEGIN
-    FOR i IN 1 .. cardinality(p_items) LOOP
-        IF p_items[i].other_accounts IS NOT NULL THEN
-            p_items[i].account_id := coalesce((SELECT r.account_id FROM reservation r WHERE r.org_id = p_org AND r.id = p_items[i].id),
-                                              p_items[i].account_id);
-        END IF;
-    END LOOP;
-    RETURN p_items;
-END
-$$;
-
-
--- Where every item of the account is open, nothing is owed or expired, and one grant pays for all: what the walk below
--- would say, in one step. `a` is NULL where it is not so simple; then nothing was changed.
-CREATE OR REPLACE FUNCTION settle_together(INOUT a account, p_ids uuid[], p_items settlement_item[], INOUT p_rows settlement_row[],
-                                           INOUT p_why text[])
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET enable_nestloop = off AS $$
+-- Where one account pays for every item, each is open, nothing is owed or expired, and one grant pays for all: what the
+-- walk below would say, in one step. `items` is NULL where it is not so simple; then nothing was changed.
+CREATE OR REPLACE FUNCTION settle_together(p_items settlement_item[], p_opened reservation[], INOUT books account[],
+                                           OUT items settlement_row[], OUT answers settlement_answer[])
+LANGUAGE plpgsql AS $$
 DECLARE
+    v_place integer := place_of(books, p_items[1].account_id);
+    a       account := books[v_place];
     g       credit_grant;
     v_sum   record;
 BEGIN
-    IF a.expired_ucr > 0 OR a.receivable_ucr > 0 OR cardinality(p_ids) < 2 THEN
-        a := NULL;
+    IF v_place IS NULL OR a.expired_ucr > 0 OR a.receivable_ucr > 0 OR cardinality(p_items) < 2 THEN
         RETURN;
     END IF;
     g := first_grant(a);
-    SELECT array_agg(ROW(u.id, u.account_id, CASE WHEN u.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version + u.place, -u.charged,
+    SELECT array_agg(ROW(u.id, u.account_id, CASE WHEN u.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version + u.n, -u.charged,
                          a.balance_ucr - u.charged_so_far, NULL, u.charged, 0, u.cost_ucr - u.charged, u.held,
                          CASE WHEN u.charged > 0 THEN ARRAY[g.id] END, CASE WHEN u.charged > 0 THEN ARRAY[u.charged] END,
-                         u.budgets::integer[])::settlement_row ORDER BY u.n) AS rows,
-           count(*) AS calls, count(u.held) AS open, sum(u.charged)::bigint AS charged, sum(u.held)::bigint AS held,
-           sum(greatest(u.charged - u.held, 0))::bigint AS above
+                         u.budgets::integer[])::settlement_row ORDER BY u.n) AS items,
+           array_agg(ROW('settled', u.charged, 0, u.cost_ucr - u.charged, u.held, u.account_id)::settlement_answer ORDER BY u.n) AS answers,
+           array_agg(u.id) AS ids, count(DISTINCT u.id) AS calls, count(u.held) AS open, sum(u.charged)::bigint AS charged,
+           sum(u.held)::bigint AS held, sum(greatest(u.charged - u.held, 0))::bigint AS above
       INTO v_sum
-      FROM (SELECT i.*, r.amount_ucr AS held, r.budgets, c.charged,
-                   row_number() OVER (ORDER BY i.n) AS place, sum(c.charged) OVER (ORDER BY i.n) AS charged_so_far
+      FROM (SELECT i.*, r.amount_ucr AS held, r.budgets, c.charged, sum(c.charged) OVER (ORDER BY i.n) AS charged_so_far
               FROM unnest(p_items) WITH ORDINALITY AS i (
                    id, account_id, ended, delivered, cost_ucr, numerator, lines, waive_above_held, key_id, user_id, model, feature,
                    upstream, upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens, cached_tokens,
                    cache_write_tokens, output_tokens, reasoning_tokens, first_event_ms, duration_ms, other_accounts, n)
-              LEFT JOIN (SELECT id, amount_ucr, budgets FROM reservation
-                          WHERE org_id = a.org_id AND id = ANY (p_ids) AND account_id = a.account_id) AS r ON r.id = i.id
+              LEFT JOIN unnest(p_opened) AS r ON r.id = i.id AND r.account_id = i.account_id
              CROSS JOIN LATERAL (SELECT CASE WHEN i.waive_above_held THEN least(i.cost_ucr, r.amount_ucr) ELSE i.cost_ucr END) AS c (charged)
-             WHERE i.account_id = a.account_id) AS u;
-    IF v_sum.open < v_sum.calls OR v_sum.calls < cardinality(p_ids) OR v_sum.above > a.balance_ucr - a.held_ucr
-       OR v_sum.charged > coalesce(g.remaining_ucr, 0)
-       OR (SELECT count(DISTINCT id) FROM unnest(p_ids) AS id) < cardinality(p_ids) THEN
-        a := NULL;
+             WHERE i.account_id = a.account_id AND i.other_accounts IS NULL) AS u;
+    IF v_sum.calls < cardinality(p_items) OR v_sum.open < v_sum.calls OR v_sum.above > a.balance_ucr - a.held_ucr
+       OR v_sum.charged > coalesce(g.remaining_ucr, 0) THEN
         RETURN;
     END IF;
-    DELETE FROM reservation WHERE org_id = a.org_id AND id = ANY (p_ids);
-    PERFORM save_grant(g, g.remaining_ucr - v_sum.charged);
+    DELETE FROM reservation WHERE org_id = a.org_id AND id = ANY (v_sum.ids);
+    IF v_sum.charged > 0 THEN
+        UPDATE credit_grant SET remaining_ucr = remaining_ucr - v_sum.charged WHERE org_id = g.org_id AND id = g.id;
+    END IF;
     a.balance_ucr := a.balance_ucr - v_sum.charged;
     a.held_ucr := a.held_ucr - v_sum.held;
     a.open_count := a.open_count - v_sum.calls;
     a.used_ucr := a.used_ucr + v_sum.charged;
     a.version := a.version + v_sum.calls;
-    p_rows := v_sum.rows;
-    p_why := array_fill('settled'::text, ARRAY[cardinality(p_ids)]);
+    books[v_place] := a;
+    items := v_sum.items;
+    answers := v_sum.answers;
 END
 $$;
 
 
--- One after another, whatever each of them meets.
-CREATE OR REPLACE FUNCTION settle_one_by_one(INOUT a account, p_receivable_max bigint, p_items settlement_item[],
-                                             INOUT p_rows settlement_row[], INOUT p_why text[], p_now timestamptz)
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+-- One after another, whatever each of them meets. Where it is not known which account was to pay, it is the one that the
+-- reservation is on.
+CREATE OR REPLACE FUNCTION settle_one_by_one(p_receivable_max bigint, p_now timestamptz, p_items settlement_item[],
+                                             p_opened reservation[], INOUT books account[], OUT items settlement_row[],
+                                             OUT answers settlement_answer[])
+LANGUAGE plpgsql AS $$
 DECLARE
     s         settlement_item;
+    e         settlement_row;
+    v_place   integer;
+    v_why     text;
     v_open    reservation;
     v_unheld  record;
-    v_charged bigint;
-    v_overage bigint;
     v_most    bigint;
+    a         account;
     b         record;
 BEGIN
+    items := array_fill(NULL::settlement_row, ARRAY[cardinality(p_items)]);
+    answers := array_fill(NULL::settlement_answer, ARRAY[cardinality(p_items)]);
     FOR i IN 1 .. cardinality(p_items) LOOP
         s := p_items[i];
-        CONTINUE WHEN s.account_id <> a.account_id;
-        DELETE FROM reservation WHERE org_id = a.org_id AND id = s.id AND account_id = a.account_id RETURNING * INTO v_open;
-        IF NOT FOUND THEN
-            v_unheld := settle_unheld(a, s, p_receivable_max, p_now);
-            a := v_unheld.a;
-            p_rows[i] := v_unheld.ending;
-            p_why[i] := v_unheld.status;
+        e := NULL;
+        IF s.other_accounts IS NOT NULL THEN
+            s.account_id := coalesce((SELECT r.account_id FROM unnest(p_opened) AS r WHERE r.id = s.id), s.account_id);
+        END IF;
+        v_place := place_of(books, s.account_id);
+        IF v_place IS NULL THEN
+            answers[i] := ROW('no_account', 0, 0, 0, 0, s.account_id);
             CONTINUE;
         END IF;
-        a.held_ucr := a.held_ucr - v_open.amount_ucr;
-        a.open_count := a.open_count - 1;
-        v_most := CASE WHEN s.waive_above_held THEN least(s.cost_ucr, v_open.amount_ucr) ELSE s.cost_ucr END;
-        v_charged := least(v_most, a.balance_ucr - a.held_ucr);
-        v_overage := least(v_most - v_charged, greatest(p_receivable_max - a.receivable_ucr, 0));
-        a.balance_ucr := a.balance_ucr - v_charged;
-        a.receivable_ucr := a.receivable_ucr + v_overage;
-        a.used_ucr := a.used_ucr + v_charged;
-        a.version := a.version + 1;
-        b := burn(a, v_charged, v_open.created_at);
-        a.expired_ucr := a.expired_ucr - b.expired_ucr;
-        p_why[i] := 'settled';
-        p_rows[i] := ROW(s.id, a.account_id, CASE WHEN s.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version, -v_charged,
-                       a.balance_ucr, NULL, v_charged, v_overage, s.cost_ucr - v_charged - v_overage, v_open.amount_ucr,
-                       b.grants, b.burned_ucr, v_open.budgets::integer[]);
-        IF a.expired_ucr > 0 THEN
-            a := trim_expired(a, p_now);
+        a := books[v_place];
+        DELETE FROM reservation WHERE org_id = a.org_id AND id = s.id AND account_id = a.account_id RETURNING * INTO v_open;
+        IF FOUND THEN
+            v_why := 'settled';
+            a.held_ucr := a.held_ucr - v_open.amount_ucr;
+            a.open_count := a.open_count - 1;
+            v_most := CASE WHEN s.waive_above_held THEN least(s.cost_ucr, v_open.amount_ucr) ELSE s.cost_ucr END;
+            e := ROW(s.id, a.account_id, CASE WHEN s.delivered THEN 'CHARGE' ELSE 'RELEASE' END, a.version + 1, NULL, NULL, NULL,
+                     least(v_most, a.balance_ucr - a.held_ucr), NULL, NULL, v_open.amount_ucr, NULL, NULL, v_open.budgets::integer[]);
+            e.overage_ucr := least(v_most - e.charged_ucr, greatest(p_receivable_max - a.receivable_ucr, 0));
+            e.waived_ucr := s.cost_ucr - e.charged_ucr - e.overage_ucr;
+            a.balance_ucr := a.balance_ucr - e.charged_ucr;
+            a.receivable_ucr := a.receivable_ucr + e.overage_ucr;
+            a.used_ucr := a.used_ucr + e.charged_ucr;
+            a.version := e.version;
+            b := burn(a, e.charged_ucr, v_open.created_at);
+            a.expired_ucr := a.expired_ucr - b.expired_ucr;
+            e.amount_ucr := -e.charged_ucr;
+            e.balance_after_ucr := a.balance_ucr;
+            e.burned_grants := b.grants;
+            e.burned_ucr := b.burned_ucr;
+            IF a.expired_ucr > 0 THEN
+                a := trim_expired(a, p_now);
+            END IF;
+            IF a.receivable_ucr > 0 AND a.balance_ucr > a.held_ucr THEN
+                a := repay(a, p_now, s.id);
+            END IF;
+        ELSE
+            v_unheld := settle_unheld(a, s, p_receivable_max, p_now);
+            a := v_unheld.a;
+            e := v_unheld.ending;
+            v_why := v_unheld.status;
         END IF;
-        IF a.receivable_ucr > 0 AND a.balance_ucr > a.held_ucr THEN
-            a := repay(a, p_now, s.id);
-        END IF;
+        books[v_place] := a;
+        items[i] := e;
+        answers[i] := ROW(v_why, coalesce(e.charged_ucr, 0), coalesce(e.overage_ucr, 0), coalesce(e.waived_ucr, 0),
+                          coalesce(e.held_ucr, 0), e.account_id);
     END LOOP;
 END
 $$;
