@@ -355,7 +355,7 @@ async def test_the_trigger_on_accounts_looks_at_the_status_alone(owner: asyncpg.
     )
     [announces] = [row["text"] for row in triggers if " UPDATE" in row["text"] and "announce_" in row["text"]]
     assert "UPDATE OF status ON" in announces
-    assert "WHEN ((old.status IS DISTINCT FROM new.status))" in announces
+    assert "WHEN (((old.status)::text IS DISTINCT FROM (new.status)::text))" in announces
 
 
 # --- the policy -----------------------------------------------------------------------------------------------------
