@@ -6,6 +6,7 @@ path the connection is aiohttp's and stays so: its parser alone then knows where
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -13,9 +14,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 from aiohttp import ClientConnectionResetError, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.edge.errors import malformed_request
+from gateway.edge.errors import INTERNAL, NO_HTTP, from_http, is_api, unrouted_response
 from gateway.edge.plain_request import Content, PlainHead, PlainRequest, read_plain
 from gateway.edge.rooms import IDS
 from gateway.ops.ids import IdSource
@@ -29,9 +31,14 @@ Routes = Mapping[tuple[str, str], Handler]
 
 EARLY_BYTES_MAX: Final = 64 * 1024
 """Of requests that come before the one under way is answered; then the connection is not read until it is."""
+LINE_BYTES_KEPT: Final = 256
+"""Of a request's beginning, to tell by its path in which dialect it is answered where it turns out to be no HTTP."""
 LINGER_S: Final = 2.0
 """How long the rest of a body that was refused may still come: closing at once would reset the connection, and the
 answer with it."""
+
+
+_FOR_API: Final = re.compile(rb"[\r\n]*[^ \r\n]+ +(?:[A-Za-z]+://[^/ ]*)?/api(?:[/?# \r\n]|\Z)")
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +64,7 @@ class Connection(RequestHandler):
         "_early",
         "_head",
         "_head_timer",
+        "_line",
         "_listener",
         "_outgoing",
         "_serving",
@@ -76,6 +84,8 @@ class Connection(RequestHandler):
         self._unsent_bytes = 0
         self._aiohttp_reads = False
         """Some byte of this connection went to aiohttp's parser; from then on all do."""
+        self._line = b""
+        """How the request began that aiohttp reads."""
         self._head: PlainHead | None = None
         """Of the last plain request."""
         self._serving: asyncio.Task[None] | None = None
@@ -114,9 +124,12 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         if self._aiohttp_reads:
+            if self._head_timer is not None:
+                self._line += data[: LINE_BYTES_KEPT - len(self._line)]
+            elif self._awaits_request():
+                self._line = data[:LINE_BYTES_KEPT]
             super().data_received(data)
-            waiting = self._waiter is not None and not self._waiter.done() and not self._messages
-            if waiting:
+            if self._awaits_request():
                 if self._head_timer is None:
                     self._await_head()
             elif self._head_timer is not None:
@@ -134,6 +147,10 @@ class Connection(RequestHandler):
         self._early += data
         if len(self._early) > EARLY_BYTES_MAX:
             self._pause_transport_reading()
+
+    def _awaits_request(self) -> bool:
+        """aiohttp has seen no whole head since it answered the last request."""
+        return self._waiter is not None and not self._waiter.done() and not self._messages
 
     # --- the straight way -------------------------------------------------------------------------------------------
 
@@ -271,10 +288,15 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What aiohttp itself has to say, which is that the request is no HTTP: in our words and dialect."""
+        """What aiohttp itself has to say, which is that the request is no HTTP: in our words and dialects."""
         if isinstance(exc, ConnectionError):
             raise exc  # nobody is there to read it
-        response = malformed_request(self._listener.ids.next())
+        if isinstance(exc, HttpProcessingError):
+            error, problem = NO_HTTP, _FOR_API.match(self._line) is not None
+        else:
+            log.error("request.failed", method=request.method, path=request.path[:200], exc_info=exc)
+            error, problem = INTERNAL, is_api(request.path)
+        response = unrouted_response(error, id=self._listener.ids.next(), problem=problem)
         response.force_close()
         return response
 
@@ -321,7 +343,15 @@ class Listener(web.Server):
 
     def _handle(self, request: web.BaseRequest) -> Awaitable[Any]:
         handler = self.straight_handler(request)
-        return self._routed(request) if handler is None else handler(request)
+        return self._answered(request) if handler is None else handler(request)
+
+    async def _answered(self, request: web.BaseRequest) -> Any:
+        """aiohttp refuses some requests before any middleware, such as those that expect what nobody knows."""
+        try:
+            return await self._routed(request)
+        except web.HTTPException as failure:
+            error = from_http(failure, request)
+            return unrouted_response(error, id=self.ids.next(), problem=is_api(request.path))
 
     def flush_soon(self, connection: Connection) -> None:
         """After the callbacks that are ready by now."""

@@ -63,6 +63,9 @@ class Rendered(msgspec.Struct, frozen=True):
 
 
 INTERNAL: Final = Rendered(500, "api_error", "internal_error", "Something went wrong inside the gateway.")
+NO_HTTP: Final = Rendered(
+    400, "invalid_request_error", "invalid_request", "The request is not valid HTTP; it was not read any further."
+)
 
 
 def rendered(error: errors.TollgateError, *, insufficient_status: int = 402) -> Rendered:
@@ -160,7 +163,23 @@ def openai_error_frame(error: Rendered, *, id: str, model: str) -> bytes:
 
 def error_response(request: web.BaseRequest, error: Rendered) -> web.Response:
     """The error in the dialect of the path that was asked."""
-    problem = request.path.startswith("/api")
+    return _response(error, problem=is_api(request.path))
+
+
+def unrouted_response(error: Rendered, *, id: UUID, problem: bool) -> web.Response:
+    """The answer to what never came to a route: `problem` says whether it was meant for /api."""
+    response = _response(error, problem=problem)
+    response.headers["x-request-id"] = str(id)
+    response.headers["server"] = "tollgate"
+    return response
+
+
+def is_api(path: str) -> bool:
+    """Errors under it are problems; everywhere else they are in OpenAI's dialect."""
+    return path == "/api" or path.startswith("/api/")
+
+
+def _response(error: Rendered, *, problem: bool) -> web.Response:
     return web.Response(
         status=error.status,
         body=problem_body(error) if problem else openai_body(error),
@@ -171,19 +190,7 @@ def error_response(request: web.BaseRequest, error: Rendered) -> web.Response:
     )
 
 
-def malformed_request(id: UUID) -> web.Response:
-    """The answer to what is no HTTP. Which path was meant is not known, so it is in OpenAI's dialect."""
-    error = Rendered(
-        400, "invalid_request_error", "invalid_request", "The request is not valid HTTP; it was not read any further."
-    )
-    return web.Response(
-        status=error.status,
-        body=openai_body(error),
-        headers=[("content-type", "application/json"), ("x-request-id", str(id)), ("server", "tollgate")],
-    )
-
-
-def _from_http(error: web.HTTPException, request: web.Request) -> Rendered:
+def from_http(error: web.HTTPException, request: web.BaseRequest) -> Rendered:
     code = _HTTP_CODE.get(error.status, "invalid_request")
     message = {
         404: f"Unknown request URL: {request.method} {request.path[:200]}.",
@@ -211,7 +218,7 @@ async def answer_errors(
     except errors.TollgateError as failure:
         error = rendered(failure, insufficient_status=request.app[INSUFFICIENT_STATUS])
     except web.HTTPException as failure:
-        error = _from_http(failure, request)
+        error = from_http(failure, request)
     except ConnectionError:
         raise
     except Exception:

@@ -46,6 +46,55 @@ async def test_what_is_no_http_is_400_in_the_dialect_of_openai(road: Road, hosti
     assert await road.books() == []
 
 
+async def test_whatever_is_refused_under_api_is_told_as_a_problem(road: Road) -> None:
+    spend = b"POST /api/credits/deduct HTTP/1.1\r\nhost: x\r\n"
+    known = b"authorization: Bearer " + road.key.encode() + b"\r\n"
+    cases = {
+        "no colon": (b"GET /api/orgs HTTP/1.1\r\nhost\r\n\r\n", 400),
+        "unknown version": (b"GET /api HTTP/9.9\r\nhost: x\r\n\r\n", 400),
+        "after empty lines": (b"\r\n\r\nGET /api/orgs HTTP/9.9\r\nhost: x\r\n\r\n", 400),
+        "the address whole": (b"GET http://x/api/orgs?limit=1 HTTP/9.9\r\nhost: x\r\n\r\n", 400),
+        "two lengths": (spend + b"content-length: 5\r\ncontent-length: 6\r\n\r\nhello", 400),
+        "length and chunked": (spend + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        "nul in a header": (spend + b"x: a\0b\r\n\r\n", 400),
+        "header too long": (spend + b"x: " + b"y" * 20_000 + b"\r\n\r\n", 400),
+        "line too long": (b"GET /api/orgs?" + b"x" * 20_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        "too many headers": (spend + b"x: y\r\n" * 200 + b"\r\n", 400),
+        "a chunk that is none": (spend + known + b"transfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+        "unknown expectation": (b"GET /api/orgs HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\n\r\n", 417),
+        "unknown expectation at no path": (b"GET /api/x HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\n\r\n", 417),
+        "unknown path": (b"GET /api/x HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+        "the path alone": (b"GET /api HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+        "another spelling of no path": (b"GET /%61pi/x HTTP/1.1\r\nhost: x\r\n\r\n", 404),
+        "method of no path": (b"PROPFIND /api/orgs HTTP/1.1\r\nhost: x\r\n\r\n", 405),
+        "method of another path": (b"DELETE /api/orgs HTTP/1.1\r\nhost: x\r\n\r\n", 405),
+        "no key": (b"GET /api/orgs HTTP/1.1\r\nhost: x\r\n\r\n", 401),
+        "too large": (spend + known + b"content-length: 70000\r\n\r\n", 413),
+        "compressed": (spend + known + b"content-length: 1\r\ncontent-encoding: gzip\r\n\r\n1", 415),
+    }
+    for name, (sent, status) in cases.items():
+        for before in (b"", b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n", road.wire(chat("no-such"))):
+            async with await road.connect() as wire:
+                if before:
+                    await wire.send(before)
+                    await wire.answer()
+                for piece in (sent[:9], sent[9:]):
+                    await wire.send(piece)
+                answer = await wire.answer()
+                assert answer.status == status, name
+                assert answer.headers["content-type"].startswith("application/problem+json"), name
+                assert answer.json["status"] == status, name
+                assert answer.json["type"] == f"urn:tollgate:problem:{answer.json['code']}", name
+                assert answer.headers["x-request-id"], name
+
+
+async def test_paths_that_only_begin_like_api_are_answered_in_the_dialect_of_openai(road: Road) -> None:
+    for sent in (b"GET /apis HTTP/1.1\r\nhost: x\r\n\r\n", b"GET /apis HTTP/9.9\r\nhost: x\r\n\r\n"):
+        async with await road.connect() as wire:
+            await wire.send(sent)
+            assert (await wire.answer()).error["type"] == "invalid_request_error"
+
+
 async def test_a_chunk_that_is_none_is_400_and_nothing_after_it_is_read(road: Road, hostile: HostileUpstream) -> None:
     for chunk in (b"zz\r\n", b"-5\r\nhello\r\n", b"5\r\nhello!!0\r\n\r\n", b"5;" + b"x" * 100_000 + b"\r\n"):
         async with await road.connect() as wire:
