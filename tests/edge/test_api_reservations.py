@@ -29,7 +29,11 @@ async def test_one_is_held_found_listed_and_settled_once(house: House) -> None:
     assert (made.status, made.json["held"], made.json["account_id"]) == (201, "5.000000", str(org))
     id = made.json["id"]
     assert (await house.operate("GET", f"{PATH}/{id}?organization_id={org}")).json == made.json
-    assert (await house.operate("GET", f"{PATH}?organization_id={org}")).json == {"data": [made.json], "next": None}
+    assert (await house.operate("GET", f"{PATH}?organization_id={org}")).json == {
+        "data": [made.json],
+        "limit": 50,
+        "next_cursor": None,
+    }
     answers = await asyncio.gather(*(do(house, org, id, "settle", amount=3) for _ in range(4)))
     assert {(answer.status, answer.json["cost"]) for answer in answers} == {(200, "3.000000")}
     assert sum("idempotent-replayed" in answer.headers for answer in answers) == 3
@@ -63,9 +67,13 @@ async def test_a_page_goes_on_where_the_one_before_ended(house: House) -> None:
     org = await house.new_org(credits="10")
     ids = [(await hold(house, org, 1)).json["id"] for _ in range(3)]
     first = (await house.operate("GET", f"{PATH}?organization_id={org}&limit=2")).json
-    assert ([each["id"] for each in first["data"]], first["next"]) == (ids[:2], ids[1])
-    rest = (await house.operate("GET", f"{PATH}?organization_id={org}&limit=2&after={first['next']}")).json
-    assert ([each["id"] for each in rest["data"]], rest["next"]) == (ids[2:], None)
+    assert ([each["id"] for each in first["data"]], first["limit"]) == (ids[:2], 2)
+    rest = (await house.operate("GET", f"{PATH}?organization_id={org}&limit=2&cursor={first['next_cursor']}")).json
+    assert ([each["id"] for each in rest["data"]], rest["next_cursor"]) == (ids[2:], None)
+    log = (await house.operate("GET", f"/api/audit-log?organization_id={org}&limit=1")).json["next_cursor"]
+    for foreign in (log, ids[0], "x"):
+        refused = await house.operate("GET", f"{PATH}?organization_id={org}&cursor={foreign}")
+        assert (refused.status, refused.field) == (400, "cursor")
 
 
 async def test_what_does_not_fit_is_not_held(house: House) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from gateway.core.access import Right
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.credits import OfOrg
-from gateway.edge.api.cursors import Cursor, entry_cursor, read_entry
+from gateway.edge.api.cursors import Cursor, ListById, id_cursor, read_id
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.requests import Instant, Limit, invalid
 from gateway.ledger.audit_log import Entry, WantedEntries
@@ -64,7 +64,7 @@ async def page(ask: Ask, query: AuditQuery) -> EntryPage:
         raise invalid("to", "must be after `from`")
     first_id, end_id = Wanted(since=query.from_, until=query.to).ids()
     if query.cursor is not None:
-        end_id = min(end_id, read_entry(query.cursor))
+        end_id = min(end_id, read_id(ListById.AUDIT_LOG, query.cursor))
     wanted = WantedEntries(
         first_id=first_id,
         end_id=end_id,
@@ -77,7 +77,7 @@ async def page(ask: Ask, query: AuditQuery) -> EntryPage:
     return EntryPage(
         data=[entry_view(entry) for entry in entries],
         limit=query.limit,
-        next_cursor=None if last is None else entry_cursor(last),
+        next_cursor=None if last is None else id_cursor(ListById.AUDIT_LOG, last),
     )
 
 

@@ -1,8 +1,9 @@
-"""Where a list goes on, as text that means nothing to whoever sends it back. It holds an id and an amount."""
+"""Where a list goes on, as text that means nothing to whoever sends it back. It holds an id, and perhaps an amount."""
 
 import base64
 import binascii
 import struct
+from enum import Enum
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -16,9 +17,15 @@ Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-
 """A list's own `next_cursor`."""
 
 _ROW: Final = struct.Struct(">cc16sq")
-_ENTRY: Final = struct.Struct(">c16s")
+_ID: Final = struct.Struct(">c16s")
 _LETTERS: Final = {"created_at": b"c", "amount": b"a", "asc": b"u", "desc": b"d"}
-_LOG: Final = b"l"
+
+
+class ListById(Enum):
+    """A list in the order of its ids, and the letter that tells its cursors from those of others."""
+
+    AUDIT_LOG = b"l"
+    RESERVATIONS = b"r"
 
 
 def place_cursor(place: Place, order_by: OrderBy, direction: Direction) -> str:
@@ -33,14 +40,14 @@ def read_place(cursor: str, order_by: OrderBy, direction: Direction) -> Place:
     return Place(id=UUID(bytes=id), amount_ucr=amount_ucr)
 
 
-def entry_cursor(id: UUID) -> str:
-    return _text(_ENTRY.pack(_LOG, id.bytes))
+def id_cursor(of: ListById, id: UUID) -> str:
+    return _text(_ID.pack(of.value, id.bytes))
 
 
-def read_entry(cursor: str) -> UUID:
-    """Raises InvalidRequest."""
-    letter, id = _parts(cursor, _ENTRY)
-    if letter != _LOG:
+def read_id(of: ListById, cursor: str) -> UUID:
+    """Raises InvalidRequest, also for a cursor of another list."""
+    letter, id = _parts(cursor, _ID)
+    if letter != of.value:
         raise _foreign()
     return UUID(bytes=id)
 

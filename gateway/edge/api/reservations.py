@@ -13,6 +13,7 @@ from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.checking import wish
 from gateway.edge.api.credits import OfOrg
+from gateway.edge.api.cursors import Cursor, ListById, id_cursor, read_id
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.api.priced import Expected, Life, Spent, expected_ucr, used
 from gateway.edge.api.spending import ChargeView, settled
@@ -39,8 +40,8 @@ class MoreReserved(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 class ReservationQuery(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limit: Limit = 50
-    after: UUID | None = None
-    """`next` of the page before."""
+    cursor: Cursor | None = None
+    """The `next_cursor` of the page before."""
 
 
 class ReservationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +62,9 @@ class ReservationView(msgspec.Struct, frozen=True, kw_only=True):
 
 class ReservationPage(msgspec.Struct, frozen=True, kw_only=True):
     data: list[ReservationView]
-    next: UUID | None
-    """None: this is the last page."""
+    limit: Limit
+    next_cursor: str | None
+    """null: that was all."""
 
 
 class ExtensionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,10 +117,13 @@ async def create(ask: Ask, body: NewReservation) -> ReservationView:
 async def page(ask: Ask, query: ReservationQuery) -> ReservationPage:
     """Open ones, oldest first."""
     org_id = ask.org(query.organization_id)
-    found = await ask.house.ledger.owned.page(owner_of(ask, org_id), after=query.after, limit=query.limit + 1)
+    after = None if query.cursor is None else read_id(ListById.RESERVATIONS, query.cursor)
+    found = await ask.house.ledger.owned.page(owner_of(ask, org_id), after=after, limit=query.limit + 1)
     shown = found[: query.limit]
     return ReservationPage(
-        data=[_view(org_id, each) for each in shown], next=shown[-1].id if len(found) > query.limit else None
+        data=[_view(org_id, each) for each in shown],
+        limit=query.limit,
+        next_cursor=id_cursor(ListById.RESERVATIONS, shown[-1].id) if len(found) > query.limit else None,
     )
 
 
