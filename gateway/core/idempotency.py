@@ -8,3 +8,10 @@ class Idempotency(msgspec.Struct, frozen=True):
 
     key: str
     request_hash: bytes
+    operation: str | None = None
+    """What is done has a name of its own besides, whatever the request is called: it is not done twice either."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Under each of them the change is made once."""
+        return (self.key,) if self.operation is None else (self.key, self.operation)

@@ -12,10 +12,11 @@ import asyncpg
 import msgspec
 
 from gateway.core.caller import KeyKind
-from gateway.core.errors import Conflict, IdempotencyMismatch, NotFound, PreconditionFailed
+from gateway.core.errors import Conflict, NotFound, PreconditionFailed
 from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF, Origin
 from gateway.ops.ids import IdSource
+from gateway.postgres.once import Connection, once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -148,15 +149,16 @@ class Keys:
     ) -> MadeKey:
         """`ip_allow` are networks. Raises NotFound for an unknown org or user."""
         token, shown = _new()
-        facts = (name, kind, models, ip_allow, user_id, expires_at, by.row(), *_named(idempotency))
+        facts = (name, kind, models, ip_allow, user_id, expires_at, by.row())
         try:
-            row = await self._pool.fetchrow(_SQL.create_api_key, org_id, self._ids.next(), *shown, *facts)
+            key = await self._change(
+                org_id, None, idempotency, _SQL.create_api_key, org_id, self._ids.next(), *shown, *facts
+            )
         except asyncpg.ForeignKeyViolationError as error:
             if error.constraint_name == "api_key_user_is_of_the_org":
                 raise NotFound(f"Organisation {org_id} has no user {user_id}; no key was made.") from None
             raise NotFound(f"There is no organisation {org_id}.") from None
-        key, repeated = self._read(row, org_id, None)
-        return MadeKey(key=key, token=None if repeated else token)
+        return MadeKey(key=key, token=None if key.repeated else token)
 
     @unavailable_in_outage
     async def get(self, org_id: UUID, key_id: UUID) -> ApiKey:
@@ -189,16 +191,9 @@ class Keys:
 
         Raises NotFound, PreconditionFailed, or Conflict where the key is revoked.
         """
-        row = await self._pool.fetchrow(
-            _SQL.change_api_key,
-            org_id,
-            key_id,
-            msgspec.json.encode(change).decode(),
-            None if versions is None else sorted(versions),
-            by.row(),
-            *_named(idempotency),
-        )
-        return self._read(row, org_id, key_id)
+        facts = (msgspec.json.encode(change).decode(), None if versions is None else sorted(versions), by.row())
+        key = await self._change(org_id, key_id, idempotency, _SQL.change_api_key, org_id, key_id, *facts)
+        return key, key.repeated
 
     @unavailable_in_outage
     async def rotate(
@@ -218,20 +213,9 @@ class Keys:
         """
         token, shown = _new()
         budgets = [self._ids.next() for _ in range(_BUDGETS_OF_A_KEY_MAX)]
-        row = await self._pool.fetchrow(
-            _SQL.rotate_api_key,
-            org_id,
-            key_id,
-            self._ids.next(),
-            *shown,
-            overlap,
-            expires_at,
-            budgets,
-            by.row(),
-            *_named(idempotency),
-        )
-        key, repeated = self._read(row, org_id, key_id)
-        return MadeKey(key=key, token=None if repeated else token)
+        facts = (self._ids.next(), *shown, overlap, expires_at, budgets, by.row())
+        key = await self._change(org_id, key_id, idempotency, _SQL.rotate_api_key, org_id, key_id, *facts)
+        return MadeKey(key=key, token=None if key.repeated else token)
 
     async def revoke(self, org_id: UUID, key_id: UUID, *, by: Origin = ITSELF) -> ApiKey:
         """For good; again changes nothing. Streams that already run end as they would. Raises NotFound."""
@@ -243,32 +227,48 @@ class Keys:
         self, org_id: UUID, key_id: UUID, *, by: Origin, idempotency: Idempotency | None
     ) -> tuple[ApiKey, bool]:
         """With whether the same request had revoked it before. Raises NotFound."""
-        row = await self._pool.fetchrow(_SQL.revoke_api_key, org_id, key_id, by.row(), *_named(idempotency))
-        return self._read(row, org_id, key_id)
+        key = await self._change(org_id, key_id, idempotency, _SQL.revoke_api_key, org_id, key_id, by.row())
+        return key, key.repeated
 
-    def _read(self, row: asyncpg.Record | None, org_id: UUID, key_id: UUID | None) -> tuple[ApiKey, bool]:
-        """The answer and whether it is an earlier one. Raises what the status stands for."""
-        assert row is not None
-        facts = row["answer"]
-        match row["status"]:
-            case "ok":
-                if hash := row.get("hash"):
-                    self._forget(hash)
-                return msgspec.json.decode(facts, type=ApiKey), False
-            case "exists":
-                return msgspec.json.decode(facts, type=ApiKey), True
-            case "missing":
-                raise _no_key(org_id, key_id)
-            case "changed":
-                raise PreconditionFailed(
-                    f'The key was changed in between and has the ETag "{facts}" now; nothing was changed.'
-                )
-            case "replaced":
-                raise Conflict(f"The key was replaced before, by {facts}; nothing was changed.")
-            case "mismatch":
-                raise IdempotencyMismatch("This Idempotency-Key came before with another request; nothing changed.")
-            case status:
-                raise Conflict(f"The key is {status}; nothing was changed.")
+    async def _change(
+        self,
+        org_id: UUID,
+        key_id: UUID | None,
+        idempotency: Idempotency | None,
+        statement: str,
+        *arguments: object,
+    ) -> ApiKey:
+        """Raises what the statement's status stands for."""
+        changed: list[bytes] = []
+
+        async def change(connection: Connection) -> ApiKey:
+            row = await connection.fetchrow(statement, *arguments)
+            assert row is not None
+            _refuse_unless_made(row, org_id, key_id)
+            if hash := row.get("hash"):
+                changed.append(hash)
+            return msgspec.json.decode(row["answer"], type=ApiKey)
+
+        key = await once(self._pool, org_id, idempotency, change, answer=ApiKey)
+        for hash in changed:
+            self._forget(hash)
+        return key
+
+
+def _refuse_unless_made(row: asyncpg.Record, org_id: UUID, key_id: UUID | None) -> None:
+    match row["status"]:
+        case "ok":
+            return
+        case "missing":
+            raise _no_key(org_id, key_id)
+        case "changed":
+            raise PreconditionFailed(
+                f'The key was changed in between and has the ETag "{row["answer"]}" now; nothing was changed.'
+            )
+        case "replaced":
+            raise Conflict(f"The key was replaced before, by {row['answer']}; nothing was changed.")
+        case status:
+            raise Conflict(f"The key is {status}; nothing was changed.")
 
 
 def _new() -> tuple[str, tuple[bytes, str, str]]:
@@ -277,10 +277,6 @@ def _new() -> tuple[str, tuple[bytes, str, str]]:
     hash = hash_of(token)
     assert hash is not None
     return token, (hash, token[:_PREFIX_CHARS], token[-_LAST_CHARS:])
-
-
-def _named(idempotency: Idempotency | None) -> tuple[str | None, bytes | None]:
-    return (None, None) if idempotency is None else (idempotency.key, idempotency.request_hash)
 
 
 def _no_key(org_id: UUID, key_id: UUID | None) -> NotFound:

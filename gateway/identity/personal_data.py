@@ -9,9 +9,11 @@ import asyncpg
 import msgspec
 
 from gateway.core.errors import NotFound
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.roles import Role
 from gateway.identity.users import UserStatus
+from gateway.postgres.once import Connection, once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -28,6 +30,7 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
     status: UserStatus
     created_at: datetime
     erased_at: datetime | None
+    repeated: bool = False
 
 
 class PersonsKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,14 +80,18 @@ class People:
         )
 
     @unavailable_in_outage
-    async def erase(self, org_id: UUID, user_id: UUID, *, by: Origin) -> Person:
+    async def erase(self, org_id: UUID, user_id: UUID, *, by: Origin, idempotency: Idempotency | None = None) -> Person:
         """Name, e-mail and external id are replaced and the keys revoked, for good; again changes nothing.
 
-        Raises NotFound.
+        What was kept of them for idempotency keys goes with it. Raises NotFound.
         """
-        row = await self._pool.fetchrow(_SQL.erase, org_id, user_id, by.row())
+
+        async def change(connection: Connection) -> Person:
+            return _person(await connection.fetchrow(_SQL.erase, org_id, user_id, by.row()), org_id, user_id)
+
+        erased = await once(self._pool, org_id, idempotency, change, answer=Person)
         self._forget_org(org_id)
-        return _person(row, org_id, user_id)
+        return erased
 
 
 def _person(row: asyncpg.Record | None, org_id: UUID, user_id: UUID) -> Person:

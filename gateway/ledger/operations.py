@@ -13,7 +13,6 @@ import msgspec
 
 from gateway.core.errors import (
     Conflict,
-    IdempotencyMismatch,
     InsufficientCredits,
     InvalidRequest,
     NotFound,
@@ -23,7 +22,7 @@ from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.units import UCR_MAX, credits_text
 from gateway.ledger.accounts import Executor
-from gateway.postgres.once import once
+from gateway.postgres.once import fetch_once
 from gateway.postgres.queries import load
 
 _SQL = load("operations")
@@ -265,24 +264,30 @@ async def set_account_status(
 ) -> Changed:
     """`active` or `suspended`. Open calls go on and are settled. Raises NotFound or Conflict."""
     assert status in {"active", "suspended"}
-
-    async def change(connection: Executor) -> Changed:
-        row = await connection.fetchrow(_SQL.set_account_status, org_id, account_id, status, by.row())
-        return read_answer(row, Changed, {})
-
-    return await once(connection, org_id, idempotency, change, answer=Changed)
+    return await perform(
+        connection,
+        _SQL.set_account_status,
+        (org_id, account_id, status),
+        by=by,
+        idempotency=idempotency,
+        answer=Changed,
+        refusals={},
+    )
 
 
 async def unpark_account(
     connection: Executor, *, org_id: UUID, account_id: UUID, by: Origin, idempotency: Idempotency | None = None
 ) -> Changed:
     """A person has looked at its books. Raises NotFound."""
-
-    async def change(connection: Executor) -> Changed:
-        row = await connection.fetchrow(_SQL.unpark_account, org_id, account_id, by.row())
-        return read_answer(row, Changed, {})
-
-    return await once(connection, org_id, idempotency, change, answer=Changed)
+    return await perform(
+        connection,
+        _SQL.unpark_account,
+        (org_id, account_id),
+        by=by,
+        idempotency=idempotency,
+        answer=Changed,
+        refusals={},
+    )
 
 
 # --- what they share ------------------------------------------------------------------------------------------------
@@ -291,20 +296,19 @@ async def unpark_account(
 async def perform(
     connection: Executor,
     statement: str,
-    arguments: tuple[object, ...],
+    arguments: tuple[UUID, *tuple[object, ...]],
     *,
     by: Origin | None,
     idempotency: Idempotency | None,
     answer: type[_Answer],
     refusals: Refusals,
 ) -> _Answer:
-    """Run one operation's statement, whose last arguments are who does it (None: it is not audited) and the key."""
-    key = (idempotency.key, idempotency.request_hash) if idempotency else (None, None)
-    check_texts(**{"Idempotency-Key": key[0] or ""})
-    if by is not None:
-        arguments = (*arguments, by.row())
+    """Run one operation's statement: its first argument is the organisation, and its last who does it (None: it is not
+    audited). Raises what `refusals` say and what every operation may meet, InvalidRequest and IdempotencyMismatch.
+    """
+    facts = (*arguments, None if by is None else by.row())
     try:
-        row = await connection.fetchrow(statement, *arguments, *key)
+        row = await fetch_once(connection, arguments[0], idempotency, statement, *facts)
     except asyncpg.CheckViolationError as error:
         if error.constraint_name == "ucr_within_bounds":
             raise InvalidRequest("The balance would pass the largest amount; nothing changed.") from None
@@ -324,9 +328,6 @@ def read_answer(row: asyncpg.Record | None, answer: type[_Answer], refusals: Ref
 
 
 _REFUSALS: Final[Refusals] = {
-    "mismatch": lambda _: IdempotencyMismatch(
-        "This Idempotency-Key came before with another request; nothing changed."
-    ),
     "conflict": lambda _: Conflict("This id was used for something else before; nothing changed."),
     "no_account": lambda _: NotFound("There is no such account; nothing changed."),
     "closed": lambda _: Conflict("The account is closed; nothing changed."),

@@ -16,14 +16,14 @@ import structlog
 
 from gateway.core.errors import Conflict, InvalidRequest, NotFound, TollgateError
 from gateway.core.idempotency import Idempotency
+from gateway.core.origin import Origin
 from gateway.core.units import UCR_MAX
-from gateway.ledger.accounts import Executor
-from gateway.ledger.operations import Standing, check_texts, perform, read_answer
+from gateway.ledger.operations import Standing, check_texts, perform
 from gateway.ledger.options import LedgerSettings
 from gateway.ledger.unpaid import Unpaid
 from gateway.ledger.used import Used
 from gateway.ops.metrics import Metrics
-from gateway.postgres.once import once
+from gateway.postgres.once import fetch_once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -107,7 +107,6 @@ class OwnedHold(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Holds(msgspec.Struct, frozen=True, kw_only=True):
     items: tuple[OwnedHold, ...]
-    repeated: bool = False
 
 
 class OwnedReservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,13 +157,12 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True):
         ).error(self.status)
 
 
-class _NotExtended(Exception):
-    def __init__(self, extension: Extension) -> None:
-        self.extension = extension
-
-
 class OwnedReservations:
-    """`moved` hears of every account where credits may have become free."""
+    """`moved` hears of every account where credits may have become free.
+
+    Every change says who makes it (`by`), for the audit log; None is the gateway itself, for a job of its own, whose
+    changes are no entries. Each may bear an idempotency key beside the reservation's id.
+    """
 
     def __init__(
         self, *, pool: asyncpg.Pool, settings: LedgerSettings, moved: Callable[[UUID], None], metrics: Metrics
@@ -180,6 +178,7 @@ class OwnedReservations:
         owner: Owner,
         wishes: Sequence[OwnedWish],
         *,
+        by: Origin | None,
         life_s: float | None = None,
         idempotency: Idempotency | None = None,
     ) -> tuple[OwnedHold, ...]:
@@ -189,18 +188,19 @@ class OwnedReservations:
         IdempotencyMismatch; then nothing was reserved.
         """
         self._check(wishes)
-        holds = await perform(
+        row = await fetch_once(
             self._pool,
+            owner.org_id,
+            idempotency,
             _SQL.reserve,
-            (owner.org_id, owner.kind, owner.id, self._life_s(life_s), [wish.row() for wish in wishes]),
-            by=None,
-            idempotency=idempotency,
-            answer=_Holds,
-            refusals={"no_job": lambda _: NotFound("There is no such job, or it has ended; nothing was reserved.")},
+            owner.org_id,
+            owner.kind,
+            owner.id,
+            self._life_s(life_s),
+            [wish.row() for wish in wishes],
+            _row(by),
         )
-        if not holds.repeated:
-            return holds.items
-        return tuple(msgspec.structs.replace(hold, repeated=True) for hold in holds.items)
+        return _holds(row)
 
     @unavailable_in_outage
     async def try_out(self, owner: Owner, wish: OwnedWish) -> OwnedHold:
@@ -211,11 +211,12 @@ class OwnedReservations:
             await attempt.start()
             try:
                 row = await connection.fetchrow(
-                    _SQL.reserve, owner.org_id, owner.kind, owner.id, self._life_s(None), [wish.row()], None, None
+                    _SQL.reserve, owner.org_id, owner.kind, owner.id, self._life_s(None), [wish.row()], None
                 )
             finally:
                 await attempt.rollback()
-        return read_answer(row, _Holds, {}).items[0]
+        assert row is not None
+        return _holds(row)[0]
 
     @unavailable_in_outage
     async def extend(
@@ -224,6 +225,7 @@ class OwnedReservations:
         id: UUID,
         *,
         at_least_ucr: int,
+        by: Origin | None,
         life_s: float | None = None,
         spent_ucr: int = 0,
         idempotency: Idempotency | None = None,
@@ -234,44 +236,39 @@ class OwnedReservations:
         """
         _check_ucr(at_least_ucr, "amount")
         _check_ucr(spent_ucr, "spent")
-        life_s = self._life_s(life_s)
-
-        async def change(connection: Executor) -> Extension:
-            row = await connection.fetchrow(
-                _SQL.extend,
-                owner.org_id,
-                owner.kind,
-                owner.id,
-                id,
-                at_least_ucr,
-                life_s,
-                self._settings.reservation_life_max_s,
-                spent_ucr,
-            )
-            assert row is not None
-            if row["status"] == "unknown":
-                raise NotFound("No such reservation is open; nothing was changed.")
-            made = msgspec.structs.replace(msgspec.json.decode(row["answer"], type=Extension), status=row["status"])
-            if made.status != "ok":
-                raise _NotExtended(made)  # so that its idempotency key stays free
-            return made
-
-        try:
-            return await once(self._pool, owner.org_id, idempotency, change, answer=Extension)
-        except _NotExtended as refused:
-            return refused.extension
+        row = await fetch_once(
+            self._pool,
+            owner.org_id,
+            idempotency,
+            _SQL.extend,
+            owner.org_id,
+            owner.kind,
+            owner.id,
+            id,
+            at_least_ucr,
+            self._life_s(life_s),
+            self._settings.reservation_life_max_s,
+            spent_ucr,
+            _row(by),
+        )
+        if row["status"] == "unknown":
+            raise NotFound("No such reservation is open; nothing was changed.")
+        made = msgspec.json.decode(row["answer"], type=Extension)
+        if row["status"] == "exists":
+            return msgspec.structs.replace(made, repeated=True)
+        return msgspec.structs.replace(made, status=row["status"])
 
     async def settle(
-        self, owner: Owner, id: UUID, *, cost_ucr: int, idempotency: Idempotency | None = None
+        self, owner: Owner, id: UUID, *, cost_ucr: int, by: Origin | None, idempotency: Idempotency | None = None
     ) -> OwnedEnding:
         """With a cost that says no more of itself. Raises like `settle_used`."""
         _check_ucr(cost_ucr, "cost")
         used = Used.plainly("reserved", price_ucr=1, quantity=cost_ucr)
-        return await self.settle_used(owner, id, used, idempotency=idempotency)
+        return await self.settle_used(owner, id, used, by=by, idempotency=idempotency)
 
     @unavailable_in_outage
     async def settle_used(
-        self, owner: Owner, id: UUID, used: Used, *, idempotency: Idempotency | None = None
+        self, owner: Owner, id: UUID, used: Used, *, by: Origin | None, idempotency: Idempotency | None = None
     ) -> OwnedEnding:
         """End it with what was used, once; of nothing, it is released. Cost above what is held is charged as a call's.
 
@@ -282,7 +279,7 @@ class OwnedReservations:
             self._pool,
             _SQL.settle,
             (owner.org_id, owner.kind, owner.id, id, used.row(), self._settings.receivable_max_ucr),
-            by=None,
+            by=by,
             idempotency=idempotency,
             answer=OwnedEnding,
             refusals={
@@ -293,9 +290,11 @@ class OwnedReservations:
         self._moved(ending.account_id)
         return ending
 
-    async def release(self, owner: Owner, id: UUID, *, idempotency: Idempotency | None = None) -> OwnedEnding:
+    async def release(
+        self, owner: Owner, id: UUID, *, by: Origin | None, idempotency: Idempotency | None = None
+    ) -> OwnedEnding:
         """End it without a cost. Raises like `settle`."""
-        return await self.settle(owner, id, cost_ucr=0, idempotency=idempotency)
+        return await self.settle(owner, id, cost_ucr=0, by=by, idempotency=idempotency)
 
     @unavailable_in_outage
     async def get(self, owner: Owner, id: UUID) -> OwnedReservation:
@@ -360,6 +359,21 @@ class OwnedReservations:
             check_texts(model=wish.model)
             if len(wish.model) > _MODEL_CHARS_MAX:
                 raise InvalidRequest(f"model must have at most {_MODEL_CHARS_MAX} characters.", param="model")
+
+
+def _holds(row: asyncpg.Record) -> tuple[OwnedHold, ...]:
+    """What became of each wish. Raises NotFound."""
+    if row["status"] == "no_job":
+        raise NotFound("There is no such job, or it has ended; nothing was reserved.")
+    assert row["status"] in {"ok", "exists", "nothing_held"}
+    holds = msgspec.json.decode(row["answer"], type=_Holds).items
+    if row["status"] == "exists":
+        return tuple(msgspec.structs.replace(hold, repeated=True) for hold in holds)
+    return holds
+
+
+def _row(by: Origin | None) -> tuple[object, ...] | None:
+    return None if by is None else by.row()
 
 
 def _check_ucr(ucr: int, param: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -10,15 +10,16 @@ import msgspec
 
 from gateway.core.errors import (
     Conflict,
-    IdempotencyMismatch,
     InvalidRequest,
     NotFound,
     PreconditionFailed,
     TollgateError,
 )
+from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.pricing import Tariff
 from gateway.ops.ids import IdSource
+from gateway.postgres.once import fetch_once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 from gateway.pricing.sets import SetPrice
@@ -27,18 +28,10 @@ from gateway.pricing.stored import Markup, StoredPrice, price_of
 _SQL: Final = load("prices")
 PRICES_MAX: Final = 5_000
 """That hold or will; every process has them in memory."""
+_NO_ORG: Final = UUID(int=0)
+"""Where the keys of changes are kept that belong to no organisation: `operators_org` of functions/prices.sql."""
 
 _Answer = TypeVar("_Answer", bound=msgspec.Struct)
-
-
-class Idempotency(Protocol):
-    """The caller's key, and a hash of what it asks for."""
-
-    @property
-    def key(self) -> str: ...
-
-    @property
-    def request_hash(self) -> bytes: ...
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,9 +176,7 @@ class PriceDesk:
         idempotency: Idempotency | None,
         answer: type[_Answer],
     ) -> _Answer:
-        key = (idempotency.key, idempotency.request_hash) if idempotency else (None, None)
-        row = await self._pool.fetchrow(statement, *facts, by.row(), *key)
-        assert row is not None
+        row = await fetch_once(self._pool, _NO_ORG, idempotency, statement, *facts, by.row())
         status = row["status"]
         if status not in {"ok", "exists"}:
             raise _REFUSALS[status](msgspec.json.decode(row["answer"] or "{}"))
@@ -194,9 +185,6 @@ class PriceDesk:
 
 
 _REFUSALS: Final[Mapping[str, Callable[[Mapping[str, Any]], TollgateError]]] = {
-    "mismatch": lambda _: IdempotencyMismatch(
-        "This Idempotency-Key came before with another request; nothing was changed."
-    ),
     "changed": lambda _: PreconditionFailed("It was changed since it was read, or is not there; nothing was changed."),
     "past": lambda _: InvalidRequest(
         "`effective_from` must not have passed, and `effective_until` must come after it; leave `effective_from` out "

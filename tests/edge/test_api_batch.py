@@ -73,6 +73,22 @@ async def test_an_operation_is_recorded_once_in_whichever_batch_it_comes(house: 
     assert await house.available_ucr(org) == 8_000_000
 
 
+async def test_a_batchs_key_is_of_the_operations_that_came_with_it(house: House) -> None:
+    org = await house.new_org(credits="10")
+
+    def usage(operation: str) -> dict[str, Any]:
+        return {
+            "operation": "usage",
+            "body": {"organization_id": str(org), "amount": 2, "operation_id": operation},
+        }
+
+    await send(house, [usage("first"), usage("second")], idempotency_key="batch")
+    other = await send(house, [usage("first"), usage("third")], idempotency_key="batch")
+    assert [(item["status"], item["replayed"]) for item in other.json["data"]] == [(201, True), (422, False)]
+    assert other.json["data"][1]["body"]["code"] == "idempotency_mismatch"
+    assert await house.available_ucr(org) == 6_000_000
+
+
 async def test_each_item_needs_its_own_right(house: House) -> None:
     org = await house.new_org(credits="10")
     key = await house.new_key(org)

@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from tests.edge.conftest import Answer, House
-from tests.edge.test_api_spending import key_of_user
+from tests.edge.test_api_spending import GPT, key_of_user
 
 PATH = "/api/credits/reservations"
 
@@ -112,3 +112,47 @@ async def test_nobody_sees_or_ends_what_another_holds(house: House, pool: asyncp
             assert answer.status == 404, what
     assert (await house.ledger.balance(org)).held_ucr == 2_000_000
     assert (await house.ask("POST", f"{PATH}/{id}/settle", key=annas, json={"amount": 1})).status == 200
+
+
+async def test_every_change_of_one_is_in_the_audit_log_once(house: House) -> None:
+    org = await house.new_org(credits="10")
+    sent = {"idempotency-key": "k", "x-tollgate-reason": "the nightly run"}
+    [made, again] = [await hold(house, org, 2, headers=sent) for _ in range(2)]
+    id = made.json["id"]
+    assert again.json["id"] == id
+    for what, body in (("extend", {"amount": 3}), ("settle", {"amount": 1})):
+        for _ in range(2):
+            whole = {"organization_id": str(org), **body}
+            answer = await house.operate("POST", f"{PATH}/{id}/{what}", whole, headers={"idempotency-key": what})
+            assert answer.status == 200
+    checked = {
+        "organization_id": str(org),
+        "model": GPT,
+        "expected_input_tokens": 9,
+        "expected_output_tokens": 9,
+        "reserve": True,
+        "operation_id": "op",
+    }
+    held = (await hold(house, org, 2)).json["id"]
+    usage = {"organization_id": str(org), "amount": 1, "operation_id": "op", "reservation_id": held}
+    for _ in range(2):
+        items = [
+            {"operation": "check", "body": checked},
+            {"operation": "validate", "body": {"organization_id": str(org), "amount": 1}},
+            {"operation": "usage", "body": usage},
+        ]
+        batch = await house.operate("POST", "/api/credits/batch", {"items": items})
+        assert batch.json["failed"] == 0, batch.body
+    entries = (await house.operate("GET", f"/api/audit-log?organization_id={org}&object_kind=reservation")).json["data"]
+    assert [entry["action"] for entry in reversed(entries)] == [
+        "reservation.created",
+        "reservation.extended",
+        "reservation.settled",
+        "reservation.created",
+        "reservation.created",
+        "reservation.settled",
+    ]
+    first = entries[-1]
+    assert (first["actor"], first["object_id"], first["reason"]) == ("operator", id, "the nightly run")
+    assert (first["address"], first["request_id"]) == ("127.0.0.1", made.headers["x-request-id"])
+    assert (first["before"], first["after"]["held_ucr"]) == (None, 2_000_000)

@@ -200,8 +200,8 @@ BUGS: Final = (
         name="key_not_kept",
         what="an idempotency key is forgotten with its change's end",
         file=f"{_FUNCTIONS}/idempotency.sql",
-        right="DELETE FROM idempotency_key k WHERE k.org_id = p_org AND k.key = p_key AND p_answer IS NULL;",
-        wrong="DELETE FROM idempotency_key k WHERE k.org_id = p_org AND k.key = p_key;",
+        right="DELETE FROM idempotency_key k WHERE k.org_id = p_org AND k.key = ANY (p_keys) AND p_answer IS NULL;",
+        wrong="DELETE FROM idempotency_key k WHERE k.org_id = p_org AND k.key = ANY (p_keys);",
         tests=("ledger/test_deductions.py",),
     ),
     Bug(

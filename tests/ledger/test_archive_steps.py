@@ -247,7 +247,7 @@ async def test_a_refund_that_was_under_way_when_the_month_closed_is_kept(
     under_way = refunding.transaction()
     await under_way.start()
     await refunding.execute(
-        "SELECT refund_charge($1, $2, $3, 4, NULL, NULL, ROW('t', NULL, NULL, NULL)::origin, NULL, NULL)",
+        "SELECT refund_charge($1, $2, $3, 4, NULL, NULL, ROW('t', NULL, NULL, NULL)::origin)",
         bench.org_id,
         charge,
         bench.ids.next(),

@@ -17,20 +17,22 @@ async def test_a_job_holds_and_settles_its_own(bench: Bench) -> None:
         await jobs.open(bench.org_id, job, kind="other", life_s=3_600)
     mine = Owner.job(bench.org_id, job)
     wishes = [OwnedWish(id=bench.ids.next(), account_ids=(bench.account_id,), amount_ucr=30) for _ in range(3)]
-    first, second, third = await owned.reserve(mine, wishes, life_s=86_400)
+    first, second, third = await owned.reserve(mine, wishes, life_s=86_400, by=None)
     assert first.expires_at == made.expires_at  # never longer than the job
     await bench.ledger.sweeper.fence_all_others()
     await bench.ledger.sweeper.end_orphans()
-    await owned.settle(mine, first.id, cost_ucr=10)
-    await owned.extend(mine, second.id, at_least_ucr=0, spent_ucr=4)
+    await owned.settle(mine, first.id, cost_ucr=10, by=None)
+    await owned.extend(mine, second.id, at_least_ucr=0, spent_ucr=4, by=None)
     assert await jobs.end(bench.org_id, job) == 2
     assert await jobs.end(bench.org_id, job) == 0
     assert await bench.numbers() == (86, 0, 0)
     with pytest.raises(NotFound, match="nothing was reserved"):
-        await owned.reserve(mine, [OwnedWish(id=bench.ids.next(), account_ids=(bench.account_id,), amount_ucr=1)])
+        await owned.reserve(
+            mine, [OwnedWish(id=bench.ids.next(), account_ids=(bench.account_id,), amount_ucr=1)], by=None
+        )
     # The real cost still comes, once.
     for _ in range(2):
-        assert (await owned.settle(mine, third.id, cost_ucr=6)).charged_ucr == 6
+        assert (await owned.settle(mine, third.id, cost_ucr=6, by=None)).charged_ucr == 6
     assert await bench.numbers() == (80, 0, 0)
 
 
@@ -39,12 +41,12 @@ async def test_a_job_whose_time_is_over_ends_with_what_it_holds(bench: Bench, ow
     job = bench.ids.next()
     await bench.ledger.jobs.open(bench.org_id, job, kind="batch", life_s=3_600)
     held = OwnedWish(id=bench.ids.next(), account_ids=(bench.account_id,), amount_ucr=30)
-    await bench.ledger.owned.reserve(Owner.job(bench.org_id, job), [held])
+    await bench.ledger.owned.reserve(Owner.job(bench.org_id, job), [held], by=None)
     await owner.execute(
         "UPDATE job SET created_at = now() - interval '1 day', expires_at = clock_timestamp() WHERE id = $1", job
     )
     with pytest.raises(NotFound):
-        await bench.ledger.owned.reserve(Owner.job(bench.org_id, job), [held])
+        await bench.ledger.owned.reserve(Owner.job(bench.org_id, job), [held], by=None)
     await bench.ledger.owned.expire_due()
     assert await bench.numbers() == (100, 0, 0)
 

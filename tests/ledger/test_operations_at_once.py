@@ -38,8 +38,8 @@ async def test_all_operations_at_once_never_deadlock_and_leave_sound_books(bench
         wishes = [
             OwnedWish(id=bench.ids.next(), account_ids=(each,), amount_ucr=2) for each in dice.sample(accounts, 3)
         ]
-        for hold in await owned.reserve(me, wishes):
-            await owned.settle(me, hold.id, cost_ucr=1)
+        for hold in await owned.reserve(me, wishes, by=ANNA):
+            await owned.settle(me, hold.id, cost_ucr=1, by=ANNA)
 
     def deduct(account: UUID) -> Awaitable[object]:
         deduction = Deduction(

@@ -1,10 +1,13 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import asyncpg
+import msgspec
 import pytest
 
+from gateway.core.idempotency import Idempotency
 from gateway.postgres.migrate import (
     Functions,
     Migration,
@@ -18,6 +21,7 @@ from gateway.postgres.migrate import (
     shipped,
     shipped_schema,
 )
+from gateway.postgres.once import once
 
 ONE = Migration(1, "0001_one", "CREATE TABLE one (a integer); INSERT INTO one VALUES (1);")
 TWO = Migration(2, "0002_two", "CREATE TABLE two (a integer);")
@@ -140,6 +144,35 @@ async def test_the_shipped_migrations_bring_an_empty_database_up_to_date(connect
             await require_current(connection)
     await migrate(connection)
     await require_current(connection)
+
+
+async def test_a_change_is_still_made_once_where_its_key_came_before_the_upgrade(
+    connection: asyncpg.Connection,
+) -> None:
+    class Made(msgspec.Struct):
+        number: int
+        repeated: bool = False
+
+    async def change(_: object) -> Made:
+        return Made(2)
+
+    org, erased, asked = UUID(int=1), UUID(int=2), Idempotency("invoice-17", b"\x01")
+    await migrate(connection, Schema([step for step in shipped() if step.number < 15]))
+    await connection.execute("INSERT INTO org (org_id, name) VALUES ($1, 'Acme')", org)
+    await connection.execute(
+        """
+        INSERT INTO org_user (org_id, user_id, external_id, name, role, erased_at)
+        VALUES ($1, $2, 'x', 'erased', 'member', now())
+        """,
+        org,
+        erased,
+    )
+    keep = "INSERT INTO idempotency_key (org_id, key, request_hash, answer) VALUES ($1, $2, $3, $4)"
+    await connection.execute(keep, org, asked.key, asked.request_hash, '{"number": 1}')
+    await connection.execute(keep, org, "anna", b"\x01", f'{{"user_id": "{erased}", "name": "Anna"}}')
+    await migrate(connection)
+    assert await once(connection, org, asked, change, answer=Made) == Made(1, repeated=True)
+    assert not await connection.fetchval("SELECT string_agg(k::text, '') ~* 'anna' FROM idempotency_key AS k")
 
 
 def test_no_shipped_migration_ends_its_own_transaction() -> None:

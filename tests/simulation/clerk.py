@@ -144,14 +144,14 @@ class Clerk:
         id, ucr = self._next_id(), self.lots.randint(1, 50_000)
         owner, owned = Owner.outside(house.org_id), self.world.office.owned
         wish = OwnedWish(id=id, account_ids=(self.lots.choice(house.accounts),), amount_ucr=ucr)
-        made = await self._certain(lambda: owned.reserve(owner, [wish], life_s=OWNED_LIFE_S))
+        made = await self._certain(lambda: owned.reserve(owner, [wish], life_s=OWNED_LIFE_S, by=CLERK))
         if isinstance(made, TollgateError):
             return
         held: OwnedHold = made[0]
         if not held.held or self.lots.random() < 0.3:
             return  # what was left to its time is charged what it had reported: nothing
         cost_ucr = self.lots.choice([0, ucr, self.lots.randint(0, ucr)])
-        await self._note("settle", house, id, -cost_ucr, lambda: owned.settle(owner, id, cost_ucr=cost_ucr))
+        await self._note("settle", house, id, -cost_ucr, lambda: owned.settle(owner, id, cost_ucr=cost_ucr, by=CLERK))
 
     async def subscribe(self, house: House) -> None:
         """Another plan, now or later; or none any more, or one again."""

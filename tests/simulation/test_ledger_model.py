@@ -83,8 +83,6 @@ class LedgerAgainstModel(RuleBasedStateMachine):
                     expires_at=expires_at,
                 ).row(),
                 ITSELF.row(),
-                None,
-                None,
             )
         )
         assert row["status"] == "ok"

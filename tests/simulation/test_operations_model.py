@@ -164,7 +164,7 @@ class OperationsAgainstModel(LedgerAgainstModel):
     def outside_callers_reserve(self, wishes: list[int]) -> None:
         self.tick()
         asked = [OwnedWish(id=self.ids.next(), account_ids=(self.org,), amount_ucr=ucr) for ucr in wishes]
-        answers = self.run(self.owned.reserve(self.owner, asked))
+        answers = self.run(self.owned.reserve(self.owner, asked, by=ITSELF))
         for wish, answer in zip(asked, answers, strict=True):
             assert (answer.status, answer.held_ucr) == self.model.reserve(wish.id, wish.amount_ucr, wish.amount_ucr, 0)
             if answer.status == "ok":
@@ -176,7 +176,7 @@ class OperationsAgainstModel(LedgerAgainstModel):
     def outside_callers_extend(self, data: st.DataObject, at_least: int, spent: int) -> None:
         self.tick()
         id = data.draw(st.sampled_from(self._outside_open()))
-        made = self.run(self.owned.extend(self.owner, id, at_least_ucr=at_least, spent_ucr=spent))
+        made = self.run(self.owned.extend(self.owner, id, at_least_ucr=at_least, spent_ucr=spent, by=ITSELF))
         status, held = self.model.extend(id, at_least)
         assert (made.status, made.held_ucr) == ("ok" if status == "exists" else status, held)
         if made.status == "ok":
@@ -187,7 +187,7 @@ class OperationsAgainstModel(LedgerAgainstModel):
     def outside_callers_settle(self, data: st.DataObject, cost: int) -> None:
         self.tick()
         id = data.draw(st.sampled_from(self.outside))
-        status = self.status(self.owned.settle(self.owner, id, cost_ucr=cost))
+        status = self.status(self.owned.settle(self.owner, id, cost_ucr=cost, by=ITSELF))
         assert status == {"conflict": Conflict.__name__}.get(expected := self.model.settle_owned(id, cost), expected)
 
     @precondition(lambda self: self._outside_open())

@@ -60,8 +60,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         ),
     ]
     idempotency_key: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,255}$")] | None = None
-    """Left out: the body's `operation_id`, or else the batch's own key with the item's position, from 0, as in
-    `invoice-17/0`."""
+    """Left out: the batch's own key with the item's position, from 0, as in `invoice-17/0`. An `operation_id` in the
+    body counts besides."""
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,7 +120,7 @@ async def _done(ask: Ask, item: Item, position: int) -> ItemAnswer:
         ask.principal.require(asked.needs)
         body = body_as(bytes(item.body), asked.body)
         key = item.idempotency_key
-        if key is None and ask.idempotency_key is not None and getattr(body, "operation_id", None) is None:
+        if key is None and ask.idempotency_key is not None:
             key = f"{ask.idempotency_key}/{position}"
         own = msgspec.structs.replace(ask, method=asked.method, path=asked.path, idempotency_key=key, headers={})
         answer = await asked.handler(own, body=body)

@@ -29,7 +29,7 @@ class Check(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
     usage_type: UsageType = "MODEL_CALL"
     """The caller's own word."""
     operation_id: OperationId | None = None
-    """In place of an Idempotency-Key."""
+    """What is held is held once under this name, whatever the Idempotency-Key."""
     reserve: bool = False
     """Hold what it may cost, so that it is there when the work is done."""
     expires_in_s: Life | None = None
@@ -103,7 +103,7 @@ async def check(ask: Ask, body: Check) -> CheckView:
     if body.reserve:
         meaning = (subject.org_id, subject.user_id, body.model, tokens, body.usage_type, body.expires_in_s)
         key = idempotency_of(ask, body.operation_id, *meaning)
-        [hold] = await owned.reserve(owner, [wanted], life_s=body.expires_in_s, idempotency=key)
+        [hold] = await owned.reserve(owner, [wanted], by=ask.origin, life_s=body.expires_in_s, idempotency=key)
         ask.replayed(hold.repeated)
     else:
         hold = await owned.try_out(owner, wanted)

@@ -91,10 +91,14 @@ async def erase(ask: Ask, org_id: UUID, user_id: UUID) -> PersonView:
     """Replaces what tells who a user is, for good, and revokes their keys. Again changes nothing.
 
     Amounts stay where they are, under an id that nothing ties to a person any more. The audit log keeps what was
-    written in it before.
+    written in it before. Answers kept for idempotency keys are forgotten: whoever repeats a request that was about
+    them is answered with 409.
     """
     org = await ask.house.orgs.get(ask.org(org_id))
-    return _person(await ask.house.people.erase(org.org_id, user_id, by=ask.origin))
+    key = ask.idempotency(org.org_id, user_id)
+    erased = await ask.house.people.erase(org.org_id, user_id, by=ask.origin, idempotency=key)
+    ask.replayed(erased.repeated)
+    return _person(erased)
 
 
 def _person(person: Person) -> PersonView:

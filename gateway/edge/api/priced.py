@@ -89,10 +89,18 @@ async def _entry(ask: Ask, org_id: UUID, model: str) -> CatalogueEntry:
 
 
 def idempotency_of(ask: Ask, operation_id: str | None, *meaning: Any) -> Idempotency | None:
-    """Under the Idempotency-Key, or without one under the operation's id, which is the endpoint's own."""
-    if ask.idempotency_key is None and operation_id is not None:
-        ask = msgspec.structs.replace(ask, idempotency_key=f"{ask.path} {operation_id}")
-    return ask.idempotency(operation_id, *meaning)
+    """Under the Idempotency-Key and under the operation's id, which is the endpoint's own: each knows the answer.
+
+    The blank keeps what is made of an id apart from every key.
+    """
+    if operation_id is None:
+        return ask.idempotency(None, *meaning)
+    operation = f"{ask.path} {operation_id}"
+    if ask.idempotency_key is None:
+        return msgspec.structs.replace(ask, idempotency_key=operation).idempotency(operation_id, *meaning)
+    key = ask.idempotency(operation_id, *meaning)
+    assert key is not None
+    return msgspec.structs.replace(key, operation=operation)
 
 
 def _is_amount(amount: msgspec.Raw, model: str | None) -> bool:

@@ -90,7 +90,7 @@ async def create(ask: Ask, body: NewReservation) -> ReservationView:
     amount = required_ucr if body.model is None else None
     key = ask.idempotency(subject.org_id, subject.user_id, body.model, tokens, amount, body.expires_in_s)
     [hold] = await ask.house.ledger.owned.reserve(
-        owner_of(ask, subject.org_id), [wanted], life_s=body.expires_in_s, idempotency=key
+        owner_of(ask, subject.org_id), [wanted], by=ask.origin, life_s=body.expires_in_s, idempotency=key
     )
     if not hold.held:
         raise hold.refusal(required_ucr=required_ucr)
@@ -144,6 +144,7 @@ async def extend(ask: Ask, reservation_id: UUID, body: MoreReserved) -> Extensio
         owner_of(ask, org_id),
         reservation_id,
         at_least_ucr=at_least_ucr,
+        by=ask.origin,
         life_s=body.expires_in_s,
         spent_ucr=spent_ucr,
         idempotency=ask.idempotency(org_id, reservation_id, at_least_ucr, body.expires_in_s, spent_ucr),

@@ -58,7 +58,7 @@ class NewUsage(Spent, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reservation_id: UUID | None = None
     """Is settled with it."""
     operation_id: OperationId | None = None
-    """In place of an Idempotency-Key."""
+    """Once under this name, whatever the Idempotency-Key."""
 
 
 @endpoint("POST", "/api/credits/deduct", needs=Right.SPEND_CREDITS, status=201)
@@ -96,7 +96,7 @@ async def settled(
 ) -> ChargeView:
     """A reservation's end. Raises like `OwnedReservations.settle_used`."""
     ending = await ask.house.ledger.owned.settle_used(
-        owner_of(ask, org_id), reservation_id, asked, idempotency=idempotency
+        owner_of(ask, org_id), reservation_id, asked, by=ask.origin, idempotency=idempotency
     )
     ask.replayed(ending.repeated)
     return ChargeView(

@@ -133,7 +133,7 @@ $$;
 -- Closes an account of the organisation, or with p_account NULL all of them. What one user's account has left goes back to
 -- the pool; what else is left is forfeited if p_forfeit says so. Statuses: ok · exists (closed before) · no_account ·
 -- parked · open · owes · not_empty; where it is refused, every account is as it was.
-CREATE OR REPLACE FUNCTION close_accounts(p_org uuid, p_account uuid, p_forfeit boolean, p_by origin, p_key text, p_request_hash bytea,
+CREATE OR REPLACE FUNCTION close_accounts(p_org uuid, p_account uuid, p_forfeit boolean, p_by origin,
                                OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -146,10 +146,6 @@ DECLARE
     pool     account;
     a        account;
 BEGIN
-    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     v_ids := ARRAY(SELECT account_id FROM account x
                     WHERE x.org_id = p_org AND (p_account IS NULL OR x.account_id = p_account OR x.kind = 'pool')
                     ORDER BY account_id FOR NO KEY UPDATE);
@@ -167,7 +163,6 @@ BEGIN
       FROM account x
      WHERE x.org_id = p_org AND x.account_id = ANY (v_ids);
     IF status NOT IN ('ok', 'exists') THEN
-        PERFORM keep_answer(p_org, p_key, NULL);
         RETURN;
     END IF;
     FOR a IN
@@ -184,6 +179,5 @@ BEGIN
         v_closed := v_closed || a.account_id;
     END LOOP;
     answer := jsonb_build_object('closed', v_closed);
-    PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;

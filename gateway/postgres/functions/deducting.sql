@@ -4,7 +4,7 @@
 -- What was used, once per id, paid by the first of p_accounts that can. Refused: what reserve_batch refuses, with what is
 -- available.
 CREATE OR REPLACE FUNCTION deduct(p_org uuid, p_id uuid, p_accounts uuid[], p_used used_item, p_user uuid, p_key_id uuid,
-                       p_receivable_max bigint, p_by origin, p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
+                       p_receivable_max bigint, p_by origin, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_wishes wish_item[];
@@ -13,10 +13,6 @@ DECLARE
     c        ledger;
     a        account;
 BEGIN
-    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     v_wishes := ARRAY[plain_wish(p_id, p_accounts, p_used.cost_ucr, p_user, p_key_id, p_used.model, p_used.feature, clock_timestamp())];
     v_answer := (run_batch(p_org, 'api', p_org, 0, '{}', '{}', v_wishes)).wishes[1];
     status := v_answer.status;
@@ -36,7 +32,6 @@ BEGIN
             answer := answer || jsonb_build_object('available_ucr', v_answer.available_ucr, 'budget_scope', v_answer.budget_scope,
                                                    'resets_at', v_answer.resets_at);
         END IF;
-        PERFORM keep_answer(p_org, p_key, NULL);
         RETURN;
     END IF;
     SELECT * INTO c FROM ledger l WHERE l.org_id = p_org AND l.id = p_id;
@@ -46,6 +41,5 @@ BEGIN
                                                    'lines', p_used.lines::jsonb, 'amount_ucr', p_used.cost_ucr));
     END IF;
     answer := answer || jsonb_build_object('id', p_id, 'account_id', v_payer, 'amount_ucr', charged_ucr(c), 'created_at', c.created_at);
-    PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;

@@ -7,7 +7,8 @@ DECLARE
     v_keys integer;
     k      record;
 BEGIN
-    SELECT * INTO v_user FROM org_user WHERE org_id = p_org AND user_id = p_user FOR NO KEY UPDATE;
+    -- So strong a lock that nobody gives the user another key meanwhile.
+    SELECT * INTO v_user FROM org_user WHERE org_id = p_org AND user_id = p_user FOR UPDATE;
     IF NOT FOUND OR v_user.erased_at IS NOT NULL THEN
         RETURN v_user;
     END IF;
@@ -24,6 +25,7 @@ BEGIN
        SET external_id = 'erased:' || p_user, name = 'erased', email = NULL, status = 'suspended', erased_at = clock_timestamp()
      WHERE org_id = p_org AND user_id = p_user
     RETURNING * INTO v_user;
+    PERFORM forget_in_answers(p_org, p_user);
     -- Neither before nor after says what was replaced: the entry stays.
     PERFORM write_audit_log(p_org, p_by, 'user.erased', 'user', p_user, NULL, jsonb_build_object('keys', v_keys));
     RETURN v_user;

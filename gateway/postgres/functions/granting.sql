@@ -1,7 +1,7 @@
 -- Credits coming in, and out again by hand.
 
--- Statuses of every operation: ok · exists (this id or key did it before; the first answer again) · mismatch (the key came
--- with another body) · conflict (the id did something else) · or why not; where it is not ok, nothing changed.
+-- Statuses of every operation: ok · exists (this id did it before; the first answer again) · conflict (the id did something
+-- else) · or why not; where it is not ok, nothing changed. Of idempotency keys none knows: see idempotency.sql.
 
 CREATE OR REPLACE FUNCTION insert_grant(g credit_grant) RETURNS void LANGUAGE sql AS $$
     INSERT INTO credit_grant (org_id, id, account_id, kind, category, priority, amount_ucr, remaining_ucr, effective_at, expires_at,
@@ -37,18 +37,14 @@ $$;
 
 
 -- One grant, once per id. Refused: no_account · closed · expired · off_clock.
-CREATE OR REPLACE FUNCTION add_grant(p_org uuid, p_grant grant_item, p_by origin, p_key text, p_request_hash bytea, OUT status text,
-                          OUT answer jsonb)
+CREATE OR REPLACE FUNCTION add_grant(p_org uuid, p_grant grant_item, p_by origin,
+                          OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_now timestamptz;
     g     credit_grant;
     a     account;
 BEGIN
-    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     -- What was due comes first: the new grant pays nothing that the older ones owe.
     a := lock_account(p_org, p_grant.account_id);
     v_now := clock_timestamp();
@@ -77,7 +73,6 @@ BEGIN
         answer := standing(a) || jsonb_build_object('id', g.id, 'amount_ucr', g.amount_ucr, 'effective_at', g.effective_at,
                                                     'expires_at', g.expires_at, 'created_at', g.created_at);
     END IF;
-    PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;
 
@@ -85,7 +80,7 @@ $$;
 -- Takes credits out by hand, of what is available alone; the row's id is p_id. Refused: no_account · closed ·
 -- off_clock · insufficient.
 CREATE OR REPLACE FUNCTION take_credits(p_org uuid, p_account uuid, p_id uuid, p_ucr bigint, p_reason text, p_note text, p_by origin,
-                             p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
+                             OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_now    timestamptz;
@@ -93,10 +88,6 @@ DECLARE
     a        account;
     b        record;
 BEGIN
-    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     a := lock_account(p_org, p_account);
     v_now := clock_timestamp();
     SELECT * INTO v_before FROM ledger WHERE org_id = p_org AND id = p_id;
@@ -109,7 +100,6 @@ BEGIN
                    ELSE 'ok' END;
     IF status NOT IN ('ok', 'exists') THEN
         answer := standing(a);
-        PERFORM keep_answer(p_org, p_key, NULL);
         RETURN;
     END IF;
     IF status = 'ok' THEN
@@ -126,6 +116,5 @@ BEGIN
                                 jsonb_build_object('balance_ucr', a.balance_ucr, 'row_id', p_id));
     END IF;
     answer := standing(a) || jsonb_build_object('id', p_id, 'amount_ucr', p_ucr, 'created_at', coalesce(v_before.created_at, v_now));
-    PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;

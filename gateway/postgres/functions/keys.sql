@@ -1,4 +1,4 @@
--- API keys: made, changed, replaced and revoked, each once under an idempotency key. Answers never hold the hash.
+-- API keys: made, changed, replaced and revoked. Answers never hold the hash.
 
 CREATE OR REPLACE FUNCTION key_answer(k api_key) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT to_jsonb(k) - 'hash'
@@ -10,51 +10,40 @@ CREATE OR REPLACE FUNCTION key_terms(k api_key) RETURNS jsonb LANGUAGE sql STABL
 $$;
 
 
--- Statuses: ok · exists · mismatch. Raises a foreign_key_violation where there is no such organisation or user.
+-- Statuses: ok. Raises a foreign_key_violation where there is no such organisation or user.
 CREATE OR REPLACE FUNCTION create_api_key(p_org uuid, p_key uuid, p_hash bytea, p_prefix text, p_last_four text, p_name text, p_kind text,
                                           p_models text[], p_ip_allow cidr[], p_user uuid, p_expires_at timestamptz, p_by origin,
-                                          p_idempotency_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
+                                          OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     k api_key;
 BEGIN
-    SELECT c.status, c.answer INTO status, answer FROM claim_key(p_org, p_idempotency_key, p_request_hash) AS c;
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     INSERT INTO api_key (org_id, key_id, name, kind, hash, prefix, last_four, models, ip_allow, user_id, expires_at)
     VALUES (p_org, p_key, p_name, p_kind, p_hash, p_prefix, p_last_four, p_models, p_ip_allow, p_user, p_expires_at)
     RETURNING * INTO k;
     PERFORM write_audit_log(p_org, p_by, 'key.created', 'key', p_key, NULL, key_terms(k));
     status := 'ok';
     answer := key_answer(k);
-    PERFORM keep_answer(p_org, p_idempotency_key, answer);
 END
 $$;
 
 
 -- Sets what `p_change` names: name, models, ip_allow, expires_at. Only a key of one of `p_versions` is changed, where they
--- are given. What is so already leaves no entry and no new version. Statuses: ok · exists · mismatch · missing · revoked ·
+-- are given. What is so already leaves no entry and no new version. Statuses: ok · missing · revoked ·
 -- changed (answer: the version it has).
 CREATE OR REPLACE FUNCTION change_api_key(p_org uuid, p_key uuid, p_change jsonb, p_versions bigint[], p_by origin,
-                                          p_idempotency_key text, p_request_hash bytea,
                                           OUT status text, OUT answer jsonb, OUT hash bytea)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_before api_key;
     v_after  api_key;
 BEGIN
-    SELECT c.status, c.answer INTO status, answer FROM claim_key(p_org, p_idempotency_key, p_request_hash) AS c;
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     SELECT * INTO v_before FROM api_key WHERE org_id = p_org AND key_id = p_key FOR NO KEY UPDATE;
     status := CASE WHEN v_before.key_id IS NULL THEN 'missing'
                    WHEN v_before.version <> ALL (p_versions) THEN 'changed'
                    WHEN v_before.revoked_at IS NOT NULL THEN 'revoked' END;
     IF status IS NOT NULL THEN
         answer := CASE WHEN status = 'changed' THEN to_jsonb(v_before.version) END;
-        PERFORM keep_answer(p_org, p_idempotency_key, NULL);
         RETURN;
     END IF;
     v_after := jsonb_populate_record(v_before, p_change);
@@ -69,16 +58,14 @@ BEGIN
     status := 'ok';
     answer := key_answer(v_after);
     hash := v_after.hash;
-    PERFORM keep_answer(p_org, p_idempotency_key, answer);
 END
 $$;
 
 
 -- A new key with all that the old one may, which ends `p_overlap` later; its budgets are set for the new one, too, which begins
--- them anew. Statuses: ok · exists · mismatch · missing · revoked · expired · replaced (answer: by which).
+-- them anew. Statuses: ok · missing · revoked · expired · replaced (answer: by which).
 CREATE OR REPLACE FUNCTION rotate_api_key(p_org uuid, p_key uuid, p_new uuid, p_hash bytea, p_prefix text, p_last_four text,
                                           p_overlap interval, p_expires_at timestamptz, p_budgets uuid[], p_by origin,
-                                          p_idempotency_key text, p_request_hash bytea,
                                           OUT status text, OUT answer jsonb, OUT hash bytea)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -86,10 +73,6 @@ DECLARE
     v_new api_key;
     v_now timestamptz;
 BEGIN
-    SELECT c.status, c.answer INTO status, answer FROM claim_key(p_org, p_idempotency_key, p_request_hash) AS c;
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     PERFORM lock_pool(p_org);
     SELECT * INTO v_old FROM api_key WHERE org_id = p_org AND key_id = p_key FOR NO KEY UPDATE;
     v_now := clock_timestamp();
@@ -99,7 +82,6 @@ BEGIN
                    WHEN v_old.expires_at <= v_now THEN 'expired' END;
     IF status IS NOT NULL THEN
         answer := CASE WHEN status = 'replaced' THEN to_jsonb(v_old.replaced_by) END;
-        PERFORM keep_answer(p_org, p_idempotency_key, NULL);
         RETURN;
     END IF;
     INSERT INTO api_key (org_id, key_id, name, kind, hash, prefix, last_four, models, ip_allow, user_id, expires_at)
@@ -118,26 +100,20 @@ BEGIN
     status := 'ok';
     answer := key_answer(v_new);
     hash := v_old.hash;
-    PERFORM keep_answer(p_org, p_idempotency_key, answer);
 END
 $$;
 
 
--- The first revocation stands: doing it again changes nothing and answers the same. Statuses: ok · exists · mismatch · missing.
-CREATE OR REPLACE FUNCTION revoke_api_key(p_org uuid, p_key uuid, p_by origin, p_idempotency_key text, p_request_hash bytea,
+-- The first revocation stands: doing it again changes nothing and answers the same. Statuses: ok · missing.
+CREATE OR REPLACE FUNCTION revoke_api_key(p_org uuid, p_key uuid, p_by origin,
                                           OUT status text, OUT answer jsonb, OUT hash bytea)
 LANGUAGE plpgsql AS $$
 DECLARE
     k api_key;
 BEGIN
-    SELECT c.status, c.answer INTO status, answer FROM claim_key(p_org, p_idempotency_key, p_request_hash) AS c;
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     SELECT * INTO k FROM api_key WHERE org_id = p_org AND key_id = p_key FOR NO KEY UPDATE;
     IF k.key_id IS NULL THEN
         status := 'missing';
-        PERFORM keep_answer(p_org, p_idempotency_key, NULL);
         RETURN;
     END IF;
     IF k.revoked_at IS NULL THEN
@@ -148,6 +124,5 @@ BEGIN
     status := 'ok';
     answer := key_answer(k);
     hash := k.hash;
-    PERFORM keep_answer(p_org, p_idempotency_key, answer);
 END
 $$;

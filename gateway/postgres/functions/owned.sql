@@ -62,11 +62,17 @@ BEGIN
 END
 $$;
 
+-- What the audit log keeps of one that is open.
+CREATE OR REPLACE FUNCTION reservation_terms(r reservation) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object('account_id', r.account_id, 'user_id', r.user_id, 'model', r.model, 'held_ucr', r.amount_ucr,
+                              'spent_ucr', r.spent_ucr, 'expires_at', r.expires_at)
+$$;
+
 
 -- Reserves for an owner, each wish with an answer of its own: what reserve_batch answers, or conflict (another's id).
--- Refused as a whole: no_job. The key is kept where anything is held.
+-- Refused as a whole: no_job. nothing_held: each has an answer that says why not. With p_by, what is new is audited.
 CREATE OR REPLACE FUNCTION reserve_owned(p_org uuid, p_owner_kind text, p_owner uuid, p_life_s double precision, p_wishes owned_wish[],
-                              p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
+                              p_by origin, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_ends    timestamptz;
@@ -80,16 +86,12 @@ BEGIN
             RETURN;
         END IF;
     END IF;
-    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     v_wishes := ARRAY(
         SELECT plain_wish(w.id, w.account_ids, w.amount_ucr, w.user_id, w.key_id, w.model, w.feature,
                           least(clock_timestamp() + make_interval(secs => p_life_s), v_ends))
           FROM unnest(p_wishes) WITH ORDINALITY AS w (id, account_ids, amount_ucr, user_id, key_id, model, feature, n) ORDER BY w.n);
     v_answers := (run_batch(p_org, p_owner_kind, p_owner, 0, '{}', '{}', v_wishes)).wishes;
-    status := 'ok';
+    status := CASE WHEN EXISTS (SELECT FROM unnest(v_answers) AS v WHERE v.status IN ('ok', 'exists')) THEN 'ok' ELSE 'nothing_held' END;
     SELECT jsonb_agg(jsonb_build_object(
                'id', (p_wishes[n]).id,
                'status', CASE WHEN (v_answers[n]).status = 'exists' AND r.id IS NULL THEN 'conflict' ELSE (v_answers[n]).status END,
@@ -102,20 +104,25 @@ BEGIN
       LEFT JOIN reservation r ON r.org_id = p_org AND r.id = (p_wishes[n]).id AND r.owner_kind = p_owner_kind AND r.owner_id = p_owner
                              AND (v_answers[n]).status IN ('ok', 'exists');
     answer := jsonb_build_object('items', answer);
-    PERFORM keep_answer(p_org, p_key, CASE WHEN EXISTS (SELECT FROM unnest(v_answers) AS v WHERE v.status IN ('ok', 'exists'))
-                                           THEN answer END);
+    IF (p_by).actor IS NOT NULL THEN
+        PERFORM write_audit_log(p_org, p_by, 'reservation.created', 'reservation', r.id, NULL, reservation_terms(r))
+           FROM generate_subscripts(p_wishes, 1) AS n
+           JOIN reservation r ON r.org_id = p_org AND r.id = (p_wishes[n]).id
+          WHERE (v_answers[n]).status = 'ok';
+    END IF;
 END
 $$;
 
 
 -- "Hold at least, and for so long from now": absolute, so that asking twice is asking once; p_spent raises the watermark.
--- Refused: unknown (not open, not this owner's, or its time is over) · whatever extend_batch answers.
+-- Refused: unknown (not open, not this owner's, or its time is over) · whatever extend_batch answers. With p_by, it is audited.
 CREATE OR REPLACE FUNCTION extend_owned(p_org uuid, p_owner_kind text, p_owner uuid, p_id uuid, p_at_least bigint, p_life_s double precision,
-                             p_life_max_s double precision, p_spent bigint, OUT status text, OUT answer jsonb)
+                             p_life_max_s double precision, p_spent bigint, p_by origin, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_now    timestamptz;
     v_answer hold_answer;
+    v_before reservation;
     x        extension_item;
     r        reservation;
     a        account;
@@ -130,6 +137,7 @@ BEGIN
         status := 'unknown';
         RETURN;
     END IF;
+    v_before := r;
     x.id := p_id;
     x.account_id := r.account_id;
     x.at_least_ucr := p_at_least;
@@ -142,6 +150,10 @@ BEGIN
                spent_ucr = greatest(o.spent_ucr, p_spent)
          WHERE o.org_id = p_org AND o.id = p_id
         RETURNING * INTO r;
+        IF (p_by).actor IS NOT NULL AND reservation_terms(r) <> reservation_terms(v_before) THEN
+            PERFORM write_audit_log(p_org, p_by, 'reservation.extended', 'reservation', p_id, reservation_terms(v_before),
+                                    reservation_terms(r));
+        END IF;
     END IF;
     answer := jsonb_build_object('id', p_id, 'held_ucr', r.amount_ucr, 'available_ucr', v_answer.available_ucr, 'balance_ucr',
                                  v_answer.balance_ucr, 'expires_at', r.expires_at, 'budget_scope', v_answer.budget_scope,
@@ -151,21 +163,18 @@ $$;
 
 
 -- Ends one with its cost; of nothing, it is released. One that had expired gets the difference, once, as after a sweep.
--- Refused: unknown · conflict (it ended otherwise). exists: it ended so before.
+-- Refused: unknown · conflict (it ended otherwise). exists: it ended so before. With p_by, what is done is audited.
 CREATE OR REPLACE FUNCTION settle_owned(p_org uuid, p_owner_kind text, p_owner uuid, p_id uuid, p_used used_item, p_receivable_max bigint,
-                             p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
+                             p_by origin, OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    v_ended text := CASE WHEN p_used.cost_ucr > 0 THEN 'ok' ELSE 'cancelled' END;
-    r       reservation;
-    c       ledger;
-    s       settlement_item;
-    a       account;
+    v_ended  text := CASE WHEN p_used.cost_ucr > 0 THEN 'ok' ELSE 'cancelled' END;
+    v_before jsonb;
+    r        reservation;
+    c        ledger;
+    s        settlement_item;
+    a        account;
 BEGIN
-    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     a := lock_account(p_org, coalesce((SELECT o.account_id FROM reservation o WHERE o.org_id = p_org AND o.id = p_id),
                                       (SELECT l.account_id FROM ledger l WHERE l.org_id = p_org AND l.id = p_id)));
     SELECT * INTO r
@@ -174,6 +183,8 @@ BEGIN
     s := plain_ending(p_id, a.account_id, v_ended, p_used, false, coalesce(r.user_id, c.user_id), coalesce(r.key_id, c.key_id),
                       coalesce(r.model, c.model), coalesce(r.feature, c.feature));
     IF r.id IS NOT NULL OR c.ended = 'expired' THEN
+        v_before := CASE WHEN r.id IS NOT NULL THEN reservation_terms(r)
+                         ELSE jsonb_build_object('ended', c.ended, 'charged_ucr', charged_ucr(c)) END;
         status := (run_batch(p_org, NULL, NULL, p_receivable_max, ARRAY[s], '{}', '{}')).settlements[1].status;
         status := CASE WHEN status IN ('settled', 'late') THEN 'ok' WHEN status = 'same' THEN 'exists' ELSE status END;
     ELSE
@@ -186,8 +197,13 @@ BEGIN
                || (SELECT jsonb_build_object('charged_ucr', sum(signed.sign * charged_ucr(l)), 'overage_ucr', sum(signed.sign * coalesce(l.overage_ucr, 0)))
                      FROM ledger l CROSS JOIN LATERAL (SELECT CASE l.kind WHEN 'REFUND' THEN -1 ELSE 1 END AS sign) AS signed
                     WHERE l.org_id = p_org AND l.id IN (p_id, late_id(p_id)));
+        IF status = 'ok' AND (p_by).actor IS NOT NULL THEN
+            PERFORM write_audit_log(p_org, p_by, CASE v_ended WHEN 'ok' THEN 'reservation.settled' ELSE 'reservation.released' END,
+                                    'reservation', p_id, v_before,
+                                    jsonb_build_object('account_id', c.account_id, 'cost_ucr', p_used.cost_ucr, 'charged_ucr',
+                                                       answer->'charged_ucr', 'overage_ucr', answer->'overage_ucr'));
+        END IF;
     END IF;
-    PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;
 

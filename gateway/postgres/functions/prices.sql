@@ -61,9 +61,9 @@ $$;
 
 
 -- p_from NULL: now.
--- Statuses: ok · exists · mismatch (of the idempotency key) · changed (revision) · past · full
+-- Statuses: ok · changed (revision) · past · full
 CREATE OR REPLACE FUNCTION set_price(p_id uuid, p_provider text, p_model text, p_is_default boolean, p_tariff jsonb, p_from timestamptz,
-                          p_until timestamptz, p_rows_max bigint, p_if_match bigint, p_by origin, p_key text, p_request_hash bytea,
+                          p_until timestamptz, p_rows_max bigint, p_if_match bigint, p_by origin,
                           OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -73,10 +73,6 @@ DECLARE
     v_made     price;
     v_now      timestamptz;
 BEGIN
-    SELECT c.status, c.answer INTO status, answer FROM claim_key(operators_org(), p_key, p_request_hash) AS c;
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     PERFORM FROM price_revision FOR UPDATE;
     v_now := clock_timestamp();
     SELECT revision INTO v_seen FROM price_model WHERE provider = p_provider AND model = p_model;
@@ -86,7 +82,6 @@ BEGIN
                         THEN 'full' END;
     IF status IS NOT NULL THEN
         answer := jsonb_build_object('revision', v_seen);
-        PERFORM keep_answer(operators_org(), p_key, NULL);
         RETURN;
     END IF;
     SELECT * INTO v_before FROM price
@@ -99,15 +94,14 @@ BEGIN
                             CASE WHEN v_before.price_id IS NOT NULL THEN to_jsonb(v_before) END, to_jsonb(v_made));
     status := 'ok';
     answer := price_answer(v_made, v_revision);
-    PERFORM keep_answer(operators_org(), p_key, answer);
 END
 $$;
 
 
 -- From p_at on (NULL: now) the model has no price of its own here; what was planned for later is withdrawn.
--- Statuses: ok · exists · mismatch · changed · past · no_price
-CREATE OR REPLACE FUNCTION end_price(p_provider text, p_model text, p_at timestamptz, p_if_match bigint, p_by origin, p_key text,
-                          p_request_hash bytea, OUT status text, OUT answer jsonb)
+-- Statuses: ok · changed · past · no_price
+CREATE OR REPLACE FUNCTION end_price(p_provider text, p_model text, p_at timestamptz, p_if_match bigint, p_by origin,
+                          OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_now  timestamptz;
@@ -115,10 +109,6 @@ DECLARE
     v_seen bigint;
     p      price;
 BEGIN
-    SELECT c.status, c.answer INTO status, answer FROM claim_key(operators_org(), p_key, p_request_hash) AS c;
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     PERFORM FROM price_revision FOR UPDATE;
     v_now := clock_timestamp();
     v_at := coalesce(p_at, v_now);
@@ -128,7 +118,6 @@ BEGIN
                                        AND (effective_until IS NULL OR effective_until > v_at)) THEN 'no_price'
                    WHEN NOT is_what_was_seen(v_seen, p_if_match) THEN 'changed' END;
     IF status IS NOT NULL THEN
-        PERFORM keep_answer(operators_org(), p_key, NULL);
         RETURN;
     END IF;
     UPDATE price_model SET revision = next_price_revision() WHERE provider = p_provider AND model = p_model;
@@ -146,15 +135,14 @@ BEGIN
     END LOOP;
     status := 'ok';
     answer := jsonb_build_object('provider', p_provider, 'model', p_model, 'ended_at', v_at);
-    PERFORM keep_answer(operators_org(), p_key, answer);
 END
 $$;
 
 
 -- A set's prices for the models that have none here, now or planned; p_replace: for all of them.
--- p_prices: [{price_id, provider, model, is_default, tariff}, …]. Statuses: ok · exists · mismatch · full
-CREATE OR REPLACE FUNCTION initialize_prices(p_set text, p_prices jsonb, p_replace boolean, p_rows_max bigint, p_by origin, p_key text,
-                                  p_request_hash bytea, OUT status text, OUT answer jsonb)
+-- p_prices: [{price_id, provider, model, is_default, tariff}, …]. Statuses: ok · full
+CREATE OR REPLACE FUNCTION initialize_prices(p_set text, p_prices jsonb, p_replace boolean, p_rows_max bigint, p_by origin,
+                                  OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_now      timestamptz;
@@ -164,15 +152,10 @@ DECLARE
     v_kept     text[] := '{}';
     n          record;
 BEGIN
-    SELECT c.status, c.answer INTO status, answer FROM claim_key(operators_org(), p_key, p_request_hash) AS c;
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     PERFORM FROM price_revision FOR UPDATE;
     v_now := clock_timestamp();
     IF (SELECT count(*) FROM price WHERE effective_until IS NULL OR effective_until > v_now) + jsonb_array_length(p_prices) > p_rows_max THEN
         status := 'full';
-        PERFORM keep_answer(operators_org(), p_key, NULL);
         RETURN;
     END IF;
     FOR n IN SELECT * FROM jsonb_to_recordset(p_prices) AS r (price_id uuid, provider text, model text, is_default boolean, tariff jsonb) LOOP
@@ -189,30 +172,24 @@ BEGIN
     END LOOP;
     status := 'ok';
     answer := jsonb_build_object('set', p_set, 'written', v_written, 'kept', v_kept);
-    PERFORM keep_answer(operators_org(), p_key, answer);
 END
 $$;
 
 
--- p_basis_points NULL: none of its own any more. Statuses: ok · exists · mismatch · changed · no_org
-CREATE OR REPLACE FUNCTION set_markup(p_scope text, p_scope_id text, p_basis_points integer, p_if_match bigint, p_by origin, p_key text,
-                           p_request_hash bytea, OUT status text, OUT answer jsonb)
+-- p_basis_points NULL: none of its own any more. Statuses: ok · changed · no_org
+CREATE OR REPLACE FUNCTION set_markup(p_scope text, p_scope_id text, p_basis_points integer, p_if_match bigint, p_by origin,
+                           OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
     v_org    uuid := CASE p_scope WHEN 'org' THEN p_scope_id::uuid ELSE operators_org() END;
     v_before markup;
     v_after  markup;
 BEGIN
-    SELECT c.status, c.answer INTO status, answer FROM claim_key(operators_org(), p_key, p_request_hash) AS c;
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     PERFORM FROM price_revision FOR UPDATE;
     SELECT * INTO v_before FROM markup WHERE scope = p_scope AND scope_id = p_scope_id;
     status := CASE WHEN p_scope = 'org' AND NOT EXISTS (SELECT FROM org WHERE org_id = v_org) THEN 'no_org'
                    WHEN NOT is_what_was_seen(v_before.revision, p_if_match) THEN 'changed' END;
     IF status IS NOT NULL THEN
-        PERFORM keep_answer(operators_org(), p_key, NULL);
         RETURN;
     END IF;
     DELETE FROM markup WHERE scope = p_scope AND scope_id = p_scope_id;
@@ -231,7 +208,6 @@ BEGIN
     status := 'ok';
     answer := jsonb_build_object('scope', p_scope, 'scope_id', p_scope_id, 'basis_points', p_basis_points,
                                  'revision', v_after.revision, 'changed_at', v_after.changed_at);
-    PERFORM keep_answer(operators_org(), p_key, answer);
 END
 $$;
 

@@ -22,7 +22,7 @@ $$;
 -- archived (its month has left, or is about to) · closed · provisional (the call was swept, and its real cost may still
 -- correct the charge) · off_clock · too_much (with what is left).
 CREATE OR REPLACE FUNCTION refund_charge(p_org uuid, p_charge uuid, p_id uuid, p_ucr bigint, p_reason text, p_note text, p_by origin,
-                              p_key text, p_request_hash bytea, OUT status text, OUT answer jsonb)
+                              OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_now    timestamptz;
@@ -33,10 +33,6 @@ DECLARE
     c        ledger;
     a        account;
 BEGIN
-    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     SELECT * INTO c FROM ledger WHERE org_id = p_org AND id = p_charge AND kind IN ('CHARGE', 'LATE_CHARGE');
     SELECT * INTO v_before FROM ledger WHERE org_id = p_org AND id = p_id;
     a := lock_account(p_org, coalesce(c.account_id, v_before.account_id));
@@ -57,7 +53,6 @@ BEGIN
         ELSE 'ok' END;
     IF status NOT IN ('ok', 'exists') THEN
         answer := jsonb_build_object('refundable_ucr', v_left);
-        PERFORM keep_answer(p_org, p_key, NULL);
         RETURN;
     END IF;
     IF status = 'ok' THEN
@@ -84,6 +79,5 @@ BEGIN
     END IF;
     answer := standing(a) || jsonb_build_object('id', p_id, 'account_id', a.account_id, 'amount_ucr', v_before.amount_ucr,
                                                 'refundable_ucr', v_left, 'created_at', v_before.created_at);
-    PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;

@@ -53,8 +53,8 @@ $$;
 
 -- Once per id. Refused: no_account · closed · parked · restricted (such an account only receives) · off_clock ·
 -- insufficient.
-CREATE OR REPLACE FUNCTION transfer(p_org uuid, p_from uuid, p_to uuid, p_id uuid, p_ucr bigint, p_note text, p_by origin, p_key text,
-                         p_request_hash bytea, OUT status text, OUT answer jsonb)
+CREATE OR REPLACE FUNCTION transfer(p_org uuid, p_from uuid, p_to uuid, p_id uuid, p_ucr bigint, p_note text, p_by origin,
+                         OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_now    timestamptz;
@@ -63,10 +63,6 @@ DECLARE
     source   account;
     target   account;
 BEGIN
-    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     PERFORM FROM account WHERE org_id = p_org AND account_id IN (p_from, p_to) ORDER BY account_id FOR NO KEY UPDATE;
     source := lock_account(p_org, p_from);
     target := lock_account(p_org, p_to);
@@ -85,7 +81,6 @@ BEGIN
         ELSE 'ok' END;
     IF status NOT IN ('ok', 'exists') THEN
         answer := standing(source);
-        PERFORM keep_answer(p_org, p_key, NULL);
         RETURN;
     END IF;
     IF status = 'ok' THEN
@@ -100,6 +95,5 @@ BEGIN
     END IF;
     answer := jsonb_build_object('id', p_id, 'amount_ucr', p_ucr, 'source', standing(source), 'target', standing(target),
                                  'created_at', coalesce(v_before.created_at, v_now));
-    PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;

@@ -31,8 +31,8 @@ $$;
 
 
 -- Once per grant. Refused: no_grant.
-CREATE OR REPLACE FUNCTION void_grant(p_org uuid, p_grant uuid, p_note text, p_by origin, p_key text, p_request_hash bytea, OUT status text,
-                           OUT answer jsonb)
+CREATE OR REPLACE FUNCTION void_grant(p_org uuid, p_grant uuid, p_note text, p_by origin,
+                           OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_now   timestamptz;
@@ -41,16 +41,11 @@ DECLARE
     a       account;
     g       credit_grant;
 BEGIN
-    SELECT * INTO status, answer FROM claim_key(p_org, p_key, p_request_hash);
-    IF status IS NOT NULL THEN
-        RETURN;
-    END IF;
     a := lock_account(p_org, (SELECT account_id FROM credit_grant WHERE org_id = p_org AND id = p_grant));
     v_now := clock_timestamp();
     SELECT * INTO g FROM credit_grant WHERE org_id = p_org AND id = p_grant AND account_id = a.account_id;
     IF g.id IS NULL THEN
         status := 'no_grant';
-        PERFORM keep_answer(p_org, p_key, NULL);
         RETURN;
     END IF;
     status := CASE WHEN g.voided_at IS NULL THEN 'ok' ELSE 'exists' END;
@@ -66,6 +61,5 @@ BEGIN
     SELECT * INTO g FROM credit_grant WHERE org_id = p_org AND id = p_grant;
     answer := standing(a) || jsonb_build_object('id', p_grant, 'taken_ucr', v_taken, 'protected_ucr', g.remaining_ucr,
                                                 'voided_at', g.voided_at);
-    PERFORM keep_answer(p_org, p_key, answer);
 END
 $$;

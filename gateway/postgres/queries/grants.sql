@@ -1,5 +1,5 @@
 -- name: add_grant
-SELECT status, answer FROM add_grant($1, $2, $3, $4, $5);
+SELECT status, answer FROM add_grant($1, $2, $3);
 
 -- name: live_grants
 -- In the order in which each account burns them; $2 NULL: of all the organisation's accounts.

@@ -1,5 +1,5 @@
 -- name: claim
-SELECT status, answer FROM claim_key($1, $2, $3);
+SELECT status, answer FROM claim_keys($1, $2, $3);
 
 -- name: keep
 SELECT keep_answer($1, $2, $3);

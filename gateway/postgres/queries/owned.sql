@@ -1,13 +1,13 @@
 -- Reservations of outside callers and of jobs.
 
 -- name: reserve
-SELECT status, answer FROM reserve_owned($1, $2, $3, $4, $5, $6, $7);
+SELECT status, answer FROM reserve_owned($1, $2, $3, $4, $5, $6);
 
 -- name: extend
-SELECT status, answer FROM extend_owned($1, $2, $3, $4, $5, $6, $7, $8);
+SELECT status, answer FROM extend_owned($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: settle
-SELECT status, answer FROM settle_owned($1, $2, $3, $4, $5, $6, $7, $8);
+SELECT status, answer FROM settle_owned($1, $2, $3, $4, $5, $6, $7);
 
 -- name: find
 SELECT id, account_id, amount_ucr AS held_ucr, spent_ucr, user_id, key_id, model, created_at, expires_at

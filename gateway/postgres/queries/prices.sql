@@ -32,13 +32,13 @@ SELECT scope, scope_id, basis_points, revision, actor, changed_at FROM markup OR
 SELECT (terms).plan_id FROM subscription WHERE org_id = $1 AND account_id = $1 AND ended_at IS NULL;
 
 -- name: set_price
-SELECT status, answer::text AS answer FROM set_price($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9, $10, $11, $12);
+SELECT status, answer FROM set_price($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9, $10);
 
 -- name: end_price
-SELECT status, answer::text AS answer FROM end_price($1, $2, $3, $4, $5, $6, $7);
+SELECT status, answer FROM end_price($1, $2, $3, $4, $5);
 
 -- name: initialize_prices
-SELECT status, answer::text AS answer FROM initialize_prices($1, $2::text::jsonb, $3, $4, $5, $6, $7);
+SELECT status, answer FROM initialize_prices($1, $2::text::jsonb, $3, $4, $5);
 
 -- name: set_markup
-SELECT status, answer::text AS answer FROM set_markup($1, $2, $3, $4, $5, $6, $7);
+SELECT status, answer FROM set_markup($1, $2, $3, $4, $5);
