@@ -128,3 +128,5 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     duration_ms: int = 0
     other_accounts: tuple[UUID, ...] | None = None
     """Where it is not known who was to pay: the others of the wish's accounts."""
+    tags: str | None = None
+    """JSON, an array of texts; None: it has none."""

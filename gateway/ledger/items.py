@@ -10,7 +10,7 @@ import msgspec
 from gateway.ledger.calls import Ending, Wish
 
 Row = tuple[object, ...]
-"""An item as Postgres takes it, in the order of its composite type (see migration 0004)."""
+"""An item as Postgres takes it, in the order of its composite type (see migrations 0004 and 0017)."""
 
 
 class HoldAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -119,6 +119,7 @@ def ending_row(ending: Ending) -> Row:
         ending.first_event_ms,
         ending.duration_ms,
         ending.other_accounts,
+        ending.tags,
     )
 
 
@@ -144,4 +145,5 @@ def stripped_row(ending: Ending) -> Row:
         None,
         0,
         ending.other_accounts,
+        None,
     )

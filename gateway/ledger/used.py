@@ -22,6 +22,8 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     feature: str = ""
     usage: Usage | None = None
+    tags: str | None = None
+    """JSON, an array of texts; None: it has none."""
 
     @classmethod
     def plainly(cls, name: str, *, price_ucr: int, quantity: int = 1, feature: str = "") -> Self:
@@ -46,7 +48,7 @@ class Used(msgspec.Struct, frozen=True, kw_only=True):
         numerator = sum(units * price_ucr for _, units, price_ucr in self.lines)
         # Written by hand: a price of the largest amount for a million passes 64 bits, and decimals must stay exact.
         lines = ",".join(f"[{json.dumps(what)},{units},{price_ucr}]" for what, units, price_ucr in self.lines)
-        return self.cost_ucr, str(numerator), f"[{lines}]", self.model, self.feature, *tokens
+        return self.cost_ucr, str(numerator), f"[{lines}]", self.model, self.feature, *tokens, self.tags
 
 
 NOTHING: Final = Used(lines=(), cost_ucr=0)

@@ -56,6 +56,7 @@ async def test_there_must_be_an_account(bench: Bench) -> None:
         {"model": "gpt\x004"},
         {"model": "\ud800"},
         {"lines": b"not json"},
+        {"tags": "not json"},
         {"prompt_tokens": 2**80},
         {"status": 40_000},
         {"numerator": 5},

@@ -11,6 +11,7 @@ from gateway.core.errors import Conflict, IdempotencyMismatch, InvalidRequest, N
 from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.ledger.owned import OwnedHold, OwnedWish, Owner
+from gateway.ledger.used import Used
 from tests.ledger.conftest import Bench, open_bench
 from tests.ledger.desk import entries_of, rows_of
 
@@ -47,6 +48,14 @@ async def test_one_is_held_found_and_settled(bench: Bench, pool: asyncpg.Pool) -
     assert tuple(row) == ("CHARGE", "ok", user, "their own")
     with pytest.raises(NotFound):
         await bench.ledger.owned.get(me, made.id)
+
+
+async def test_one_is_settled_with_what_it_used_and_its_tags(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100)
+    made = await hold(bench, 60)
+    used = msgspec.structs.replace(Used.plainly("MODEL_CALL", price_ucr=1, quantity=45), tags='["web"]')
+    await bench.ledger.owned.settle_used(Owner.outside(bench.org_id), made.id, used, by=ME)
+    assert await pool.fetchval("SELECT tags::text FROM ledger WHERE id = $1", made.id) == '["web"]'
 
 
 async def test_a_batch_is_answered_item_by_item(bench: Bench) -> None:

@@ -182,6 +182,33 @@ async def test_after_a_sweep_the_real_cost_posts_the_difference_once(
     assert await bench.numbers() == (max(0, 100 - real_ucr), 0, max(0, real_ucr - 100))
 
 
+@pytest.mark.parametrize("count", [1, 5])
+async def test_what_a_call_is_tagged_with_stands_in_its_row_and_nothing_where_it_is_not(
+    bench: Bench, pool: asyncpg.Pool, count: int
+) -> None:
+    await bench.grant(1_000)
+    wishes = [await bench.held(10) for _ in range(count + 1)]
+    for wish in wishes[1:]:
+        bench.ledger.settle(bench.ending(wish, 10, tags='["web", "beta"]'))
+    await bench.settle(bench.ending(wishes[0], 10))
+    rows = await pool.fetch(
+        "SELECT tags::text, tags ? 'beta' FROM ledger WHERE org_id = $1 AND ended IS NOT NULL ORDER BY id", bench.org_id
+    )
+    assert [tuple(row) for row in rows] == [(None, None)] + count * [('["web", "beta"]', True)]
+
+
+async def test_a_swept_call_has_lost_its_tags_and_its_correction_has_them(bench: Bench, pool: asyncpg.Pool) -> None:
+    await bench.grant(100)
+    wish = await bench.held(50, prompt_ucr=10, feature="chat")
+    await sweep(bench)
+    await bench.settle(bench.ending(wish, 30, feature="chat", tags='["web"]'))
+    rows = await pool.fetch(
+        "SELECT kind, feature, tags::text FROM ledger WHERE org_id = $1 AND ended IS NOT NULL ORDER BY version",
+        bench.org_id,
+    )
+    assert [tuple(row) for row in rows] == [("CHARGE", "chat", None), ("LATE_CHARGE", "chat", '["web"]')]
+
+
 async def sweep(bench: Bench) -> None:
     """As if the process had died: everything it holds is ended by the sweeper."""
     await bench.ledger.instances.stop()

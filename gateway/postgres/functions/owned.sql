@@ -57,6 +57,7 @@ BEGIN
     s.cached_tokens := p_used.cached_tokens;
     s.cache_write_tokens := p_used.cache_write_tokens;
     s.output_tokens := p_used.output_tokens;
+    s.tags := p_used.tags;
     s.streamed := false;
     RETURN s;
 END

@@ -11,7 +11,7 @@ BEGIN
     PERFORM FROM account WHERE org_id = p_org AND account_id = p_account FOR NO KEY UPDATE;
     SELECT coalesce(array_agg(ROW(id, account_id, 'recovered', true, cost, (cost * 1000000::numeric)::text,
                                   jsonb_build_array(jsonb_build_array('recovered', cost, 1000000))::text, true, key_id, user_id,
-                                  model, feature, '', '', '', false, 0, '', 0, 0, 0, 0, 0, NULL, 0, NULL)::settlement_item ORDER BY id), '{}')
+                                  model, feature, '', '', '', false, 0, '', 0, 0, 0, 0, 0, NULL, 0, NULL, NULL)::settlement_item ORDER BY id), '{}')
       INTO v_items
       FROM (SELECT *, spent_ucr::bigint AS cost
               FROM reservation

@@ -123,7 +123,7 @@ BEGIN
         org_id, id, account_id, version, kind, amount_ucr, balance_after_ucr, ref_id, created_at, ended, user_id, key_id,
         model, feature, upstream, upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens,
         cached_tokens, cache_write_tokens, output_tokens, reasoning_tokens, lines, numerator, overage_ucr, waived_ucr,
-        held_ucr, burned_grant, burned_grants, burned_ucr, first_event_ms, duration_ms)
+        held_ucr, burned_grant, burned_grants, burned_ucr, first_event_ms, duration_ms, tags)
     SELECT p_org, r_id, r_account_id, version, kind, amount_ucr, balance_after_ucr, ref_id, p_now, ended, user_id, key_id,
            left(model, 256), nullif(left(feature, 256), ''), left(upstream, 256),
            nullif(left(upstream_model, 256), CASE WHEN upstream <> '' THEN left(model, 256) END),
@@ -132,11 +132,11 @@ BEGIN
            numerator::numeric, nullif(overage_ucr, 0), nullif(waived_ucr, 0), held_ucr,
            CASE WHEN cardinality(burned_grants) = 1 THEN burned_grants[1] END,
            CASE WHEN cardinality(burned_grants) > 1 THEN burned_grants END,
-           CASE WHEN cardinality(burned_grants) > 1 THEN burned_ucr END, first_event_ms, duration_ms
+           CASE WHEN cardinality(burned_grants) > 1 THEN burned_ucr END, first_event_ms, duration_ms, tags
       FROM ROWS FROM (unnest(p_items), unnest(v_done.items)) AS u (
            id, account_id, ended, delivered, cost_ucr, numerator, lines, waive_above_held, key_id, user_id, model, feature, upstream,
            upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens, cached_tokens,
-           cache_write_tokens, output_tokens, reasoning_tokens, first_event_ms, duration_ms, other_accounts,
+           cache_write_tokens, output_tokens, reasoning_tokens, first_event_ms, duration_ms, other_accounts, tags,
            r_id, r_account_id, kind, version, amount_ucr, balance_after_ucr, ref_id, charged_ucr, overage_ucr,
            waived_ucr, held_ucr, burned_grants, burned_ucr, budgets)
      WHERE version IS NOT NULL;
@@ -174,7 +174,7 @@ BEGIN
               FROM unnest(p_items) WITH ORDINALITY AS i (
                    id, account_id, ended, delivered, cost_ucr, numerator, lines, waive_above_held, key_id, user_id, model, feature,
                    upstream, upstream_model, provider_request_id, streamed, status, finish_reason, prompt_tokens, cached_tokens,
-                   cache_write_tokens, output_tokens, reasoning_tokens, first_event_ms, duration_ms, other_accounts, n)
+                   cache_write_tokens, output_tokens, reasoning_tokens, first_event_ms, duration_ms, other_accounts, tags, n)
               LEFT JOIN unnest(p_opened) AS r ON r.id = i.id AND r.account_id = i.account_id
              CROSS JOIN LATERAL (SELECT CASE WHEN i.waive_above_held THEN least(i.cost_ucr, r.amount_ucr) ELSE i.cost_ucr END) AS c (charged)
              WHERE i.account_id = a.account_id AND i.other_accounts IS NULL) AS u;
