@@ -10,6 +10,7 @@ import msgspec
 from gateway.core.errors import InvalidRequest, TollgateError
 from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
+from gateway.core.tags import FEATURE_CHARS_MAX
 from gateway.ledger.accounts import Executor
 from gateway.ledger.operations import Facts, Standing, check_amount, check_texts, perform
 from gateway.ledger.unpaid import STATUSES, Unpaid
@@ -17,7 +18,7 @@ from gateway.ledger.used import Used
 from gateway.postgres.queries import load
 
 _SQL = load("operations")
-LINE_CHARS_MAX: Final = 64
+LINE_CHARS_MAX: Final = FEATURE_CHARS_MAX
 
 
 class Deduction(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,10 @@ class Call(msgspec.Struct, eq=False, kw_only=True):
     started_at: float
     """Monotonic seconds."""
     started_unix_ms: int
+    feature: str = ""
+    """What it is for, as the caller names it: budgets and restricted accounts go by it."""
+    tags: str | None = None
+    """JSON, an array of texts; None: it has none."""
     status: int = 0
     """What the caller was answered; 0 while nothing was."""
     error_code: str = ""

@@ -127,7 +127,7 @@ class Relay:
 
     async def _reserve(self, call: Call, quote: Quote, entry: CatalogueEntry) -> Reservation:
         size = first_size(quote)
-        payers = call.caller.payers(model=call.request.model)
+        payers = call.caller.payers(model=call.request.model, feature=call.feature)
         if not payers:
             raise nobody_pays(size)
         for tries_left in reversed(range(1 + SMALLER_TRIES_MAX)):
@@ -139,6 +139,7 @@ class Relay:
                     key_id=call.caller.key_id,
                     user_id=call.caller.user_id,
                     model=call.request.model,
+                    feature=call.feature,
                     amount_ucr=size.amount_ucr,
                     learned_ucr=size.learned_ucr,
                     prompt_ucr=min(size.learned_ucr, quote.prompt_ucr()),

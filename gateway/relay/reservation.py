@@ -124,6 +124,7 @@ class Reservation:
                 key_id=call.caller.key_id,
                 user_id=call.caller.user_id,
                 model=call.request.model,
+                feature=call.feature,
                 upstream=target.upstream.name if target else "",
                 upstream_model=target.model if target else "",
                 provider_request_id=provider_id,
@@ -137,5 +138,6 @@ class Reservation:
                 reasoning_tokens=usage.reasoning_tokens,
                 first_event_ms=int((first - call.started_at) * 1000) if first is not None else None,
                 duration_ms=int((now - call.started_at) * 1000),
+                tags=call.tags,
             )
         )

@@ -54,6 +54,8 @@ class ChatCompletions:
             if caller.kind is not _PLAIN or caller.ip_allow is not None:
                 rooms.door.admit_to_inference(caller, request)
             connection.authenticated()
+            if sender.refused_header:
+                raise sender.refusal()
             call = Call(
                 id=id,
                 route=ROUTE,
@@ -61,6 +63,8 @@ class ChatCompletions:
                 request=read_chat_request(await body.read(request)),
                 forward_headers=[*sender.forward_headers, ("x-request-id", str(id))],
                 client_request_id=sender.client_request_id,
+                feature=sender.feature,
+                tags=sender.tags,
                 started_at=began,
                 started_unix_ms=rooms.clock.unix_ms(),
             )
