@@ -1,6 +1,8 @@
 """/api/credits: deductions, recorded usage, the questions before them: exact, once, by the accounts that may pay."""
 
 import asyncio
+import csv
+import io
 from typing import Any
 from uuid import UUID
 
@@ -67,6 +69,10 @@ async def test_what_is_not_there_is_not_deducted_at_all(house: House) -> None:
         ({"amount": 1, "reason": "a\nb"}, "reason"),
         ({"amount": 1, "reason": "x", "user_id": "anna"}, "user_id"),
         ({"amount": 1, "reason": "x", "note": "y"}, "note"),
+        ({"amount": 1, "reason": "x", "tags": "a"}, "tags"),
+        ({"amount": 1, "reason": "x", "tags": 9 * ["a"]}, "tags"),
+        ({"amount": 1, "reason": "x", "tags": ["a", "b,c"]}, "tags[1]"),
+        ({"amount": 1, "reason": "x", "tags": ["a\n"]}, "tags"),
     ],
 )
 async def test_a_wrong_deduction_is_refused_naming_the_field(house: House, body: dict[str, Any], field: str) -> None:
@@ -285,6 +291,37 @@ async def test_usage_beyond_its_reservation_is_charged_too(house: House) -> None
     answer = await ask(house, "usage", org, amount=12, reservation_id=held)
     assert (answer.status, answer.json["cost"], answer.json["overage"]) == (201, "12.000000", "2.000000")
     assert (answer.json["balance"], answer.json["receivable"]) == ("0.000000", "2.000000")
+
+
+async def test_what_is_tagged_is_found_by_each_tag_and_exported_with_them(house: House) -> None:
+    org = await house.new_org(credits="10")
+    held = (await ask(house, "reservations", org, amount=2)).json["id"]
+    settled = await ask(house, f"reservations/{held}/settle", org, amount=1, tags=["settled", "web", "settled"])
+    made = {
+        held: ["settled", "web"],
+        (await ask(house, "usage", org, amount=1, tags=["=web", "used"])).json["id"]: ["=web", "used"],
+        (await ask(house, "usage", org, model=GPT, output_tokens=9, tags=["web"])).json["id"]: ["web"],
+        (await ask(house, "deduct", org, amount=1, reason="x", tags=["deducted"])).json["id"]: ["deducted"],
+        (await ask(house, "deduct", org, amount=1, reason="x", tags=[])).json["id"]: None,
+    }
+    assert settled.status == 200
+    listed = f"/api/credits/transactions?organization_id={org}&type=USAGE"
+    rows = (await house.operate("GET", listed)).json["data"]
+    assert {row["id"]: row["tags"] for row in rows} == made
+    for tag in ("settled", "web", "=web", "deducted", "none"):
+        found = (await house.operate("GET", f"{listed}&tag={tag.replace('=', '%3D')}")).json["data"]
+        assert {row["id"] for row in found} == {id for id, tags in made.items() if tag in (tags or ())}
+    exported = await house.operate("GET", f"/api/credits/export?organization_id={org}&type=USAGE")
+    lines = csv.DictReader(io.StringIO(exported.body.decode(), newline=""))
+    assert [line["tags"] for line in lines] == ["settled, web", "'=web, used", "web", "deducted", ""]
+
+
+async def test_other_tags_under_the_same_key_are_another_request(house: House) -> None:
+    org = await house.new_org(credits="10")
+    for tags, status in ((["a"], 201), (["a"], 201), (["b"], 422)):
+        answer = await ask(house, "usage", org, amount=2, operation_id="op", tags=tags)
+        assert answer.status == status
+    assert await house.available_ucr(org) == 8_000_000
 
 
 async def test_cached_tokens_are_a_part_of_the_input(house: House) -> None:

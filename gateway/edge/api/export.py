@@ -5,6 +5,8 @@ import io
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
+import msgspec
+
 from gateway.core.access import Right
 from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
@@ -16,7 +18,7 @@ from gateway.usage.transactions import Transaction
 COLUMNS: Final = (
     *("id", "created_at", "posted_at", "account_id", "kind", "transaction_type", "reason", "description", "actor"),
     *("amount", "balance_after", "reference_id", "end", "user_id", "key_id", "model", "feature"),
-    *("prompt_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost", "overage", "waived"),
+    *("prompt_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost", "overage", "waived", "tags"),
 )
 _FORMULA: Final = tuple("=+-@＝＋－＠")
 
@@ -74,7 +76,13 @@ def _cells(row: Transaction) -> tuple[object, ...]:
         None if row.cost_ucr is None else credits_text(row.cost_ucr),
         None if row.ended is None else credits_text(row.overage_ucr),
         None if row.ended is None else credits_text(row.waived_ucr),
+        plain(_joined(row.tags)),
     )
+
+
+def _joined(tags: str | None) -> str | None:
+    """As the header has them."""
+    return None if tags is None else ", ".join(msgspec.json.decode(tags, type=list[str]))
 
 
 def plain(text: str | None) -> str | None:

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.core.idempotency import Idempotency
 from gateway.core.pricing import charge, most
+from gateway.core.tags import TAG_PATTERN, TAGS_MAX, TAGS_RULE, tags_json
 from gateway.core.usage import TOKENS_MAX, Usage
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.credits import OfOrg
@@ -19,6 +20,8 @@ from gateway.relay.catalogue import CatalogueEntry
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=LINE_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """What a charge's line is called: for people, and for budgets of a feature."""
+Tags = Annotated[tuple[Annotated[str, msgspec.Meta(pattern=TAG_PATTERN)], ...], msgspec.Meta(max_length=TAGS_MAX)]
+"""What the charge is found by; one that is given twice counts once. Kept by `tagged`."""
 OperationId = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,200}$")]
 UsageType = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Life = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
@@ -46,6 +49,8 @@ class Spent(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cached_tokens: Tokens = 0
     cache_write_tokens: Tokens = 0
     output_tokens: Tokens = 0
+    tags: Tags = ()
+    """Up to 8, each of 1 to 64 visible ASCII characters but the comma: the transaction is found by each."""
 
 
 async def expected_ucr(ask: Ask, org_id: UUID, expected: Expected) -> int:
@@ -65,7 +70,7 @@ async def used(ask: Ask, org_id: UUID, spent: Spent, *, name: str = _NAME) -> Us
     """An amount has one line, called `name`. Raises like `expected_ucr`."""
     if _is_amount(spent.amount, spent.model):
         ucr = amount_ucr(spent.amount, field="amount", least_ucr=0)
-        return Used.plainly(name, price_ucr=1, quantity=ucr)
+        return tagged(Used.plainly(name, price_ucr=1, quantity=ucr), spent.tags)
     assert spent.model is not None
     if spent.cached_tokens + spent.cache_write_tokens > spent.input_tokens:
         raise invalid("input_tokens", "must not be less than cached_tokens and cache_write_tokens, which are in it")
@@ -76,7 +81,15 @@ async def used(ask: Ask, org_id: UUID, spent: Spent, *, name: str = _NAME) -> Us
         output_tokens=spent.output_tokens,
     )
     entry = await _entry(ask, org_id, spent.model)
-    return Used.by_model(spent.model, charge(entry.prices, usage), usage)
+    return tagged(Used.by_model(spent.model, charge(entry.prices, usage), usage), spent.tags)
+
+
+def tagged(used: Used, tags: Tags) -> Used:
+    """Raises InvalidRequest."""
+    try:
+        return msgspec.structs.replace(used, tags=tags_json(tags))
+    except ValueError:  # a line's end, which the pattern lets pass
+        raise invalid("tags", TAGS_RULE) from None
 
 
 async def _entry(ask: Ask, org_id: UUID, model: str) -> CatalogueEntry:

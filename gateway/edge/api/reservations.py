@@ -174,7 +174,7 @@ async def settle(ask: Ask, reservation_id: UUID, body: Spent) -> ChargeView:
     asked = await used(ask, org_id, body)
     tokens = body.input_tokens, body.cached_tokens, body.cache_write_tokens, body.output_tokens
     amount = asked.cost_ucr if body.model is None else None
-    key = ask.idempotency(org_id, reservation_id, body.model, tokens, amount)
+    key = ask.idempotency(org_id, reservation_id, body.model, tokens, amount, body.tags)
     return await settled(ask, org_id, reservation_id, asked, idempotency=key)
 
 

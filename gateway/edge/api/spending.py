@@ -12,7 +12,7 @@ from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.credits import OfOrg, StandingView, standing
 from gateway.edge.api.endpoint import endpoint
-from gateway.edge.api.priced import OperationId, Spent, UsageType, Word, idempotency_of, used
+from gateway.edge.api.priced import OperationId, Spent, Tags, UsageType, Word, idempotency_of, tagged, used
 from gateway.edge.api.subject import Subject, UserId, owner_of, subject_of
 from gateway.edge.requests import Amount, amount_ucr, invalid, left_out
 from gateway.ledger.deductions import Deducted, Deduction
@@ -32,6 +32,8 @@ class NewDeduction(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True)
     amount: Amount = msgspec.field(default_factory=left_out)
     reason: Word | None = None
     """What the amount is for: the name of its line in the charge."""
+    tags: Tags = ()
+    """Up to 8, each of 1 to 64 visible ASCII characters but the comma: the transaction is found by each."""
 
 
 class ChargeView(StandingView, frozen=True, kw_only=True):
@@ -69,7 +71,9 @@ async def deduct(ask: Ask, body: NewDeduction) -> ChargeView:
     """
     subject = subject_of(ask, body.organization_id, body.user_id)
     asked, what = _deducted(ask, body)
-    meaning = (subject.org_id, subject.user_id, body.feature, body.quantity, asked.lines if what is None else None)
+    asked = tagged(asked, body.tags)
+    lines = asked.lines if what is None else None
+    meaning = (subject.org_id, subject.user_id, body.feature, body.quantity, lines, body.tags)
     return await _charge(ask, subject, asked, feature=body.feature or "", idempotency=ask.idempotency(*meaning))
 
 
@@ -84,7 +88,8 @@ async def usage(ask: Ask, body: NewUsage) -> ChargeView:
     asked = await used(ask, subject.org_id, body, name=body.usage_type)
     tokens = body.input_tokens, body.cached_tokens, body.cache_write_tokens, body.output_tokens
     amount = asked.cost_ucr if body.model is None else None
-    meaning = (subject.org_id, subject.user_id, body.model, tokens, amount, body.usage_type, body.reservation_id)
+    about = (body.usage_type, body.reservation_id, body.tags)
+    meaning = (subject.org_id, subject.user_id, body.model, tokens, amount, *about)
     key = idempotency_of(ask, body.operation_id, *meaning)
     if body.reservation_id is None:
         return await _charge(ask, subject, asked, idempotency=key)

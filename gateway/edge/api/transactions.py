@@ -94,7 +94,7 @@ class TransactionView(msgspec.Struct, frozen=True, kw_only=True):
     """Of its account, in the order of `posted_at`."""
     balance_after: str
     reference_id: UUID | None
-    tags: msgspec.Raw | None
+    tags: list[str] | None
     end: str | msgspec.UnsetType | None = msgspec.UNSET
     """How a call ended; this and what follows, of calls alone."""
     user_id: UUID | msgspec.UnsetType | None = msgspec.UNSET
@@ -263,7 +263,7 @@ def transaction_view(row: Transaction) -> TransactionView:
         balance_after_ucr=row.balance_after_ucr,
         balance_after=credits_text(row.balance_after_ucr),
         reference_id=row.ref_id,
-        tags=None if row.tags is None else msgspec.Raw(row.tags.encode()),
+        tags=None if row.tags is None else msgspec.json.decode(row.tags, type=list[str]),
     )
     if row.ended is None:
         return view
