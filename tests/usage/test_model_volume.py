@@ -1,8 +1,9 @@
 """What an organisation has used of a model in its month: of settled calls, by its own clock, read lately."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -16,6 +17,8 @@ from tests.postgres.outage import Outage
 from tests.usage.rows import ORG, OTHER_ORG, Books
 
 BOTH = ("openai", "openai-eu")
+WITHIN_S: Final = 8.0
+"""For what is not to wait: less than a statement may take here, so that what waits all the same is seen to."""
 
 
 @pytest.fixture
@@ -117,3 +120,98 @@ async def test_a_figure_that_must_be_read_cannot_be_during_an_outage(
     assert await volumes.tokens(ORG, BOTH, "m") == 1
     with pytest.raises(LedgerUnavailable):
         await volumes.tokens(ORG, BOTH, "other")
+
+
+# --- one organisation's trouble ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def locked(dsn: str, volumes: ModelVolumes, books: Books) -> AsyncIterator[asyncpg.Connection]:
+    """ORG's progress is held by somebody else, who ends with this connection."""
+    await books.open(OTHER_ORG)
+    await volumes.tokens(ORG, BOTH, "first")
+    connection = await asyncpg.connect(dsn)
+    holding = connection.transaction()
+    await holding.start()
+    await connection.execute("SELECT FROM model_month_progress WHERE org_id = $1 FOR UPDATE", ORG)
+    yield connection
+    if not connection.is_closed():
+        await holding.rollback()
+        await connection.close()
+
+
+async def waiting_for_locks(connection: asyncpg.Connection, count: int) -> list[int]:
+    """Their processes, once there are so many."""
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            rows = await connection.fetch(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if len(rows) == count:
+                return [row["pid"] for row in rows]
+            await asyncio.sleep(0)
+
+
+async def soon(figure: Awaitable[int]) -> int:
+    async with asyncio.timeout(WITHIN_S):
+        return await figure
+
+
+async def test_one_organisations_slow_figure_holds_up_no_other(
+    volumes: ModelVolumes, books: Books, locked: asyncpg.Connection, owner: asyncpg.Connection
+) -> None:
+    await call(books, 5)
+    await call(books, 7, org_id=OTHER_ORG)
+    async with asyncio.TaskGroup() as asking:
+        slow = [asking.create_task(volumes.tokens(ORG, BOTH, "m")) for _ in range(20)]
+        await waiting_for_locks(owner, 1)  # one for all twenty
+        assert await soon(volumes.tokens(OTHER_ORG, BOTH, "m")) == 7
+        assert await soon(volumes.tokens(ORG, BOTH, "first")) == 0  # it is known
+        assert not any(task.done() for task in slow)
+        await locked.close()
+    assert {task.result() for task in slow} == {5}
+    assert volumes._turns == {}
+
+
+async def test_a_figure_that_could_not_be_read_is_no_queue_of_failures(
+    volumes: ModelVolumes, books: Books, locked: asyncpg.Connection, owner: asyncpg.Connection
+) -> None:
+    asked = asyncio.gather(*(volumes.tokens(ORG, BOTH, "m") for _ in range(5)), return_exceptions=True)
+    [process] = await waiting_for_locks(owner, 1)
+    await owner.execute("SELECT pg_cancel_backend($1)", process)
+    async with asyncio.timeout(WITHIN_S):
+        assert [type(error) for error in await asked] == 5 * [LedgerUnavailable]
+    await locked.close()
+    assert await volumes.tokens(ORG, BOTH, "m") == 0
+
+
+async def test_whoever_leaves_while_reading_lets_the_next_one_read(
+    volumes: ModelVolumes, books: Books, locked: asyncpg.Connection, owner: asyncpg.Connection
+) -> None:
+    first = asyncio.create_task(volumes.tokens(ORG, BOTH, "m"))
+    await waiting_for_locks(owner, 1)
+    second = asyncio.create_task(volumes.tokens(ORG, BOTH, "m"))
+    first.cancel()
+    assert isinstance((await asyncio.gather(first, return_exceptions=True))[0], asyncio.CancelledError)
+    await waiting_for_locks(owner, 1)
+    await locked.close()
+    assert await soon(second) == 0
+
+
+async def test_no_more_wait_than_may(
+    volumes: ModelVolumes,
+    books: Books,
+    locked: asyncpg.Connection,
+    owner: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_volume, "WAITING_MAX", 2)
+    monkeypatch.setattr(model_volume, "ORGS_MAX", 1)
+    asked = [asyncio.create_task(volumes.tokens(ORG, BOTH, "m")) for _ in range(2)]
+    await waiting_for_locks(owner, 1)
+    for org_id in (ORG, OTHER_ORG):
+        with pytest.raises(LedgerUnavailable, match="Too many"):
+            await volumes.tokens(org_id, BOTH, "m")
+    await locked.close()
+    assert await asyncio.gather(*asked) == [0, 0]
+    assert await volumes.tokens(OTHER_ORG, BOTH, "m") == 0
