@@ -159,8 +159,15 @@ class PriceDesk:
         return revision
 
     @unavailable_in_outage
-    async def markups(self) -> list[Markup]:
-        return [msgspec.convert(dict(row), Markup) for row in await self._pool.fetch(_SQL.markups)]
+    async def markups(self, *, after: tuple[str, str] = ("", ""), limit: int) -> list[Markup]:
+        """By scope and scope's id, from behind `after`, be there such a mark-up or not."""
+        rows = await self._pool.fetch(_SQL.markups_after, *after, limit)
+        return [msgspec.convert(dict(row), Markup) for row in rows]
+
+    @unavailable_in_outage
+    async def markup(self, scope: str, scope_id: str) -> Markup | None:
+        row = await self._pool.fetchrow(_SQL.markup, scope, scope_id)
+        return None if row is None else msgspec.convert(dict(row), Markup)
 
     @unavailable_in_outage
     async def plan_of(self, org_id: UUID) -> str | None:

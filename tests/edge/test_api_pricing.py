@@ -142,6 +142,50 @@ async def test_the_narrowest_mark_up_holds(house: House, owner: asyncpg.Connecti
     assert (await put("all", 100_001)).field == "basis_points"
 
 
+async def test_markups_are_told_page_by_page(house: House) -> None:
+    path = "/api/credits/markups"
+    orgs = sorted([await house.new_org() for _ in range(3)])
+    plans = ["a", "p" * 64]
+    places = ["all", *(f"orgs/{org}" for org in orgs), *(f"plans/{plan}" for plan in plans)]
+    for place in reversed(places):
+        await house.operate("PUT", f"{path}/{place}", {"basis_points": 5})
+    told: list[tuple[str, str | None]] = []
+    query = "?limit=2"
+    for count in (2, 2, 2):
+        page = (await house.operate("GET", path + query)).json
+        assert (len(page["data"]), page["limit"]) == (count, 2)
+        told += [(markup["scope"], markup["scope_id"]) for markup in page["data"]]
+        query = f"?limit=2&cursor={page['next_cursor']}"
+    assert page["next_cursor"] is None
+    assert told == [("all", None), *(("org", str(org)) for org in orgs), *(("plan", plan) for plan in plans)]
+    after_first = (await house.operate("GET", f"{path}?limit=1")).json["next_cursor"]
+    await house.operate("PUT", f"{path}/all", {"basis_points": None})
+    page = (await house.operate("GET", f"{path}?cursor={after_first}")).json
+    assert [markup["scope_id"] for markup in page["data"]] == [*map(str, orgs), *plans]
+    one = await house.operate("GET", f"{path}/plans/{plans[1]}")
+    assert (one.json["basis_points"], one.json["set_by"]) == (5, "operator")
+    none = await house.operate("GET", f"{path}/plans/b")
+    assert (none.json["basis_points"], "etag" in none.headers) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("offset=1", "offset"),
+        ("cursor=A", "cursor"),
+        ("cursor=bGFsbA", "cursor"),
+        ("cursor=UAA", "cursor"),
+        ("cursor=UP8", "cursor"),
+        (f"cursor={'A' * 97}", "cursor"),
+    ],
+)
+async def test_a_page_of_markups_that_is_none_is_refused(house: House, query: str, field: str) -> None:
+    answer = await house.operate("GET", f"/api/credits/markups?{query}")
+    assert (answer.status, answer.field) == (400, field)
+
+
 async def test_two_administrators_do_not_overwrite_each_other(house: House) -> None:
     assert (await house.operate("POST", PRICING, GPT_4, headers={"if-match": "*"})).status == 412
     first = await house.operate("POST", PRICING, GPT_4)

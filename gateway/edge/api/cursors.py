@@ -1,4 +1,4 @@
-"""Where a list goes on, as text that means nothing to whoever sends it back. It holds an id, and perhaps an amount."""
+"""Where a list goes on, as text that means nothing to whoever sends it back. It holds where the last row stands."""
 
 import base64
 import binascii
@@ -13,12 +13,13 @@ from gateway.core.errors import InvalidRequest
 from gateway.edge.requests import invalid
 from gateway.usage.transactions import Direction, OrderBy, Place
 
-Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+Cursor = Annotated[str, msgspec.Meta(min_length=1, max_length=96, pattern=r"^[A-Za-z0-9_-]+$")]
 """A list's own `next_cursor`."""
 
 _ROW: Final = struct.Struct(">cc16sq")
 _ID: Final = struct.Struct(">c16s")
 _LETTERS: Final = {"created_at": b"c", "amount": b"a", "asc": b"u", "desc": b"d"}
+_SCOPES: Final = {"all": b"A", "org": b"O", "plan": b"P"}
 
 
 class ListById(Enum):
@@ -52,14 +53,35 @@ def read_id(of: ListById, cursor: str) -> UUID:
     return UUID(bytes=id)
 
 
+def markup_cursor(scope: str, scope_id: str) -> str:
+    return _text(_SCOPES[scope] + scope_id.encode())
+
+
+def read_markup(cursor: str) -> tuple[str, str]:
+    """Scope and scope's id. Raises InvalidRequest."""
+    data = _bytes(cursor)
+    for scope, letter in _SCOPES.items():
+        rest = data[1:]
+        if data[:1] == letter and rest.isascii() and b"\0" not in rest:
+            return scope, rest.decode()
+    raise _foreign()
+
+
 def _text(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def _parts(cursor: str, shape: struct.Struct) -> tuple[Any, ...]:
     try:
-        return shape.unpack(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, struct.error):
+        return shape.unpack(_bytes(cursor))
+    except struct.error:
+        raise _foreign() from None
+
+
+def _bytes(cursor: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except binascii.Error:
         raise _foreign() from None
 
 

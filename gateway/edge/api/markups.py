@@ -9,9 +9,11 @@ import msgspec
 from gateway.core.access import Right
 from gateway.core.pricing import MARKUP_BP_MAX, MARKUP_BP_MIN
 from gateway.edge.api.ask import Ask
+from gateway.edge.api.cursors import Cursor, markup_cursor, read_markup
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.api.etag import number, tag
 from gateway.edge.api.pricing import heard
+from gateway.edge.requests import Limit
 from gateway.pricing.stored import Markup
 
 BasisPoints = Annotated[int, msgspec.Meta(ge=MARKUP_BP_MIN, le=MARKUP_BP_MAX)]
@@ -35,14 +37,32 @@ class MarkupView(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: datetime | None
 
 
+class MarkupQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    limit: Limit = 50
+    cursor: Cursor | None = None
+    """The `next_cursor` of the page before."""
+
+
 class MarkupPage(msgspec.Struct, frozen=True, kw_only=True):
     data: list[MarkupView]
+    limit: Limit
+    next_cursor: str | None
+    """null: that was all."""
 
 
 @endpoint("GET", "/api/credits/markups", needs=Right.WRITE_PRICES)
-async def page(ask: Ask) -> MarkupPage:
-    """Every mark-up. Of those that apply to an organisation the narrowest holds: its own, its plan's, that of all."""
-    return MarkupPage(data=[_view(markup) for markup in await ask.house.price_desk.markups()])
+async def page(ask: Ask, query: MarkupQuery) -> MarkupPage:
+    """Mark-ups: that of all, then of organisations, then of plans, by id. Of those that apply to an organisation the
+    narrowest holds: its own, its plan's, that of all.
+    """
+    after = ("", "") if query.cursor is None else read_markup(query.cursor)
+    found = await ask.house.price_desk.markups(after=after, limit=query.limit + 1)
+    shown = found[: query.limit]
+    return MarkupPage(
+        data=[_view(markup) for markup in shown],
+        limit=query.limit,
+        next_cursor=markup_cursor(shown[-1].scope, shown[-1].scope_id) if len(found) > query.limit else None,
+    )
 
 
 @endpoint("GET", "/api/credits/markups/all", needs=Right.WRITE_PRICES, tagged=True)
@@ -83,11 +103,11 @@ async def put_of_org(ask: Ask, org_id: UUID, body: NewMarkup) -> MarkupView:
 
 
 async def _found(ask: Ask, scope: str, scope_id: str) -> MarkupView:
-    for markup in await ask.house.price_desk.markups():
-        if (markup.scope, markup.scope_id) == (scope, scope_id):
-            tag(ask, markup.revision)
-            return _view(markup)
-    return MarkupView(scope=scope, scope_id=scope_id or None, basis_points=None, set_by=None, changed_at=None)
+    markup = await ask.house.price_desk.markup(scope, scope_id)
+    if markup is None:
+        return MarkupView(scope=scope, scope_id=scope_id or None, basis_points=None, set_by=None, changed_at=None)
+    tag(ask, markup.revision)
+    return _view(markup)
 
 
 async def _set(ask: Ask, scope: str, scope_id: str, body: NewMarkup) -> MarkupView:

@@ -28,6 +28,16 @@ SELECT revision FROM price_model WHERE provider = $1 AND model = $2;
 -- name: markups
 SELECT scope, scope_id, basis_points, revision, actor, changed_at FROM markup ORDER BY scope, scope_id;
 
+-- name: markups_after
+SELECT scope, scope_id, basis_points, revision, actor, changed_at
+  FROM markup
+ WHERE (scope, scope_id) > ($1, $2)
+ ORDER BY scope, scope_id
+ LIMIT $3;
+
+-- name: markup
+SELECT scope, scope_id, basis_points, revision, actor, changed_at FROM markup WHERE scope = $1 AND scope_id = $2;
+
 -- name: plan_of_org
 SELECT (terms).plan_id FROM subscription WHERE org_id = $1 AND account_id = $1 AND ended_at IS NULL;
 
