@@ -13,11 +13,18 @@ class TcpProxy:
 
     `cut` breaks the connections that are open; `refuse` also breaks new ones until `mend`. `stall` keeps everything
     open and passes nothing on. `lose_answer_to(marker)` breaks the connection that next sends `marker`, when the server
-    has answered: the work is done and nobody hears of it.
+    has answered: the work is done and nobody hears of it. `refuse_marked` breaks the connections that have sent `mark`,
+    and those that will, until `mend`; the others stay.
     """
 
-    def __init__(self, *, host: str | None = None, port: int | None = None, unix_path: str | None = None) -> None:
+    def __init__(
+        self, *, host: str | None = None, port: int | None = None, unix_path: str | None = None, mark: bytes = b""
+    ) -> None:
         self._host, self._port_there, self._unix_path = host, port, unix_path
+        self._mark = mark
+        self._refusing_marked = False
+        self.marked: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        """Those that are open."""
         self._server: asyncio.Server | None = None
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,8 +67,14 @@ class TcpProxy:
     def stall(self) -> None:
         self._flowing.clear()
 
+    def refuse_marked(self) -> None:
+        self._refusing_marked = True
+        for pair in list(self.marked):
+            for writer in pair:
+                writer.transport.abort()
+
     def mend(self) -> None:
-        self._refusing = False
+        self._refusing = self._refusing_marked = False
         self._flowing.set()
 
     def lose_answer_to(self, marker: bytes) -> None:
@@ -84,9 +97,10 @@ class TcpProxy:
             self._pairs.add(pair)
             doomed = asyncio.Event()
             try:
-                await asyncio.gather(self._up(reader, back, doomed), self._down(there, writer, doomed))
+                await asyncio.gather(self._up(reader, pair, doomed), self._down(there, writer, doomed))
             finally:
                 self._pairs.discard(pair)
+                self.marked.discard(pair)
                 for end in pair:
                     end.transport.abort()
         except (OSError, asyncio.CancelledError):
@@ -99,8 +113,18 @@ class TcpProxy:
             return await asyncio.open_unix_connection(self._unix_path)
         return await asyncio.open_connection(self._host, self._port_there)
 
-    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event) -> None:
+    async def _up(
+        self,
+        reader: asyncio.StreamReader,
+        pair: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
+        doomed: asyncio.Event,
+    ) -> None:
+        _, writer = pair
         while data := await reader.read(_CHUNK_BYTES):
+            if self._mark and self._mark in data:
+                if self._refusing_marked:
+                    raise ConnectionAbortedError
+                self.marked.add(pair)
             if self._marker is not None and self._marker in data:
                 self._marker = None
                 doomed.set()
@@ -124,9 +148,9 @@ class TcpProxy:
 
 @asynccontextmanager
 async def tcp_proxy(
-    *, host: str | None = None, port: int | None = None, unix_path: str | None = None
+    *, host: str | None = None, port: int | None = None, unix_path: str | None = None, mark: bytes = b""
 ) -> AsyncIterator[TcpProxy]:
-    proxy = TcpProxy(host=host, port=port, unix_path=unix_path)
+    proxy = TcpProxy(host=host, port=port, unix_path=unix_path, mark=mark)
     await proxy.start()
     try:
         yield proxy
