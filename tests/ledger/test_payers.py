@@ -45,6 +45,20 @@ async def test_a_call_is_never_split(bench: Bench, allocation: UUID) -> None:
     assert (answer.reason, answer.available_ucr) == (RefusalReason.INSUFFICIENT, 60)
 
 
+async def test_a_refusal_tells_of_the_one_that_came_nearest(bench: Bench, allocation: UUID, pool: asyncpg.Pool) -> None:
+    """So that a smaller amount can be asked for where there is any."""
+    await bench.grant(60)
+    await bench.grant(5, account_id=allocation)
+    for payers in ((allocation, bench.account_id), (bench.account_id, allocation)):
+        answer = await ask(bench, 100, *payers)
+        assert isinstance(answer, Refusal)
+        assert (answer.reason, answer.available_ucr) == (RefusalReason.INSUFFICIENT, 60)
+    await pool.execute("UPDATE account SET status = 'suspended' WHERE account_id = $1", bench.account_id)
+    answer = await ask(bench, 100, bench.account_id, allocation)
+    assert isinstance(answer, Refusal)
+    assert (answer.reason, answer.available_ucr) == (RefusalReason.INSUFFICIENT, 5)
+
+
 async def test_the_charge_goes_to_who_holds_it(bench: Bench, allocation: UUID, pool: asyncpg.Pool) -> None:
     await bench.grant(100)
     await bench.grant(5, account_id=allocation)

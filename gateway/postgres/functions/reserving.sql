@@ -153,16 +153,19 @@ $$;
 
 
 -- One wish on its own. Budgets first: what they refuse, no account can pay. Then the accounts, in its order; where none
--- can, the answer is the one that says most: it would fit with nothing held, else the first one's.
+-- can, the answer is that of the one that came nearest: it would fit with nothing held, else it lacks the least, so that a
+-- smaller amount can be asked of it.
 CREATE OR REPLACE FUNCTION admit(w wish_item, p_books account[], p_rooms budget_room[]) RETURNS hold_answer LANGUAGE plpgsql AS $$
 DECLARE
-    v_best  hold_answer := ROW('no_account', 0, 0, 0, w.account_ids[1], NULL, NULL);
-    v_tight bigint;
-    v_ucr   bigint;
-    v_free  bigint;
-    v_why   text;
-    a       account;
-    r       budget_room;
+    v_best    hold_answer := ROW('no_account', 0, 0, 0, w.account_ids[1], NULL, NULL);
+    v_near    integer;
+    v_nearest integer;
+    v_tight   bigint;
+    v_ucr     bigint;
+    v_free    bigint;
+    v_why     text;
+    a         account;
+    r         budget_room;
 BEGIN
     FOREACH r IN ARRAY p_rooms LOOP
         CONTINUE WHEN NOT falls_under(w, r);
@@ -189,7 +192,9 @@ BEGIN
                 RETURN ROW('ok', v_ucr, v_free - v_ucr, a.balance_ucr, a.account_id, NULL, NULL)::hold_answer;
             END IF;
         END IF;
-        IF v_best.status = 'no_account' OR v_why = 'busy' AND v_best.status <> 'busy' THEN
+        v_near := CASE v_why WHEN 'busy' THEN 2 WHEN 'insufficient' THEN 1 ELSE 0 END;
+        IF v_nearest IS NULL OR (v_near, v_free) > (v_nearest, v_best.available_ucr) THEN
+            v_nearest := v_near;
             v_best := ROW(v_why, 0, v_free, a.balance_ucr, a.account_id, NULL, NULL);
         END IF;
     END LOOP;
