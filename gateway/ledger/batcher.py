@@ -68,6 +68,7 @@ class Lane:
         self._drop_connection()
 
     async def _run(self) -> None:
+        await self._rehearse()
         while True:
             batch = self._under_way = await self._line.take()
             await self._post(batch)
@@ -103,9 +104,7 @@ class Lane:
         self._line.expire()
 
     async def _send(self, batch: Batch) -> asyncpg.Record | None:
-        connection = await self._connected()
-        if self._statement is None:
-            self._statement = await connection.prepare(_SQL.post_batch)
+        statement = await self._prepared()
         # From here to the sending nothing is awaited: who gives up before was not sent, who gives up later was.
         batch.drop_given_up(asyncio.get_running_loop().time())
         if not len(batch):
@@ -115,7 +114,7 @@ class Lane:
         for hold in batch.wishes:
             hold.sent = True
         began = asyncio.get_running_loop().time()
-        answers = await self._statement.fetchrow(
+        answers = await statement.fetchrow(
             batch.org_id,
             self._instance_id(),
             self._settings.receivable_max_ucr,
@@ -178,6 +177,24 @@ class Lane:
             await self._settler.keep(item, reason, await self._connected())
         except Exception as error:  # noqa: BLE001 — it is asked about again, and answered alike.
             self._put_later(item, error)
+
+    async def _rehearse(self) -> None:
+        """Whoever comes first should not wait for a connection, nor for its plans."""
+        try:
+            await self._prepared()
+        except Exception as error:  # noqa: BLE001 — the first batch tries again, and says what is wrong.
+            _log.info("ledger.lane_not_ready", error=repr(error))
+            self._drop_connection()
+
+    async def _prepared(self) -> "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]":
+        connection = await self._connected()
+        if self._statement is None:
+            try:
+                await connection.execute(_SQL.rehearse_batch)
+            except asyncpg.PostgresError as error:
+                _log.warning("ledger.rehearsal_failed", error=repr(error))  # it costs the first batch time, no more
+            self._statement = await connection.prepare(_SQL.post_batch)
+        return self._statement
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None:

@@ -105,3 +105,37 @@ BEGIN
     rooms := lock_budgets(p_org, opened, p_wishes);
 END
 $$;
+
+
+-- A session's first batch compiles these functions and plans their statements, which takes as long as twenty batches. So a
+-- session rehearses, with credits that nobody will have seen: all of it is undone before it returns.
+CREATE OR REPLACE FUNCTION rehearse_batch() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_org      uuid := gen_random_uuid();
+    v_instance uuid := (SELECT instance_id FROM fence WHERE fenced_at IS NULL LIMIT 1);
+    v_wishes   wish_item[];
+    v_endings  settlement_item[] := '{}';
+    x          extension_item;
+BEGIN
+    INSERT INTO account (org_id, account_id, balance_ucr, granted_ucr, version) VALUES (v_org, v_org, 1000000, 1000000, 1);
+    INSERT INTO credit_grant (org_id, id, account_id, kind, category, amount_ucr, remaining_ucr, effective_at, activated_at)
+    VALUES (v_org, gen_random_uuid(), v_org, 'prepaid', 'paid', 1000000, 1000000, clock_timestamp(), clock_timestamp());
+    INSERT INTO budget (org_id, budget_id, scope, period, max_ucr) VALUES (v_org, gen_random_uuid(), 'org', 'month', 1000000);
+    -- The first is no small part of the credits, the second and third are of one call, then of two: each has its own steps.
+    FOR n IN 1 .. 3 LOOP
+        v_wishes := ARRAY(SELECT plain_wish(new_ledger_id(clock_timestamp()), ARRAY[v_org], CASE n WHEN 1 THEN 100000 ELSE 10 END, NULL,
+                                      NULL, '', '', NULL)
+                            FROM generate_series(1, 1 + cardinality(v_endings)));
+        x.id := v_wishes[1].id;
+        x.account_id := v_org;
+        x.at_least_ucr := 100001;
+        PERFORM post_batch(v_org, v_instance, 0, v_endings, '{}', v_wishes);
+        PERFORM post_batch(v_org, v_instance, 0, '{}', ARRAY[x], '{}');
+        v_endings := ARRAY(SELECT plain_ending(u.id, v_org, 'ok', plainly_used(5, 'rehearsed'), false, NULL, NULL, '', '')
+                             FROM unnest(v_wishes) AS u);
+    END LOOP;
+    RAISE EXCEPTION USING ERRCODE = 'TG001';
+EXCEPTION
+    WHEN SQLSTATE 'TG001' THEN NULL;
+END
+$$;

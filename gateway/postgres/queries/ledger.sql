@@ -1,6 +1,9 @@
 -- name: post_batch
 SELECT settlements, extensions, wishes FROM post_batch($1, $2, $3, $4, $5, $6);
 
+-- name: rehearse_batch
+SELECT rehearse_batch();
+
 -- name: keep_pin
 INSERT INTO price_pin (id, prices) VALUES ($1, $2::text::jsonb) ON CONFLICT (id) DO NOTHING;
 
