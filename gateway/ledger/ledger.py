@@ -269,11 +269,12 @@ class Ledger:
         budget: Budget,
         *,
         by: Origin,
+        within: UUID | None = None,
         idempotency: Idempotency | None = None,
         guard: Guard[Budget] | None = None,
     ) -> BudgetSet:
-        """Makes or changes it. Raises InvalidRequest, NotFound or what `guard` raises; then nothing changed."""
-        return await set_budget(self._pool, budget, by=by, idempotency=idempotency, guard=guard)
+        """Makes or changes it. Raises InvalidRequest, NotFound, Forbidden or what `guard` raises; then nothing did."""
+        return await set_budget(self._pool, budget, by=by, within=within, idempotency=idempotency, guard=guard)
 
     @unavailable_in_outage
     async def remove_budget(
@@ -282,11 +283,14 @@ class Ledger:
         budget_id: UUID,
         *,
         by: Origin,
+        within: UUID | None = None,
         idempotency: Idempotency | None = None,
         guard: Guard[Budget] | None = None,
     ) -> Removed:
-        """Raises NotFound or what `guard` raises."""
-        return await remove_budget(self._pool, org_id, budget_id, by=by, idempotency=idempotency, guard=guard)
+        """Raises NotFound, Forbidden or what `guard` raises."""
+        return await remove_budget(
+            self._pool, org_id, budget_id, by=by, within=within, idempotency=idempotency, guard=guard
+        )
 
     @unavailable_in_outage
     async def budgets(self, org_id: UUID, *, limit: int = 50, offset: int = 0) -> list[BudgetState]:

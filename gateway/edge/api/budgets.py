@@ -96,6 +96,7 @@ async def put(ask: Ask, org_id: UUID, body: BudgetTerms) -> BudgetView:
     made = await ask.house.ledger.set_budget(
         budget,
         by=ask.origin,
+        within=ask.principal.key_id,
         idempotency=ask.idempotency(msgspec.structs.replace(budget, budget_id=org_id)),
         guard=if_match(ask, what="budget"),
     )
@@ -113,6 +114,7 @@ async def delete(ask: Ask, org_id: UUID, budget_id: UUID) -> None:
         org_id,
         budget_id,
         by=ask.origin,
+        within=ask.principal.key_id,
         idempotency=ask.idempotency(org_id, budget_id),
         guard=if_match(ask, what="budget"),
     )
