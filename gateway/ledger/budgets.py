@@ -150,14 +150,16 @@ def _budget(row: asyncpg.Record | None) -> Budget | None:
     return None if row is None else Budget(**{**dict(row.items()), "alert_percents": tuple(row["alert_percents"])})
 
 
-async def count_budgets(connection: Executor, org_id: UUID) -> int:
-    count: int = await connection.fetchval(_SQL.count_budgets, org_id)
+async def count_budgets(connection: Executor, org_id: UUID, *, seen_by: UUID | None = None) -> int:
+    count: int = await connection.fetchval(_SQL.count_budgets, org_id, seen_by)
     return count
 
 
-async def read_budgets(connection: Executor, org_id: UUID, *, limit: int, offset: int) -> list[BudgetState]:
-    """By scope, then by period."""
-    rows = await connection.fetch(_SQL.list_budgets, org_id, limit, offset)
+async def read_budgets(
+    connection: Executor, org_id: UUID, *, limit: int, offset: int, seen_by: UUID | None = None
+) -> list[BudgetState]:
+    """By scope, then by period. `seen_by`: none of another user's, nor of a key that is not this one's."""
+    rows = await connection.fetch(_SQL.list_budgets, org_id, limit, offset, seen_by)
     return [BudgetState(**{**dict(row.items()), "alert_percents": tuple(row["alert_percents"])}) for row in rows]
 
 

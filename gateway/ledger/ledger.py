@@ -238,9 +238,11 @@ class Ledger:
         return await read_account(self._pool, org_id, account_id)
 
     @unavailable_in_outage
-    async def live_grants(self, org_id: UUID, account_id: UUID | None = None, *, limit: int) -> list[LiveGrant]:
-        """In the order of burning; None: of all the organisation's accounts."""
-        return await read_live_grants(self._pool, org_id, account_id, limit=limit)
+    async def live_grants(
+        self, org_id: UUID, account_id: UUID | None = None, *, limit: int, seen_by: UUID | None = None
+    ) -> list[LiveGrant]:
+        """In the order of burning; None: of all the organisation's accounts. `seen_by`: but no other user's."""
+        return await read_live_grants(self._pool, org_id, account_id, limit=limit, seen_by=seen_by)
 
     @unavailable_in_outage
     async def transactions(
@@ -293,12 +295,15 @@ class Ledger:
         )
 
     @unavailable_in_outage
-    async def budgets(self, org_id: UUID, *, limit: int = 50, offset: int = 0) -> list[BudgetState]:
-        return await read_budgets(self._pool, org_id, limit=limit, offset=offset)
+    async def budgets(
+        self, org_id: UUID, *, limit: int = 50, offset: int = 0, seen_by: UUID | None = None
+    ) -> list[BudgetState]:
+        """`seen_by`: none of another user's, nor of a key that is not this one's."""
+        return await read_budgets(self._pool, org_id, limit=limit, offset=offset, seen_by=seen_by)
 
     @unavailable_in_outage
-    async def count_budgets(self, org_id: UUID) -> int:
-        return await count_budgets(self._pool, org_id)
+    async def count_budgets(self, org_id: UUID, *, seen_by: UUID | None = None) -> int:
+        return await count_budgets(self._pool, org_id, seen_by=seen_by)
 
     @unavailable_in_outage
     async def payers(

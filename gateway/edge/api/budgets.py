@@ -11,6 +11,7 @@ from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.api.etag import etag, if_match
+from gateway.edge.api.subject import own_id
 from gateway.edge.requests import AmountOrNone, Limit, Offset, Page, amount_ucr, left_out
 from gateway.ledger.budgets import ALERTS_MAX, OPEN_MAX, SCOPE_ID_CHARS_MAX, Budget, BudgetState, Period, Scope
 
@@ -65,15 +66,16 @@ class BudgetPage(msgspec.Struct, frozen=True, kw_only=True):
     offset: Offset
 
 
-@endpoint("GET", "/api/orgs/{org_id}/budgets", needs=Right.READ_LIMITS)
+@endpoint("GET", "/api/orgs/{org_id}/budgets", needs=Right.READ_LIMITS, own_without=Right.READ_ALL_CREDITS)
 async def page(ask: Ask, org_id: UUID, query: Page) -> BudgetPage:
     """By scope, then by period, each with what the period of now has seen."""
     org = await ask.house.orgs.get(ask.org(org_id))
     ledger = ask.house.ledger
-    found = await ledger.budgets(org.org_id, limit=query.limit, offset=query.offset)
+    own = own_id(ask)
+    found = await ledger.budgets(org.org_id, limit=query.limit, offset=query.offset, seen_by=own)
     return BudgetPage(
         data=[_state_view(budget) for budget in found],
-        total=await ledger.count_budgets(org.org_id),
+        total=await ledger.count_budgets(org.org_id, seen_by=own),
         limit=query.limit,
         offset=query.offset,
     )

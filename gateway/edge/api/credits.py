@@ -11,6 +11,7 @@ from gateway.core.errors import NotFound
 from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
+from gateway.edge.api.subject import own_id, whose
 from gateway.edge.requests import Amount, Instant, amount_ucr, invalid
 from gateway.ledger.accounts import Balance
 from gateway.ledger.grants import PRIORITY_MAX, Grant, LiveGrant, TransactionType
@@ -160,7 +161,7 @@ async def add(ask: Ask, body: Addition) -> GrantView:
     )
 
 
-@endpoint("GET", "/api/credits/balance", needs=Right.READ_CREDITS)
+@endpoint("GET", "/api/credits/balance", needs=Right.READ_CREDITS, own_without=Right.READ_ALL_CREDITS)
 async def balance(ask: Ask, query: WhoseBalance) -> BalanceView:
     """What an organisation has, or one user's allocation, with every call that was answered before the question.
 
@@ -168,7 +169,10 @@ async def balance(ask: Ask, query: WhoseBalance) -> BalanceView:
     nothing remaining yet.
     """
     house = ask.house
-    org = await house.orgs.get(ask.org(query.organization_id))
+    org_id = ask.org(query.organization_id)
+    if query.user_id is not None:
+        whose(ask, query.user_id)
+    org = await house.orgs.get(org_id)
     await house.ledger.settled(org.org_id)
     account_id = None
     found: Balance | None
@@ -179,7 +183,7 @@ async def balance(ask: Ask, query: WhoseBalance) -> BalanceView:
         found = await house.ledger.account(org.org_id, account_id)
         if found is None:
             raise NotFound(f"User {query.user_id} has no account.")
-    grants = await house.ledger.live_grants(org.org_id, account_id, limit=GRANTS_MAX + 1)
+    grants = await house.ledger.live_grants(org.org_id, account_id, seen_by=own_id(ask), limit=GRANTS_MAX + 1)
     return BalanceView(
         organization_id=org.org_id,
         user_id=query.user_id,

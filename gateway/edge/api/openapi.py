@@ -152,7 +152,7 @@ def _operation(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, An
         "operationId": endpoint.id,
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
-        "description": f"{description}\n\nNeeds `{endpoint.needs}`: {holders}.".strip(),
+        "description": f"{description}\n\nNeeds `{endpoint.needs}`: {holders}.{_own(endpoint)}".strip(),
         "parameters": [*_path_parameters(endpoint, schema_of), *_query_parameters(endpoint, schema_of)],
         "responses": _responses(endpoint, schema_of),
     }
@@ -181,6 +181,10 @@ def _operation(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, An
             "content": {"application/json": {"schema": schema_of[_identity(endpoint.body)]}},
         }
     return operation
+
+
+def _own(endpoint: Endpoint) -> str:
+    return f" Without `{endpoint.own_without}`, what is a colleague's is not shown." if endpoint.own_without else ""
 
 
 def _path_parameters(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -43,6 +43,28 @@ def owner_of(ask: Ask, org_id: UUID) -> Owner:
     return Owner(org_id, OwnerKind.API, ask.principal.user_id or uuid5(org_id, ask.principal.actor))
 
 
+def own_id(ask: Ask) -> UUID | None:
+    """Whose rows, allocation and budgets alone may be shown beside what is the whole organisation's; None: everybody's.
+
+    Who is no user here, and comes in on a token's word, has none: an id that is nobody's.
+    """
+    principal = ask.principal
+    if principal.sees_all_credits:
+        return None
+    assert principal.org_id is not None
+    return principal.user_id or uuid5(principal.org_id, principal.actor)
+
+
+def whose(ask: Ask, asked: UUID | None) -> UUID | None:
+    """Of which user things are to be shown; None: of everybody. Raises Forbidden where a colleague's are asked for."""
+    own = own_id(ask)
+    if own is None:
+        return asked
+    if asked not in (None, own):
+        raise Forbidden("This needs the right credits:read_all: a member is shown their own alone.")
+    return own
+
+
 def acts_for_themselves(ask: Ask) -> bool:
     """A person, or a person's key, without a right over others."""
     principal = ask.principal
