@@ -31,7 +31,7 @@ class Right(StrEnum):
     MOVE_CREDITS = "credits:move"
     """From one account of the organisation to another."""
     READ_LIMITS = "limits:read"
-    """Budgets, policies, allocation rules."""
+    """Budgets, policies, allocation rules; to write them, also accounts for some models or features alone."""
     WRITE_LIMITS = "limits:write"
     READ_PRICES = "prices:read"
     """Prices and plans as they apply to whoever asks; the calculator."""

@@ -48,6 +48,7 @@ from gateway.ledger.owned import OwnedReservations
 from gateway.ledger.pins import Pins
 from gateway.ledger.policy import Policies
 from gateway.ledger.reservations import Reservations
+from gateway.ledger.restricted import RestrictedAccounts
 from gateway.ledger.settlement import Settler
 from gateway.ledger.subscriptions import Subscriptions
 from gateway.ledger.sweeper import Sweeper
@@ -120,6 +121,7 @@ class Ledger:
         )
         self.allocations = Allocations(pool)
         self.policies = Policies(pool)
+        self.restricted = RestrictedAccounts(pool)
         self.subscriptions = Subscriptions(pool, moved=self._credits_moved)
         self._audit = Audit(pool=pool, settings=settings, metrics=metrics)
         self.desk = Desk(pool=pool, settings=settings, moved=self._credits_moved)

@@ -68,6 +68,7 @@ async def test_what_can_be_bound_to_a_version_tells_it(house: House) -> None:
     assert {
         "/api/orgs/{org_id}/users/{user_id}",
         "/api/orgs/{org_id}/keys/{key_id}",
+        "/api/orgs/{org_id}/accounts/{account_id}",
         "/api/orgs/{org_id}/policy",
         "/api/orgs/{org_id}/budgets",
         "/api/orgs/{org_id}/budgets/{budget_id}",

@@ -25,6 +25,8 @@ class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     organization_id: UUID
     user_id: UUID | None = None
     """Whose allocation they go to; left out, the organisation's pool."""
+    account_id: UUID | None = None
+    """In place of `user_id`: the account they go to, such as a restricted one."""
     amount: Amount
     transaction_type: TransactionType
     reason: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
@@ -99,6 +101,7 @@ class BalanceView(StandingView, frozen=True, kw_only=True):
 class GrantView(StandingView, frozen=True, kw_only=True):
     id: UUID
     organization_id: UUID
+    account_id: UUID
     transaction_type: TransactionType
     reason: str
     description: str
@@ -121,11 +124,13 @@ async def add(ask: Ask, body: Addition) -> GrantView:
     amount = amount_ucr(body.amount, field="amount")
     if body.expires_at is not None and body.expires_at <= house.clock.now():
         raise invalid("expires_at", "must be in the future")
+    if body.account_id is not None and body.user_id is not None:
+        raise invalid("account_id", "or `user_id` may be given, and not both")
     org = await house.orgs.get(ask.org(body.organization_id))
     grant = Grant(
         id=house.ids.next(),
         org_id=org.org_id,
-        account_id=body.user_id or org.account_id,
+        account_id=body.account_id or body.user_id or org.account_id,
         amount_ucr=amount,
         transaction_type=body.transaction_type,
         reason=body.reason,
@@ -148,6 +153,7 @@ async def add(ask: Ask, body: Addition) -> GrantView:
     return GrantView(
         id=made.id,
         organization_id=org.org_id,
+        account_id=grant.account_id,
         transaction_type=grant.transaction_type,
         reason=grant.reason,
         description=grant.description,

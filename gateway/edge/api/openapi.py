@@ -59,6 +59,7 @@ _PATH_TEXTS: Final = {
     "user_id": "The user's id.",
     "key_id": "The key's id: not the key itself.",
     "account_id": "The account's id: the pool bears the organisation's, an allocation the user's.",
+    "job_id": "The job's id.",
     "budget_id": "The budget's id.",
     "reservation_id": "The reservation's id.",
     "plan_id": "The plan's id, as the plans file names it.",
@@ -84,6 +85,7 @@ _QUERY_TEXTS: Final = {
     "user": "Only what is of this user.",
     "user_id": "Only what is of this user.",
     "key": "Only calls by this key.",
+    "job_id": "The job that owns it; left out, whoever asks does.",
     "object": "Only entries on this object.",
 }
 """For fields without a text of their own."""

@@ -26,6 +26,8 @@ OperationId = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,200}$")]
 UsageType = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Life = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 """Seconds for which credits are held, unless it ends before. The ledger's settings may allow less."""
+LongLife = Annotated[float, msgspec.Meta(gt=0, le=691_200)]
+"""Likewise, of what a job may hold."""
 
 _NAME: Final = "reserved"
 

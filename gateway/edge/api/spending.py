@@ -16,6 +16,7 @@ from gateway.edge.api.priced import OperationId, Spent, Tags, UsageType, Word, i
 from gateway.edge.api.subject import Subject, UserId, owner_of, subject_of
 from gateway.edge.requests import Amount, amount_ucr, invalid, left_out
 from gateway.ledger.deductions import Deducted, Deduction
+from gateway.ledger.owned import Owner
 from gateway.ledger.used import Used
 
 QUANTITY_MAX: Final = 1_000_000
@@ -93,20 +94,20 @@ async def usage(ask: Ask, body: NewUsage) -> ChargeView:
     key = idempotency_of(ask, body.operation_id, *meaning)
     if body.reservation_id is None:
         return await _charge(ask, subject, asked, idempotency=key)
-    return await settled(ask, subject.org_id, body.reservation_id, asked, idempotency=key)
+    return await settled(ask, owner_of(ask, subject.org_id), body.reservation_id, asked, idempotency=key)
 
 
 async def settled(
-    ask: Ask, org_id: UUID, reservation_id: UUID, asked: Used, *, idempotency: Idempotency | None
+    ask: Ask, owner: Owner, reservation_id: UUID, asked: Used, *, idempotency: Idempotency | None
 ) -> ChargeView:
     """A reservation's end. Raises like `OwnedReservations.settle_used`."""
     ending = await ask.house.ledger.owned.settle_used(
-        owner_of(ask, org_id), reservation_id, asked, by=ask.origin, idempotency=idempotency
+        owner, reservation_id, asked, by=ask.origin, idempotency=idempotency
     )
     ask.replayed(ending.repeated)
     return ChargeView(
         id=ending.id,
-        organization_id=org_id,
+        organization_id=owner.org_id,
         account_id=ending.account_id,
         user_id=None,
         cost_ucr=ending.cost_ucr,
