@@ -4,7 +4,7 @@ The pool bears the org's id, an allocation the user's. Those for some models or 
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,7 @@ from gateway.edge.api.etag import etag, if_match
 from gateway.edge.api.keys import ModelName
 from gateway.edge.api.priced import Word
 from gateway.edge.api.subject import own_id
+from gateway.edge.api.ways import Way, Ways
 from gateway.edge.requests import Limit, Line, Offset, Page
 from gateway.ledger.operations import Changed
 from gateway.ledger.restricted import NAMES_MAX, AccountState, AccountStatus, Terms, TermsChange
@@ -32,6 +33,11 @@ Features = Annotated[list[Word], msgspec.Meta(min_length=1, max_length=NAMES_MAX
 class NewAccount(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Pays for calls of its models and for its features, and for nothing else; at least one of the two is given."""
 
+    ways: ClassVar[Ways] = (
+        Way(needs=("models",), without=("features",)),
+        Way(needs=("features",), without=("models",)),
+        Way(needs=("models", "features")),
+    )
     name: Line
     models: Models | None = None
     features: Features | None = None

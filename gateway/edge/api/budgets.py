@@ -1,7 +1,7 @@
 """/api/orgs/{org_id}/budgets: caps on what may be spent in a calendar period, or be open at one time."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,7 @@ from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.api.etag import etag, if_match
 from gateway.edge.api.subject import own_id
+from gateway.edge.api.ways import Way, Ways
 from gateway.edge.requests import AmountOrNone, Limit, Offset, Page, amount_ucr, left_out
 from gateway.ledger.budgets import ALERTS_MAX, OPEN_MAX, SCOPE_ID_CHARS_MAX, Budget, BudgetState, Period, Scope
 
@@ -21,6 +22,18 @@ Percent = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 class BudgetTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The place (scope, scope_id, period) has one budget: this."""
 
+    ways: ClassVar[Ways] = tuple(
+        Way(needs=needs + named, without=without, only=where | when)
+        for named, where in (
+            ((), {"scope": {"const": "org"}, "scope_id": {"const": ""}}),
+            (("scope_id",), {"scope": {"enum": ["user", "key", "model", "feature"]}, "scope_id": {"minLength": 1}}),
+        )
+        for needs, without, when in (
+            (("max",), ("open_max",), {}),
+            (("open_max",), ("max",), {"period": {"const": "lifetime"}}),
+            (("max", "open_max"), (), {"period": {"const": "lifetime"}}),
+        )
+    )
     scope: Scope
     scope_id: Annotated[str, msgspec.Meta(max_length=SCOPE_ID_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     """The user's or key's id, the model's or feature's name; empty for `org`."""

@@ -1,7 +1,7 @@
 """/api/credits: credits given to organisations and what became of them, in µcr and in decimals."""
 
 from datetime import datetime
-from typing import Annotated, Final, TypedDict
+from typing import Annotated, ClassVar, Final, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,7 @@ from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.api.subject import own_id, whose
+from gateway.edge.api.ways import Way, Ways
 from gateway.edge.requests import Amount, Instant, amount_ucr, invalid
 from gateway.ledger.accounts import Balance
 from gateway.ledger.grants import PRIORITY_MAX, Grant, LiveGrant, TransactionType
@@ -22,6 +23,13 @@ GRANTS_MAX: Final = 200
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Into the pool, a user's allocation, or any account of the organisation."""
+
+    ways: ClassVar[Ways] = (
+        Way(without=("user_id", "account_id")),
+        Way(needs=("user_id",), without=("account_id",)),
+        Way(needs=("account_id",), without=("user_id",)),
+    )
     organization_id: UUID
     user_id: UUID | None = None
     """Whose allocation they go to; left out, the organisation's pool."""

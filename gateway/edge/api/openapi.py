@@ -9,6 +9,7 @@ import msgspec
 from gateway.core.access import HOLDERS
 from gateway.edge.api.endpoint import Endpoint
 from gateway.edge.api.field_texts import field_texts, structs_in
+from gateway.edge.api.ways import one_of
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 
@@ -137,6 +138,8 @@ def _add_field_texts(components: dict[str, Any], types: Iterable[Any]) -> None:
         schema = components.get(struct.__name__) or components[f"{struct.__module__}.{struct.__qualname__}"]
         for name, text in field_texts(struct).items():
             schema["properties"][name].setdefault("description", text)
+        if alternatives := one_of(struct, schema):
+            schema["oneOf"] = alternatives
 
 
 def _identity(type: Any) -> str:

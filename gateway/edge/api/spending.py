@@ -1,7 +1,7 @@
 """/api/credits: what was used is charged, by the name of a feature, as an amount, or as tokens of a model."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -14,6 +14,7 @@ from gateway.edge.api.credits import OfOrg, StandingView, standing
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.api.priced import OperationId, Spent, Tags, UsageType, Word, idempotency_of, tagged, used
 from gateway.edge.api.subject import Subject, UserId, owner_of, subject_of
+from gateway.edge.api.ways import Way, Ways
 from gateway.edge.requests import Amount, amount_ucr, invalid, left_out
 from gateway.ledger.deductions import Deducted, Deduction
 from gateway.ledger.owned import Owner
@@ -26,6 +27,10 @@ Quantity = Annotated[int, msgspec.Meta(ge=1, le=QUANTITY_MAX)]
 class NewDeduction(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Either a feature, or an amount with a reason."""
 
+    ways: ClassVar[Ways] = (
+        Way(needs=("feature",), without=("amount", "reason")),
+        Way(needs=("amount", "reason"), without=("feature", "quantity")),
+    )
     user_id: UserId = None
     feature: Word | None = None
     """An id of the features file; `quantity` times its price."""
