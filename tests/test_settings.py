@@ -114,6 +114,7 @@ def test_what_the_example_shows_in_comments_is_valid(file: Path) -> None:
             "tollgate.toml:5: jwt.jwks: must be an https address",
         ),
         (f"{_JWT}roles = {{ a = 'manager' }}", "tollgate.toml:4: jwt.roles"),
+        ("[jwt]\ntoken_lifetime_max_s = 0", "tollgate.toml:2: jwt.token_lifetime_max_s: must be more than 0"),
         ("a = 1\na = 2", "tollgate.toml: not TOML:"),
     ],
 )

@@ -20,7 +20,10 @@ class Right(StrEnum):
     READ_ORGS = "orgs:read"
     WRITE_ORGS = "orgs:write"
     READ_CREDITS = "credits:read"
-    """Balances, histories, statistics, exports."""
+    """The organisation's balance, and what became of one's own credits: histories, statistics, exports."""
+    READ_ALL_CREDITS = "credits:read_all"
+    """With `credits:read`: what became of everybody's. Without it, colleagues' rows, allocations and budgets are left
+    out."""
     GIVE_CREDITS = "credits:give"
     """Grants, adjustments, voids, refunds, plans: what changes how much an organisation has."""
     SPEND_CREDITS = "credits:spend"
@@ -28,7 +31,7 @@ class Right(StrEnum):
     MOVE_CREDITS = "credits:move"
     """From one account of the organisation to another."""
     READ_LIMITS = "limits:read"
-    """Budgets, policies, allocation rules."""
+    """Budgets, policies, allocation rules; to write them, also accounts for some models or features alone."""
     WRITE_LIMITS = "limits:write"
     READ_PRICES = "prices:read"
     """Prices and plans as they apply to whoever asks; the calculator."""
@@ -67,6 +70,7 @@ HOLDERS: Final[Mapping[Right, frozenset[Role]]] = {
     Right.READ_ORGS: _ALL,
     Right.WRITE_ORGS: _OPERATOR,
     Right.READ_CREDITS: _ALL,
+    Right.READ_ALL_CREDITS: _ALL - {_R.MEMBER},
     Right.GIVE_CREDITS: _OPERATOR,
     Right.SPEND_CREDITS: _ADMINS | {_R.MEMBER, _R.APPLICATION},
     Right.MOVE_CREDITS: _ADMINS | {_R.BILLING},
@@ -112,6 +116,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         if not self.may(right):
             holders = ", ".join(sorted(HOLDERS[right]))
             raise Forbidden(f"This needs the right {right}, which these roles have: {holders}; nothing was changed.")
+
+    @property
+    def sees_all_credits(self) -> bool:
+        """Or else their own user's alone. A user's key that calls models shows no more, whatever the user may."""
+        is_users_own = self.key_id is not None and self.user_id is not None and Role.MANAGER not in self.roles
+        return self.may(Right.READ_ALL_CREDITS) and not is_users_own
 
     def sees(self, org_id: UUID) -> bool:
         return self.org_id is None or self.org_id == org_id

@@ -125,6 +125,11 @@ class Forbidden(TollgateError):
 
     code = "forbidden"
 
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        """The field that asks for too much, where it is one."""
+
 
 class OrgSuspended(Forbidden):
     """The organisation is suspended; its calls are refused until it is resumed."""

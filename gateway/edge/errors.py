@@ -75,7 +75,7 @@ def rendered(error: errors.TollgateError, *, insufficient_status: int = 402) -> 
         return INTERNAL
     status, type_ = found
     code = error.reason if isinstance(error, errors.InvalidRequest) else error.code
-    param = error.param if isinstance(error, errors.InvalidRequest) else None
+    param = error.param if isinstance(error, errors.InvalidRequest | errors.Forbidden) else None
     if isinstance(error, errors.ModelNotFound):
         param = "model"
     if isinstance(error, errors.InsufficientCredits):

@@ -12,7 +12,7 @@ import asyncpg
 import msgspec
 
 from gateway.core.caller import KeyKind
-from gateway.core.errors import Conflict, NotFound, PreconditionFailed
+from gateway.core.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 from gateway.core.idempotency import Idempotency
 from gateway.core.origin import ITSELF, Origin
 from gateway.ops.ids import IdSource
@@ -98,6 +98,10 @@ class Keys:
 
     Every change takes an idempotency key. Repeated under it, it changes nothing and answers as the first time, but for
     a key's text, which is kept nowhere. Each raises IdempotencyMismatch where that key came with another request.
+
+    `within` is the key that asks, where one does: what it makes or changes may no more than itself afterwards. That is:
+    of a kind that it may make, expiring no later, used from its networks and for its models alone, with budgets of its
+    own that are no larger. Else Forbidden, which names the field.
     """
 
     def __init__(self, pool: asyncpg.Pool, *, ids: IdSource, forget: Callable[[bytes], None]) -> None:
@@ -127,6 +131,7 @@ class Keys:
             ip_allow=ip_allow,
             user_id=user_id,
             expires_at=expires_at,
+            within=None,
             by=by,
             idempotency=None,
         )
@@ -144,12 +149,16 @@ class Keys:
         ip_allow: tuple[str, ...] | None,
         user_id: UUID | None,
         expires_at: datetime | None,
+        within: UUID | None,
         by: Origin,
         idempotency: Idempotency | None,
     ) -> MadeKey:
-        """`ip_allow` are networks. Raises NotFound for an unknown org or user."""
+        """`ip_allow` are networks. The budgets of `within` are set for the new key, too.
+
+        Raises NotFound for an unknown org or user, or Forbidden.
+        """
         token, shown = _new()
-        facts = (name, kind, models, ip_allow, user_id, expires_at, by.row())
+        facts = (name, kind, models, ip_allow, user_id, expires_at, within, self._budget_ids(), by.row())
         try:
             key = await self._change(
                 org_id, None, idempotency, _SQL.create_api_key, org_id, self._ids.next(), *shown, *facts
@@ -184,14 +193,16 @@ class Keys:
         change: KeyChange,
         *,
         versions: frozenset[int] | None = None,
+        within: UUID | None = None,
         by: Origin,
         idempotency: Idempotency | None = None,
     ) -> tuple[ApiKey, bool]:
         """With whether it was so already by the same request. `versions`: only a key that has one of these is changed.
 
-        Raises NotFound, PreconditionFailed, or Conflict where the key is revoked.
+        Raises NotFound, PreconditionFailed, Forbidden, or Conflict where the key is revoked.
         """
-        facts = (msgspec.json.encode(change).decode(), None if versions is None else sorted(versions), by.row())
+        only = None if versions is None else sorted(versions)
+        facts = (msgspec.json.encode(change).decode(), only, within, by.row())
         key = await self._change(org_id, key_id, idempotency, _SQL.change_api_key, org_id, key_id, *facts)
         return key, key.repeated
 
@@ -203,17 +214,17 @@ class Keys:
         *,
         overlap: timedelta,
         expires_at: datetime | None = None,
+        within: UUID | None = None,
         by: Origin,
         idempotency: Idempotency | None = None,
     ) -> MadeKey:
         """A new key with all that the old one may, which expires `overlap` later. Budgets begin anew with the new key.
 
-        Without `expires_at` the new key expires when the old one was to. Raises NotFound, or Conflict where the old one
-        is revoked, expired or replaced already.
+        Without `expires_at` the new key expires when the old one was to. Raises NotFound, Forbidden, or Conflict where
+        the old one is revoked, expired or replaced already.
         """
         token, shown = _new()
-        budgets = [self._ids.next() for _ in range(_BUDGETS_OF_A_KEY_MAX)]
-        facts = (self._ids.next(), *shown, overlap, expires_at, budgets, by.row())
+        facts = (self._ids.next(), *shown, overlap, expires_at, within, self._budget_ids(), by.row())
         key = await self._change(org_id, key_id, idempotency, _SQL.rotate_api_key, org_id, key_id, *facts)
         return MadeKey(key=key, token=None if key.repeated else token)
 
@@ -229,6 +240,9 @@ class Keys:
         """With whether the same request had revoked it before. Raises NotFound."""
         key = await self._change(org_id, key_id, idempotency, _SQL.revoke_api_key, org_id, key_id, by.row())
         return key, key.repeated
+
+    def _budget_ids(self) -> list[UUID]:
+        return [self._ids.next() for _ in range(_BUDGETS_OF_A_KEY_MAX)]
 
     async def _change(
         self,
@@ -267,6 +281,13 @@ def _refuse_unless_made(row: asyncpg.Record, org_id: UUID, key_id: UUID | None) 
             )
         case "replaced":
             raise Conflict(f"The key was replaced before, by {row['answer']}; nothing was changed.")
+        case "wider":
+            field = msgspec.json.decode(row["answer"], type=str)
+            raise Forbidden(
+                f"A key makes and changes only keys that may no more than itself, and `{field}` would be wider; "
+                "nothing was changed.",
+                param=field,
+            )
         case status:
             raise Conflict(f"The key is {status}; nothing was changed.")
 

@@ -62,6 +62,8 @@ class TokenSettings(msgspec.Struct, frozen=True, kw_only=True):
     """For the last three see KeySetSettings."""
     skew_s: int = 30
     """How far the issuer's clock may be off ours."""
+    token_lifetime_max_s: int = 86_400
+    """Above it a token is refused: from `iat` to `exp`, or where it has no `iat`, what is left of it."""
     token_bytes_max: int = 8192
     org_claim: str = "org"
     user_claim: str = "sub"
@@ -131,15 +133,17 @@ class Tokens:
         if header.crit is not None or (header.typ or "jwt").lower().removeprefix("application/") not in _TYPES:
             raise InvalidToken("The token is of a type that is not taken here.")
         key = await self._keys.find(header.alg, header.kid)
+        now = int(self._clock.now().timestamp())
         try:
             claims = jwt.decode(token, key, algorithms=[header.alg], registry=self._registry).claims
             JWTClaimsRegistry(
-                now=int(self._clock.now().timestamp()),
+                now=now,
                 leeway=settings.skew_s,
                 iss={"essential": True, "value": settings.issuer},
                 aud={"essential": True, "value": settings.audience},
                 exp={"essential": True},
             ).validate(claims)
+            self._check_lifetime(claims, now)
         except ExpiredTokenError:
             raise InvalidToken("The token has expired.") from None
         except JoseError as error:
@@ -147,6 +151,14 @@ class Tokens:
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise InvalidToken("The token is not valid.") from None
         return claims
+
+    def _check_lifetime(self, claims: Mapping[str, Any], now: int) -> None:
+        """A token cannot be taken back, so it must end soon. Raises InvalidToken."""
+        most_s, issued = self._settings.token_lifetime_max_s, claims.get("iat")
+        # Where the issuer does not say when it began, our clock does, and theirs may be ahead of it.
+        life_s = claims["exp"] - issued if issued is not None else claims["exp"] - now - self._settings.skew_s
+        if not life_s <= most_s:  # nor where it is no number that can be compared
+            raise InvalidToken(f"The token lives too long: at most {most_s} seconds may lie between its iat and exp.")
 
     def _roles(self, words: list[str]) -> frozenset[Role]:
         meanings = self._settings.roles or _OWN_ROLES

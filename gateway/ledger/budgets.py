@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from gateway.core.errors import InvalidRequest, NotFound
+from gateway.core.errors import Forbidden, InvalidRequest, NotFound
 from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.units import UCR_MAX
@@ -64,12 +64,15 @@ async def set_budget(
     budget: Budget,
     *,
     by: Origin,
+    within: UUID | None = None,
     idempotency: Idempotency | None = None,
     guard: Guard[Budget] | None = None,
 ) -> BudgetSet:
     """Makes or changes it; its id stays the first one.
 
-    Raises InvalidRequest, NotFound (no such organisation) or what `guard` raises; then nothing changed.
+    `within` is the API key that asks, where one does: what limits it is limited for all keys that it sets budgets for,
+    itself among them. Raises InvalidRequest, NotFound (no such organisation), Forbidden or what `guard` raises; then
+    nothing changed.
     """
     _check(budget)
     place = (budget.org_id, budget.scope, budget.scope_id, budget.period)
@@ -78,6 +81,7 @@ async def set_budget(
         await lock_pool(connection, budget.org_id)
         if guard is not None:
             guard(_budget(await connection.fetchrow(_SQL.budget_at, *place)))
+        await _check_within(connection, budget, within, max_ucr=budget.max_ucr, open_max=budget.open_max)
         id = await connection.fetchval(
             _SQL.set_budget,
             budget.org_id,
@@ -101,10 +105,14 @@ async def remove_budget(
     budget_id: UUID,
     *,
     by: Origin,
+    within: UUID | None = None,
     idempotency: Idempotency | None = None,
     guard: Guard[Budget] | None = None,
 ) -> Removed:
-    """Open calls are no longer counted in it. Raises NotFound or what `guard` raises."""
+    """Open calls are no longer counted in it. `within` as in `set_budget`.
+
+    Raises NotFound, Forbidden or what `guard` raises.
+    """
 
     async def change(connection: Executor) -> Removed:
         await lock_pool(connection, org_id)
@@ -113,24 +121,45 @@ async def remove_budget(
             raise NotFound("There is no such budget in this organisation; nothing was changed.")
         if guard is not None:
             guard(current)
+        await _check_within(connection, current, within, max_ucr=None, open_max=None)
         await connection.execute(_SQL.remove_budget, org_id, budget_id, by.row())
         return Removed()
 
     return await once(connection, org_id, idempotency, change, answer=Removed)
 
 
+async def _check_within(
+    connection: Executor, budget: Budget, within: UUID | None, *, max_ucr: int | None, open_max: int | None
+) -> None:
+    """Of keys alone: `max_ucr` and `open_max` are what limits it afterwards. Raises Forbidden."""
+    if within is None or budget.scope != "key":
+        return
+    own = _budget(await connection.fetchrow(_SQL.budget_at, budget.org_id, "key", str(within), budget.period))
+    if own is None:
+        return
+    for field, most, asked in (("max", own.max_ucr, max_ucr), ("open_max", own.open_max, open_max)):
+        if most is not None and (asked is None or asked > most):
+            raise Forbidden(
+                f"The key that asks is limited itself: it sets no key's `{field}` above its own, and takes none away; "
+                "nothing was changed.",
+                param=field,
+            )
+
+
 def _budget(row: asyncpg.Record | None) -> Budget | None:
     return None if row is None else Budget(**{**dict(row.items()), "alert_percents": tuple(row["alert_percents"])})
 
 
-async def count_budgets(connection: Executor, org_id: UUID) -> int:
-    count: int = await connection.fetchval(_SQL.count_budgets, org_id)
+async def count_budgets(connection: Executor, org_id: UUID, *, seen_by: UUID | None = None) -> int:
+    count: int = await connection.fetchval(_SQL.count_budgets, org_id, seen_by)
     return count
 
 
-async def read_budgets(connection: Executor, org_id: UUID, *, limit: int, offset: int) -> list[BudgetState]:
-    """By scope, then by period."""
-    rows = await connection.fetch(_SQL.list_budgets, org_id, limit, offset)
+async def read_budgets(
+    connection: Executor, org_id: UUID, *, limit: int, offset: int, seen_by: UUID | None = None
+) -> list[BudgetState]:
+    """By scope, then by period. `seen_by`: none of another user's, nor of a key that is not this one's."""
+    rows = await connection.fetch(_SQL.list_budgets, org_id, limit, offset, seen_by)
     return [BudgetState(**{**dict(row.items()), "alert_percents": tuple(row["alert_percents"])}) for row in rows]
 
 

@@ -131,10 +131,13 @@ class LiveGrant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_live_grants(
-    connection: Executor, org_id: UUID, account_id: UUID | None, *, limit: int
+    connection: Executor, org_id: UUID, account_id: UUID | None, *, limit: int, seen_by: UUID | None = None
 ) -> list[LiveGrant]:
-    """In the order in which each account burns them; None: of all the organisation's accounts."""
-    rows = await connection.fetch(_SQL.live_grants, org_id, account_id, limit)
+    """In the order in which each account burns them; None: of all the organisation's accounts.
+
+    `seen_by`: without those of other users' allocations.
+    """
+    rows = await connection.fetch(_SQL.live_grants, org_id, account_id, limit, seen_by)
     return [LiveGrant(**dict(row.items())) for row in rows]
 
 

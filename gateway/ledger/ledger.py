@@ -48,6 +48,7 @@ from gateway.ledger.owned import OwnedReservations
 from gateway.ledger.pins import Pins
 from gateway.ledger.policy import Policies
 from gateway.ledger.reservations import Reservations
+from gateway.ledger.restricted import RestrictedAccounts
 from gateway.ledger.settlement import Settler
 from gateway.ledger.subscriptions import Subscriptions
 from gateway.ledger.sweeper import Sweeper
@@ -120,6 +121,7 @@ class Ledger:
         )
         self.allocations = Allocations(pool)
         self.policies = Policies(pool)
+        self.restricted = RestrictedAccounts(pool)
         self.subscriptions = Subscriptions(pool, moved=self._credits_moved)
         self._audit = Audit(pool=pool, settings=settings, metrics=metrics)
         self.desk = Desk(pool=pool, settings=settings, moved=self._credits_moved)
@@ -238,9 +240,11 @@ class Ledger:
         return await read_account(self._pool, org_id, account_id)
 
     @unavailable_in_outage
-    async def live_grants(self, org_id: UUID, account_id: UUID | None = None, *, limit: int) -> list[LiveGrant]:
-        """In the order of burning; None: of all the organisation's accounts."""
-        return await read_live_grants(self._pool, org_id, account_id, limit=limit)
+    async def live_grants(
+        self, org_id: UUID, account_id: UUID | None = None, *, limit: int, seen_by: UUID | None = None
+    ) -> list[LiveGrant]:
+        """In the order of burning; None: of all the organisation's accounts. `seen_by`: but no other user's."""
+        return await read_live_grants(self._pool, org_id, account_id, limit=limit, seen_by=seen_by)
 
     @unavailable_in_outage
     async def transactions(
@@ -269,11 +273,12 @@ class Ledger:
         budget: Budget,
         *,
         by: Origin,
+        within: UUID | None = None,
         idempotency: Idempotency | None = None,
         guard: Guard[Budget] | None = None,
     ) -> BudgetSet:
-        """Makes or changes it. Raises InvalidRequest, NotFound or what `guard` raises; then nothing changed."""
-        return await set_budget(self._pool, budget, by=by, idempotency=idempotency, guard=guard)
+        """Makes or changes it. Raises InvalidRequest, NotFound, Forbidden or what `guard` raises; then nothing did."""
+        return await set_budget(self._pool, budget, by=by, within=within, idempotency=idempotency, guard=guard)
 
     @unavailable_in_outage
     async def remove_budget(
@@ -282,19 +287,25 @@ class Ledger:
         budget_id: UUID,
         *,
         by: Origin,
+        within: UUID | None = None,
         idempotency: Idempotency | None = None,
         guard: Guard[Budget] | None = None,
     ) -> Removed:
-        """Raises NotFound or what `guard` raises."""
-        return await remove_budget(self._pool, org_id, budget_id, by=by, idempotency=idempotency, guard=guard)
+        """Raises NotFound, Forbidden or what `guard` raises."""
+        return await remove_budget(
+            self._pool, org_id, budget_id, by=by, within=within, idempotency=idempotency, guard=guard
+        )
 
     @unavailable_in_outage
-    async def budgets(self, org_id: UUID, *, limit: int = 50, offset: int = 0) -> list[BudgetState]:
-        return await read_budgets(self._pool, org_id, limit=limit, offset=offset)
+    async def budgets(
+        self, org_id: UUID, *, limit: int = 50, offset: int = 0, seen_by: UUID | None = None
+    ) -> list[BudgetState]:
+        """`seen_by`: none of another user's, nor of a key that is not this one's."""
+        return await read_budgets(self._pool, org_id, limit=limit, offset=offset, seen_by=seen_by)
 
     @unavailable_in_outage
-    async def count_budgets(self, org_id: UUID) -> int:
-        return await count_budgets(self._pool, org_id)
+    async def count_budgets(self, org_id: UUID, *, seen_by: UUID | None = None) -> int:
+        return await count_budgets(self._pool, org_id, seen_by=seen_by)
 
     @unavailable_in_outage
     async def payers(

@@ -196,7 +196,7 @@ class OwnedReservations:
             owner.org_id,
             owner.kind,
             owner.id,
-            self._life_s(life_s),
+            self._life_s(owner, life_s),
             [wish.row() for wish in wishes],
             _row(by),
         )
@@ -206,12 +206,13 @@ class OwnedReservations:
     async def try_out(self, owner: Owner, wish: OwnedWish) -> OwnedHold:
         """What `reserve` would answer, with every limit that there is; nothing of it stays. Raises InvalidRequest."""
         self._check([wish])
+        life_s = self._life_s(owner, None)
         async with self._pool.acquire() as connection:
             attempt = connection.transaction()
             await attempt.start()
             try:
                 row = await connection.fetchrow(
-                    _SQL.reserve, owner.org_id, owner.kind, owner.id, self._life_s(None), [wish.row()], None
+                    _SQL.reserve, owner.org_id, owner.kind, owner.id, life_s, [wish.row()], None
                 )
             finally:
                 await attempt.rollback()
@@ -246,8 +247,8 @@ class OwnedReservations:
             owner.id,
             id,
             at_least_ucr,
-            self._life_s(life_s),
-            self._settings.reservation_life_max_s,
+            self._life_s(owner, life_s),
+            self._life_max_s(owner),
             spent_ucr,
             _row(by),
         )
@@ -339,11 +340,16 @@ class OwnedReservations:
             if count < most:
                 return ended
 
-    def _life_s(self, asked_s: float | None) -> float:
+    def _life_max_s(self, owner: Owner) -> float:
+        """A job's live no longer than the job, which has a time of its own."""
+        is_job = owner.kind is OwnerKind.JOB
+        return self._settings.job_life_max_s if is_job else self._settings.reservation_life_max_s
+
+    def _life_s(self, owner: Owner, asked_s: float | None) -> float:
         if asked_s is None:
-            return self._settings.reservation_life_s
-        if not 0 < asked_s <= self._settings.reservation_life_max_s:
-            most = f"{self._settings.reservation_life_max_s:g}"
+            return self._life_max_s(owner) if owner.kind is OwnerKind.JOB else self._settings.reservation_life_s
+        if not 0 < asked_s <= self._life_max_s(owner):
+            most = f"{self._life_max_s(owner):g}"
             raise InvalidRequest(
                 f"expires_in_s must be above 0 and at most {most}; nothing was changed.", param="expires_in_s"
             )

@@ -4,10 +4,11 @@ A request that is made from a document names nothing that exists: what answers h
 handlers are reached and not only their checks.
 """
 
+import copy
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Set
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import schemathesis
@@ -21,7 +22,7 @@ from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 
 WITHIN_S: Final = 30.0
-_LAST: Final = ("suspend", "resume", "close", "erase", "revoke", "rotate", "delete")
+_LAST: Final = ("suspend", "resume", "close", "erase", "revoke", "rotate", "delete", "/end")
 """What these end, others ask for: they come last."""
 _OTHER_NAMES: Final = {
     "organization_id": "org_id",
@@ -36,6 +37,7 @@ _IDS_OF: Final = {
     "/api/credits/deduct": "charge_id",
     "/api/credits/usage": "charge_id",
     "/api/credits/reservations": "reservation_id",
+    "/api/credits/jobs": "job_id",
 }
 """What the `id` in an answer is; elsewhere it is the noun's."""
 _WORDS: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -59,10 +61,7 @@ _WORDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "ip_allow": (None, ["127.0.0.0/8"], ["10.0.0.0/8", "::1"]),
     "email": ("anna@example.com", None),
     "set": ("chatsparty",),
-    "scope": ("org",),
-    "scope_id": ("",),
-    "period": ("day", "month"),
-    "open_max": (None,),
+    "open_max": (1_000, 100_000),
     "quantity": (1, 3),
     "input_tokens": (1_000,),
     "cached_tokens": (0, 10),
@@ -70,13 +69,15 @@ _WORDS: Final[Mapping[str, tuple[Any, ...]]] = {
     "output_tokens": (0, 1_000),
 }
 """What handlers know, beside what the document allows."""
-_EITHER: Final = (
-    ({"amount", "reason"}, {"feature", "quantity"}),
-    ({"amount"}, {"model", "input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens"}),
-    ({"amount"}, {"model", "expected_input_tokens", "expected_output_tokens"}),
-    ({"cursor"}, {"offset"}),
-)
-"""Of each pair one side is meant to be left out."""
+_DONE_BY: Final = {
+    **{word: f"/api/credits/{word}" for word in ("add", "deduct", "usage", "validate", "check", "void")},
+    "refund": "/api/credits/refunds",
+    "transfer": "/api/credits/transfers",
+    "reserve": "/api/credits/reservations",
+    "extend": "/api/credits/reservations/{reservation_id}/extend",
+    "settle": "/api/credits/reservations/{reservation_id}/settle",
+}
+"""What an item of a batch asks for: where a body that it takes was sent before."""
 _KNOWN_PERCENT: Final = 85
 _NOT_ASKED: Final = (
     # What is right by the schema may still be refused, for want of credits or of a right; that is tested elsewhere.
@@ -90,6 +91,13 @@ _CONFIG: Final = {"generation": {"with-security-parameters": False}}
 """Strangers are refused at the door, whatever they ask for; every request here has a credential."""
 
 load_all_checks()
+
+
+class _Way(NamedTuple):
+    title: str
+    operation: Any
+    fixed: Set[str] = frozenset()
+    """Fields that must stay as they are, or it would be another way."""
 
 
 class Fuzz:
@@ -108,6 +116,9 @@ class Fuzz:
         self._number = number
         self._kept = kept
         self._ids: defaultdict[str, list[str]] = defaultdict(list)
+        self._url = url
+        self._taken: dict[str, Any] = {}
+        """By path, the last body that was taken there."""
 
     def know(self, name: str, id: str) -> None:
         if id not in self._kept and id not in self._ids[name]:
@@ -118,13 +129,28 @@ class Fuzz:
         operations = [result.ok() for result in self.schema.get_all_operations() if isinstance(result, Ok)]
         assert operations
         for operation in sorted(operations, key=lambda one: one.path.endswith(_LAST) or one.method == "delete"):
-            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-                self._ask(operation, mode)
+            ways = list(self._ways(operation)) or [_Way("", operation)]
+            for way in ways:
+                self._ask(way, GenerationMode.POSITIVE, examples=-(-self._examples // len(ways)))
+            self._ask(_Way("", operation), GenerationMode.NEGATIVE, examples=self._examples)
 
-    def _ask(self, operation: Any, mode: GenerationMode) -> None:
+    def _ways(self, operation: Any) -> Iterator["_Way"]:
+        """Where a body says a thing in one of several ways: the operation with each of them alone."""
+        name = _body_of(operation)
+        for one in self.schema.raw_schema["components"]["schemas"].get(name, {}).get("oneOf", ()):
+            document = copy.deepcopy(self.schema.raw_schema)
+            document["components"]["schemas"][name]["oneOf"] = [one]
+            alone = schemathesis.openapi.from_dict(document, config=SchemathesisConfig.from_dict(_CONFIG))
+            alone.config.update(base_url=self._url)
+            fixed = {field for field, said in one["properties"].items() if not said or said.keys() & {"const", "type"}}
+            yield _Way(f" ({one['title']})", alone[operation.path][operation.method], fixed - {*one["required"]})
+
+    def _ask(self, way: "_Way", mode: GenerationMode, *, examples: int) -> None:
+        operation = way.operation
+
         @seed(self._number)
         @settings(
-            max_examples=self._examples,
+            max_examples=examples,
             database=None,
             deadline=None,
             phases=[Phase.generate],
@@ -132,10 +158,12 @@ class Fuzz:
         )
         @given(case=operation.as_strategy(generation_mode=mode), luck=st.integers(0, 2**32))
         def one(case: Any, luck: int) -> None:
-            self._put_known(case, random.Random(luck))
+            self._put_known(case, random.Random(luck), way.fixed)
             response = case.call(headers=self._headers, timeout=WITHIN_S)
-            self.statuses[operation.label][response.status_code] += 1
+            self.statuses[operation.label + way.title][response.status_code] += 1
             self._learn(operation, response)
+            if response.status_code < 300 and isinstance(case.body, dict):
+                self._taken[operation.path] = case.body
             self._check_headers(operation, response)
             try:
                 case.validate_response(response, headers=self._headers, excluded_checks=self._excluded())
@@ -159,7 +187,7 @@ class Fuzz:
     def _excluded(self) -> list[Any]:
         return [getattr(schemathesis.checks, name) for name in _NOT_ASKED]
 
-    def _put_known(self, case: Any, luck: random.Random) -> None:
+    def _put_known(self, case: Any, luck: random.Random, fixed: Set[str]) -> None:
         good = case.meta.generation.mode.is_positive
         for name, value in list(case.path_parameters.items()):
             if good or _is_uuid(value):
@@ -168,11 +196,26 @@ class Fuzz:
             return
         for name, value in list(case.query.items()):
             case.query[name] = self._known(name, value, luck)
+        if {"cursor", "offset"} <= case.query.keys() and luck.randrange(100) < _KNOWN_PERCENT:
+            del case.query[luck.choice(("cursor", "offset"))]
         self._name_org(case.query, "organization_id" in {one.name for one in case.operation.query}, luck)
-        if isinstance(case.body, dict | list):
-            case.body = self._with_known(case.body, luck)
         if isinstance(case.body, dict):
-            self._name_org(case.body, "/{org_id}" not in case.operation.path, luck)
+            body: dict[str, Any] = self._with_known(case.body, luck)
+            body |= {name: case.body[name] for name in fixed if name in case.body}
+            for item in body["items"] if case.operation.path.endswith("/batch") else ():
+                self._fill(item, luck)
+            known = self.schema.raw_schema["components"]["schemas"].get(_body_of(case.operation), {})
+            self._name_org(body, "organization_id" in known.get("properties", {}), luck)
+            case.body = body
+
+    def _fill(self, item: dict[str, Any], luck: random.Random) -> None:
+        """Of what a batch's items take the document says no more than that they are objects."""
+        taken: dict[str, Any] | None = self._taken.get(_DONE_BY.get(item["operation"], ""))
+        if taken is not None and luck.randrange(100) < _KNOWN_PERCENT:
+            item["body"] = self._with_known(taken, luck)
+        if item["operation"] in ("extend", "settle", "release") and self._ids["reservation_id"]:
+            named = {"reservation_id": luck.choice(self._ids["reservation_id"])}
+            item["body"] = named | (item["body"] if taken else {"organization_id": self._ids["org_id"][0]})
 
     def _name_org(self, members: dict[str, Any], allowed: bool, luck: random.Random) -> None:
         """Of an operator it is required, and others may leave it out: the document cannot say that."""
@@ -181,12 +224,7 @@ class Fuzz:
 
     def _with_known(self, value: Any, luck: random.Random, name: str = "") -> Any:
         if isinstance(value, dict):
-            told = {name: self._with_known(one, luck, name) for name, one in value.items()}
-            for pair in _EITHER:
-                if all(told.keys() & side for side in pair) and luck.randrange(100) < _KNOWN_PERCENT:
-                    out = luck.choice(pair)
-                    told = {name: one for name, one in told.items() if name not in out}
-            return told
+            return {name: self._with_known(one, luck, name) for name, one in value.items()}
         if isinstance(value, list) and name not in _WORDS:
             return [self._with_known(one, luck, name) for one in value]
         return self._known(name, value, luck)
@@ -204,6 +242,12 @@ class Fuzz:
             if _is_uuid(value):
                 of = _IDS_OF.get(operation.path, f"{noun}_id")
                 self.know(of if name == "id" else _OTHER_NAMES.get(name, name), value)
+
+
+def _body_of(operation: Any) -> str:
+    """The name of the body's type; empty where there is none."""
+    content = operation.definition.raw.get("requestBody", {}).get("content", {}).get("application/json", {})
+    return str(content.get("schema", {}).get("$ref", "")).rpartition("/")[2]
 
 
 def _members(value: Any) -> Iterator[tuple[str, Any]]:

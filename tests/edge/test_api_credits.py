@@ -41,6 +41,7 @@ async def test_an_addition_is_answered_with_the_balance_after_it(house: House) -
         del body[field]
     assert body == {
         "organization_id": str(org),
+        "account_id": str(org),
         "transaction_type": "BONUS",
         "reason": "WELCOME_BONUS",
         "description": "hello",

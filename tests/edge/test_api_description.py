@@ -68,6 +68,7 @@ async def test_what_can_be_bound_to_a_version_tells_it(house: House) -> None:
     assert {
         "/api/orgs/{org_id}/users/{user_id}",
         "/api/orgs/{org_id}/keys/{key_id}",
+        "/api/orgs/{org_id}/accounts/{account_id}",
         "/api/orgs/{org_id}/policy",
         "/api/orgs/{org_id}/budgets",
         "/api/orgs/{org_id}/budgets/{budget_id}",
@@ -86,6 +87,30 @@ async def test_texts_below_fields_are_in_the_document(house: House) -> None:
     assert schemas["NewKey"]["properties"]["models"]["description"] == "The only models it may use; null allows all."
     inherited = schemas["BalanceView"]["properties"]["balance_ucr"]["description"]
     assert inherited == "Posted; includes what is held."
+
+
+async def test_what_goes_together_is_in_the_document_and_on_the_page(house: House) -> None:
+    schemas = (await document_of(house))["components"]["schemas"]
+    by_feature, by_amount = schemas["NewDeduction"]["oneOf"]
+    assert by_feature == {
+        "title": "with feature, without amount and reason",
+        "properties": {"feature": {"not": {"type": "null"}}, "amount": False, "reason": {"type": "null"}},
+        "required": ["feature"],
+    }
+    assert by_amount["properties"]["quantity"] == {"const": 1}
+    for name in (
+        "Addition",
+        "BudgetTerms",
+        "Cost",
+        "NewAccount",
+        "NewReservation",
+        "NewUsage",
+        "RuleBody",
+        "Validation",
+    ):
+        assert len(schemas[name]["oneOf"]) > 1, name
+    page = (await house.ask("GET", "/api/docs")).body.decode()
+    assert "One of: with feature, without amount and reason; with amount and reason" in page
 
 
 async def test_the_page_shows_every_operation(house: House) -> None:

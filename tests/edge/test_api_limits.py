@@ -297,6 +297,10 @@ async def test_what_changes_here_is_known_in_every_process(house: House, pool: a
         await until((org, anna))
         await house.operate("POST", f"/api/orgs/{org}/accounts/{anna}/close", {})
         await until((org,))
+        made = await house.operate("POST", f"/api/orgs/{org}/accounts", {"name": "m", "models": ["m"]})
+        await until((UUID(made.json["id"]), org))
+        await house.operate("PATCH", f"/api/orgs/{org}/accounts/{made.json['id']}", {"models": ["other"]})
+        await until((org,))
         await house.operate("POST", f"/api/orgs/{org}/suspend")
         await until("OrgSuspended")
     finally:

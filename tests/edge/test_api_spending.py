@@ -328,3 +328,24 @@ async def test_cached_tokens_are_a_part_of_the_input(house: House) -> None:
     org = await house.new_org(credits="10")
     answer = await ask(house, "usage", org, model=GPT, input_tokens=10, cached_tokens=6, cache_write_tokens=5)
     assert (answer.status, answer.field) == (400, "input_tokens")
+
+
+async def test_an_amount_stands_for_itself_without_tokens(house: House) -> None:
+    """What would be ignored is refused: who sends both means something by it."""
+    org = await house.new_org(credits="10")
+    held = (await house.operate("POST", "/api/credits/reservations", {"organization_id": str(org), "amount": 1})).json
+    for path, field in (
+        ("usage", "input_tokens"),
+        ("usage", "output_tokens"),
+        (f"reservations/{held['id']}/settle", "cached_tokens"),
+        (f"reservations/{held['id']}/settle", "cache_write_tokens"),
+        ("validate", "expected_input_tokens"),
+        ("reservations", "expected_output_tokens"),
+    ):
+        wish = {"organization_id": str(org), "amount": 1, field: 1}
+        answer = await house.operate("POST", f"/api/credits/{path}", wish)
+        assert (answer.status, answer.field) == (400, field), path
+        if not path.endswith("settle"):
+            wish[field] = 0
+            assert (await house.operate("POST", f"/api/credits/{path}", wish)).status in (200, 201)
+    assert (await house.ledger.balance(org)).held_ucr == 2_000_000

@@ -286,6 +286,26 @@ async def test_a_huge_token_is_not_read(house: House, org: UUID, issuer: Issuer)
     assert issuer.fetches == 1
 
 
+@pytest.mark.parametrize("mapping", [{"token_lifetime_max_s": 900}, {}])
+async def test_a_token_that_lives_too_long_is_refused(
+    house: House, org: UUID, issuer: Issuer, token_settings: TokenSettings
+) -> None:
+    now, most_s = int(time.time()), token_settings.token_lifetime_max_s
+    assert most_s in {900, 86_400}
+    for iat, life_s in ((now, most_s), (now - 300, most_s), (None, most_s), (None, most_s + token_settings.skew_s)):
+        token = issuer.token(org=org, iat=iat, exp=(iat or now) + life_s)
+        assert (await ask(house, token)).status == 200, (iat, life_s)
+    for iat, exp in (
+        (now, now + most_s + 1),
+        (now - 300, now + most_s),
+        (1, now + 60),
+        (None, now + most_s + token_settings.skew_s + 60),
+        (now, 1e300),
+        (None, 4_000_000_000),
+    ):
+        assert f"{most_s} seconds" in await refused(house, issuer.token(org=org, iat=iat, exp=exp)), (iat, exp)
+
+
 async def test_an_expired_token_is_told_so(house: House, org: UUID, issuer: Issuer) -> None:
     assert "expired" in await refused(house, issuer.token(org=org, exp=int(time.time()) - LIFE_S))
 

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 import msgspec
 import structlog
 
 from gateway.core.access import Right
 from gateway.core.errors import LedgerUnavailable, TollgateError
-from gateway.edge.api import checking, moves, spending
+from gateway.edge.api import checking, moves, reservations, spending
 from gateway.edge.api import credits as credits_
 from gateway.edge.api.ask import REPLAYED, Ask
 from gateway.edge.api.endpoint import Endpoint, endpoint
@@ -33,6 +34,22 @@ class Operation(StrEnum):
     REFUND = "refund"
     TRANSFER = "transfer"
     VOID = "void"
+    RESERVE = "reserve"
+    EXTEND = "extend"
+    SETTLE = "settle"
+    RELEASE = "release"
+
+
+class Extending(reservations.MoreReserved, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reservation_id: UUID
+
+
+class Settling(reservations.Cost, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reservation_id: UUID
+
+
+class Releasing(reservations.OfOwner, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    reservation_id: UUID
 
 
 ENDPOINTS: Final[Mapping[Operation, Endpoint]] = {
@@ -44,11 +61,23 @@ ENDPOINTS: Final[Mapping[Operation, Endpoint]] = {
     Operation.REFUND: moves.refund,
     Operation.TRANSFER: moves.transfer,
     Operation.VOID: moves.void,
+    Operation.RESERVE: reservations.create,
+    Operation.EXTEND: reservations.extend,
+    Operation.SETTLE: reservations.settle,
+    Operation.RELEASE: reservations.release,
 }
 """What does each of them."""
 assert ENDPOINTS.keys() == set(Operation)
 
-_BODIES: Final = ", ".join(f"{operation}: {each.body.__name__}" for operation, each in ENDPOINTS.items())
+BODIES: Final[Mapping[Operation, Any]] = {operation: each.body for operation, each in ENDPOINTS.items()} | {
+    Operation.EXTEND: Extending,
+    Operation.SETTLE: Settling,
+    Operation.RELEASE: Releasing,
+}
+"""An endpoint's body, with what stands in its path, where something does."""
+_BODIES_TEXT: Final = ", ".join(
+    f"{operation}: {each.body.__name__}" for operation, each in ENDPOINTS.items() if each.body is BODIES[operation]
+)
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,7 +85,9 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     body: Annotated[
         msgspec.Raw,
         msgspec.Meta(
-            description=f"As the endpoint of the operation takes it. {_BODIES}.", extra_json_schema={"type": "object"}
+            description=f"As the endpoint of the operation takes it. {_BODIES_TEXT}. To extend, settle and release: "
+            "with the `reservation_id` beside what the endpoint takes.",
+            extra_json_schema={"type": "object"},
         ),
     ]
     idempotency_key: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,255}$")] | None = None
@@ -118,12 +149,14 @@ async def _done(ask: Ask, item: Item, position: int) -> ItemAnswer:
     try:
         asked = ENDPOINTS[item.operation]
         ask.principal.require(asked.needs)
-        body = body_as(bytes(item.body), asked.body)
+        body = body_as(bytes(item.body), BODIES[item.operation])
         key = item.idempotency_key
         if key is None and ask.idempotency_key is not None:
             key = f"{ask.idempotency_key}/{position}"
         own = msgspec.structs.replace(ask, method=asked.method, path=asked.path, idempotency_key=key, headers={})
-        answer = await asked.handler(own, body=body)
+        given = {name: getattr(body, name) for name in asked.path_types}
+        given["query" if asked.body is None else "body"] = body
+        answer = await asked.handler(own, **given)
     except TollgateError as error:
         return _problem(rendered(error, insufficient_status=ask.house.insufficient_status))
     except Exception:  # Where a request ends: the others have theirs still to come.

@@ -1,7 +1,7 @@
 """/api/orgs/{org_id}/budgets: caps on what may be spent in a calendar period, or be open at one time."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 import msgspec
@@ -11,6 +11,8 @@ from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.api.etag import etag, if_match
+from gateway.edge.api.subject import own_id
+from gateway.edge.api.ways import Way, Ways
 from gateway.edge.requests import AmountOrNone, Limit, Offset, Page, amount_ucr, left_out
 from gateway.ledger.budgets import ALERTS_MAX, OPEN_MAX, SCOPE_ID_CHARS_MAX, Budget, BudgetState, Period, Scope
 
@@ -20,6 +22,18 @@ Percent = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 class BudgetTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The place (scope, scope_id, period) has one budget: this."""
 
+    ways: ClassVar[Ways] = tuple(
+        Way(needs=needs + named, without=without, only=where | when)
+        for named, where in (
+            ((), {"scope": {"const": "org"}, "scope_id": {"const": ""}}),
+            (("scope_id",), {"scope": {"enum": ["user", "key", "model", "feature"]}, "scope_id": {"minLength": 1}}),
+        )
+        for needs, without, when in (
+            (("max",), ("open_max",), {}),
+            (("open_max",), ("max",), {"period": {"const": "lifetime"}}),
+            (("max", "open_max"), (), {"period": {"const": "lifetime"}}),
+        )
+    )
     scope: Scope
     scope_id: Annotated[str, msgspec.Meta(max_length=SCOPE_ID_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     """The user's or key's id, the model's or feature's name; empty for `org`."""
@@ -65,15 +79,16 @@ class BudgetPage(msgspec.Struct, frozen=True, kw_only=True):
     offset: Offset
 
 
-@endpoint("GET", "/api/orgs/{org_id}/budgets", needs=Right.READ_LIMITS)
+@endpoint("GET", "/api/orgs/{org_id}/budgets", needs=Right.READ_LIMITS, own_without=Right.READ_ALL_CREDITS)
 async def page(ask: Ask, org_id: UUID, query: Page) -> BudgetPage:
     """By scope, then by period, each with what the period of now has seen."""
     org = await ask.house.orgs.get(ask.org(org_id))
     ledger = ask.house.ledger
-    found = await ledger.budgets(org.org_id, limit=query.limit, offset=query.offset)
+    own = own_id(ask)
+    found = await ledger.budgets(org.org_id, limit=query.limit, offset=query.offset, seen_by=own)
     return BudgetPage(
         data=[_state_view(budget) for budget in found],
-        total=await ledger.count_budgets(org.org_id),
+        total=await ledger.count_budgets(org.org_id, seen_by=own),
         limit=query.limit,
         offset=query.offset,
     )
@@ -96,6 +111,7 @@ async def put(ask: Ask, org_id: UUID, body: BudgetTerms) -> BudgetView:
     made = await ask.house.ledger.set_budget(
         budget,
         by=ask.origin,
+        within=ask.principal.key_id,
         idempotency=ask.idempotency(msgspec.structs.replace(budget, budget_id=org_id)),
         guard=if_match(ask, what="budget"),
     )
@@ -113,6 +129,7 @@ async def delete(ask: Ask, org_id: UUID, budget_id: UUID) -> None:
         org_id,
         budget_id,
         by=ask.origin,
+        within=ask.principal.key_id,
         idempotency=ask.idempotency(org_id, budget_id),
         guard=if_match(ask, what="budget"),
     )

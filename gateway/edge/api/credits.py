@@ -1,7 +1,7 @@
 """/api/credits: credits given to organisations and what became of them, in µcr and in decimals."""
 
 from datetime import datetime
-from typing import Annotated, Final, TypedDict
+from typing import Annotated, ClassVar, Final, TypedDict
 from uuid import UUID
 
 import msgspec
@@ -11,6 +11,8 @@ from gateway.core.errors import NotFound
 from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
+from gateway.edge.api.subject import own_id, whose
+from gateway.edge.api.ways import Way, Ways
 from gateway.edge.requests import Amount, Instant, amount_ucr, invalid
 from gateway.ledger.accounts import Balance
 from gateway.ledger.grants import PRIORITY_MAX, Grant, LiveGrant, TransactionType
@@ -21,9 +23,18 @@ GRANTS_MAX: Final = 200
 
 
 class Addition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Into the pool, a user's allocation, or any account of the organisation."""
+
+    ways: ClassVar[Ways] = (
+        Way(without=("user_id", "account_id")),
+        Way(needs=("user_id",), without=("account_id",)),
+        Way(needs=("account_id",), without=("user_id",)),
+    )
     organization_id: UUID
     user_id: UUID | None = None
     """Whose allocation they go to; left out, the organisation's pool."""
+    account_id: UUID | None = None
+    """In place of `user_id`: the account they go to, such as a restricted one."""
     amount: Amount
     transaction_type: TransactionType
     reason: Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
@@ -98,6 +109,7 @@ class BalanceView(StandingView, frozen=True, kw_only=True):
 class GrantView(StandingView, frozen=True, kw_only=True):
     id: UUID
     organization_id: UUID
+    account_id: UUID
     transaction_type: TransactionType
     reason: str
     description: str
@@ -120,11 +132,13 @@ async def add(ask: Ask, body: Addition) -> GrantView:
     amount = amount_ucr(body.amount, field="amount")
     if body.expires_at is not None and body.expires_at <= house.clock.now():
         raise invalid("expires_at", "must be in the future")
+    if body.account_id is not None and body.user_id is not None:
+        raise invalid("account_id", "or `user_id` may be given, and not both")
     org = await house.orgs.get(ask.org(body.organization_id))
     grant = Grant(
         id=house.ids.next(),
         org_id=org.org_id,
-        account_id=body.user_id or org.account_id,
+        account_id=body.account_id or body.user_id or org.account_id,
         amount_ucr=amount,
         transaction_type=body.transaction_type,
         reason=body.reason,
@@ -147,6 +161,7 @@ async def add(ask: Ask, body: Addition) -> GrantView:
     return GrantView(
         id=made.id,
         organization_id=org.org_id,
+        account_id=grant.account_id,
         transaction_type=grant.transaction_type,
         reason=grant.reason,
         description=grant.description,
@@ -160,7 +175,7 @@ async def add(ask: Ask, body: Addition) -> GrantView:
     )
 
 
-@endpoint("GET", "/api/credits/balance", needs=Right.READ_CREDITS)
+@endpoint("GET", "/api/credits/balance", needs=Right.READ_CREDITS, own_without=Right.READ_ALL_CREDITS)
 async def balance(ask: Ask, query: WhoseBalance) -> BalanceView:
     """What an organisation has, or one user's allocation, with every call that was answered before the question.
 
@@ -168,7 +183,10 @@ async def balance(ask: Ask, query: WhoseBalance) -> BalanceView:
     nothing remaining yet.
     """
     house = ask.house
-    org = await house.orgs.get(ask.org(query.organization_id))
+    org_id = ask.org(query.organization_id)
+    if query.user_id is not None:
+        whose(ask, query.user_id)
+    org = await house.orgs.get(org_id)
     await house.ledger.settled(org.org_id)
     account_id = None
     found: Balance | None
@@ -179,7 +197,7 @@ async def balance(ask: Ask, query: WhoseBalance) -> BalanceView:
         found = await house.ledger.account(org.org_id, account_id)
         if found is None:
             raise NotFound(f"User {query.user_id} has no account.")
-    grants = await house.ledger.live_grants(org.org_id, account_id, limit=GRANTS_MAX + 1)
+    grants = await house.ledger.live_grants(org.org_id, account_id, seen_by=own_id(ask), limit=GRANTS_MAX + 1)
     return BalanceView(
         organization_id=org.org_id,
         user_id=query.user_id,

@@ -27,6 +27,7 @@ class ListById(Enum):
 
     AUDIT_LOG = b"l"
     RESERVATIONS = b"r"
+    JOBS = b"j"
 
 
 def place_cursor(place: Place, order_by: OrderBy, direction: Direction) -> str:

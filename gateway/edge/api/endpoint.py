@@ -34,6 +34,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     path: str
     """With `{name}` for a part, `{name:.+}` for one that may hold slashes."""
     needs: Right
+    own_without: Right | None = None
+    """A right for what is everybody's: who has not got it is shown their own alone."""
     status: int
     """Of the answer, where all went well."""
     summary: str
@@ -83,6 +85,7 @@ def endpoint(
     path: str,
     *,
     needs: Right,
+    own_without: Right | None = None,
     status: int = HTTPStatus.OK,
     content_type: str = "application/json",
     tagged: bool = False,
@@ -99,6 +102,7 @@ def endpoint(
             method=method,
             path=path,
             needs=needs,
+            own_without=own_without,
             status=int(status),
             summary=" ".join(summary.split()),
             description=description,

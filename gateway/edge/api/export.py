@@ -23,14 +23,16 @@ COLUMNS: Final = (
 _FORMULA: Final = tuple("=+-@＝＋－＠")
 
 
-@endpoint("GET", "/api/credits/export", needs=Right.READ_CREDITS, content_type="text/csv")
+@endpoint(
+    "GET", "/api/credits/export", needs=Right.READ_CREDITS, own_without=Right.READ_ALL_CREDITS, content_type="text/csv"
+)
 async def export(ask: Ask, query: Filter) -> Piecewise:
     """Every transaction that fits, oldest first, as CSV with a line of names; credits are decimals.
 
     Texts that a spreadsheet would take for a formula begin with an apostrophe. An answer that breaks off without its
     end (the last chunk of HTTP) is not complete.
     """
-    wanted = wanted_of(query)
+    wanted = wanted_of(ask, query)
     org_id = await settled_org(ask, query)
     pages = ask.house.transactions.all(org_id, wanted)
     # Read before anything is sent: what goes wrong at once has an answer of its own.

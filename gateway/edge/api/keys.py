@@ -86,7 +86,7 @@ async def create(ask: Ask, org_id: UUID, body: NewKey) -> KeyView:
     """A new key. Its text is in this one answer and stored nowhere.
 
     Repeated under its Idempotency-Key, the same key without its text. What it may cost is limited by a budget of scope
-    `key`.
+    `key`. A key makes only keys that may no more than itself, and its own such budgets are set for them, too.
     """
     org = ask.org(org_id)
     _check_in_future(ask, body.expires_at)
@@ -98,6 +98,7 @@ async def create(ask: Ask, org_id: UUID, body: NewKey) -> KeyView:
         ip_allow=_networks(body.ip_allow),
         user_id=body.user_id,
         expires_at=body.expires_at,
+        within=ask.principal.key_id,
         by=ask.origin,
         idempotency=ask.idempotency(org, body),
     )
@@ -123,7 +124,8 @@ async def get(ask: Ask, org_id: UUID, key_id: UUID) -> KeyView:
 async def change(ask: Ask, org_id: UUID, key_id: UUID, body: ChangedKey) -> KeyView:
     """Another name, expiry, list of models or of networks; null takes a limit away, what is left out stays.
 
-    With If-Match only where nobody changed the key in between: else 412. A revoked key is not changed.
+    With If-Match only where nobody changed the key in between: else 412. A revoked key is not changed. A key changes
+    only keys that may no more than itself afterwards.
     """
     org = ask.org(org_id)
     if body.expires_at is not msgspec.UNSET:
@@ -138,6 +140,7 @@ async def change(ask: Ask, org_id: UUID, key_id: UUID, body: ChangedKey) -> KeyV
             expires_at=body.expires_at,
         ),
         versions=numbers(ask),
+        within=ask.principal.key_id,
         by=ask.origin,
         idempotency=ask.idempotency(org, key_id, body),
     )
@@ -150,6 +153,7 @@ async def rotate(ask: Ask, org_id: UUID, key_id: UUID, body: Rotation) -> KeyVie
     """A new key with all that the old one may, which goes on for `overlap_seconds` and then expires.
 
     The new key's text is in this one answer. Budgets of the old key are set for the new one, too, and begin anew there.
+    A key rotates only keys that may no more than itself.
     """
     org = ask.org(org_id)
     _check_in_future(ask, body.expires_at)
@@ -158,6 +162,7 @@ async def rotate(ask: Ask, org_id: UUID, key_id: UUID, body: Rotation) -> KeyVie
         key_id,
         overlap=timedelta(seconds=body.overlap_seconds),
         expires_at=body.expires_at,
+        within=ask.principal.key_id,
         by=ask.origin,
         idempotency=ask.idempotency(org, key_id, body),
     )

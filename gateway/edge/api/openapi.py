@@ -9,6 +9,7 @@ import msgspec
 from gateway.core.access import HOLDERS
 from gateway.edge.api.endpoint import Endpoint
 from gateway.edge.api.field_texts import field_texts, structs_in
+from gateway.edge.api.ways import one_of
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 
@@ -59,6 +60,7 @@ _PATH_TEXTS: Final = {
     "user_id": "The user's id.",
     "key_id": "The key's id: not the key itself.",
     "account_id": "The account's id: the pool bears the organisation's, an allocation the user's.",
+    "job_id": "The job's id.",
     "budget_id": "The budget's id.",
     "reservation_id": "The reservation's id.",
     "plan_id": "The plan's id, as the plans file names it.",
@@ -84,6 +86,7 @@ _QUERY_TEXTS: Final = {
     "user": "Only what is of this user.",
     "user_id": "Only what is of this user.",
     "key": "Only calls by this key.",
+    "job_id": "The job that owns it; left out, whoever asks does.",
     "object": "Only entries on this object.",
 }
 """For fields without a text of their own."""
@@ -135,6 +138,8 @@ def _add_field_texts(components: dict[str, Any], types: Iterable[Any]) -> None:
         schema = components.get(struct.__name__) or components[f"{struct.__module__}.{struct.__qualname__}"]
         for name, text in field_texts(struct).items():
             schema["properties"][name].setdefault("description", text)
+        if alternatives := one_of(struct, schema):
+            schema["oneOf"] = alternatives
 
 
 def _identity(type: Any) -> str:
@@ -152,7 +157,7 @@ def _operation(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, An
         "operationId": endpoint.id,
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
-        "description": f"{description}\n\nNeeds `{endpoint.needs}`: {holders}.".strip(),
+        "description": f"{description}\n\nNeeds `{endpoint.needs}`: {holders}.{_own(endpoint)}".strip(),
         "parameters": [*_path_parameters(endpoint, schema_of), *_query_parameters(endpoint, schema_of)],
         "responses": _responses(endpoint, schema_of),
     }
@@ -181,6 +186,10 @@ def _operation(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, An
             "content": {"application/json": {"schema": schema_of[_identity(endpoint.body)]}},
         }
     return operation
+
+
+def _own(endpoint: Endpoint) -> str:
+    return f" Without `{endpoint.own_without}`, what is a colleague's is not shown." if endpoint.own_without else ""
 
 
 def _path_parameters(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> list[dict[str, Any]]:

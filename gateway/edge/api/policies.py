@@ -1,6 +1,6 @@
 """/api/orgs/{org_id}/policy and /allocation-rules: which account pays first, and what users begin with."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,7 @@ from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.api.etag import etag, if_match
+from gateway.edge.api.ways import Way, Ways
 from gateway.edge.requests import Amount, Line, amount_ucr
 from gateway.ledger.allocations import AllocationRule
 from gateway.ledger.plans import Period
@@ -32,6 +33,10 @@ class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    ways: ClassVar[Ways] = (
+        Way(without=("period",), only={"kind": {"const": "transfer"}}),
+        Way(needs=("period",), only={"kind": {"const": "quota"}}),
+    )
     kind: Literal["transfer", "quota"]
     """`transfer`: credits out of the pool, once. `quota`: so much each period, without drawing on the pool."""
     amount: Amount

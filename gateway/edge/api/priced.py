@@ -1,6 +1,6 @@
 """What is to be paid, as it is said in requests: an amount, or tokens of a model at its prices."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -12,6 +12,7 @@ from gateway.core.usage import TOKENS_MAX, Usage
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.credits import OfOrg
 from gateway.edge.api.keys import ModelName
+from gateway.edge.api.ways import Way, Ways
 from gateway.edge.requests import Amount, AmountOrNone, amount_ucr, invalid, left_out
 from gateway.ledger.deductions import LINE_CHARS_MAX
 from gateway.ledger.used import Used
@@ -26,13 +27,20 @@ OperationId = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,200}$")]
 UsageType = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
 Life = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 """Seconds for which credits are held, unless it ends before. The ledger's settings may allow less."""
+LongLife = Annotated[float, msgspec.Meta(gt=0, le=691_200)]
+"""Likewise, of what a job may hold."""
 
 _NAME: Final = "reserved"
+_TOKENS: Final = ("input_tokens", "cached_tokens", "cache_write_tokens", "output_tokens")
 
 
 class Expected(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Either an amount, or tokens of a model."""
 
+    ways: ClassVar[Ways] = (
+        Way(needs=("amount",), without=("model", "expected_input_tokens", "expected_output_tokens")),
+        Way(needs=("model",), without=("amount",)),
+    )
     amount: Amount = msgspec.field(default_factory=left_out)
     model: ModelName | None = None
     expected_input_tokens: Tokens = 0
@@ -42,6 +50,10 @@ class Expected(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Spent(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Either an amount, or tokens of a model at the prices of now."""
 
+    ways: ClassVar[Ways] = (
+        Way(needs=("amount",), without=("model", *_TOKENS)),
+        Way(needs=("model",), without=("amount",)),
+    )
     amount: AmountOrNone = msgspec.field(default_factory=left_out)
     model: ModelName | None = None
     input_tokens: Tokens = 0
@@ -59,6 +71,7 @@ async def expected_ucr(ask: Ask, org_id: UUID, expected: Expected) -> int:
     Raises InvalidRequest, or ModelNotFound where the model is not served here or not priced.
     """
     if _is_amount(expected.amount, expected.model):
+        _refuse_tokens(expected, "expected_input_tokens", "expected_output_tokens")
         return amount_ucr(expected.amount, field="amount")
     assert expected.model is not None
     targets = (await _entry(ask, org_id, expected.model)).targets
@@ -69,6 +82,7 @@ async def expected_ucr(ask: Ask, org_id: UUID, expected: Expected) -> int:
 async def used(ask: Ask, org_id: UUID, spent: Spent, *, name: str = _NAME) -> Used:
     """An amount has one line, called `name`. Raises like `expected_ucr`."""
     if _is_amount(spent.amount, spent.model):
+        _refuse_tokens(spent, *_TOKENS)
         ucr = amount_ucr(spent.amount, field="amount", least_ucr=0)
         return tagged(Used.plainly(name, price_ucr=1, quantity=ucr), spent.tags)
     assert spent.model is not None
@@ -114,6 +128,12 @@ def idempotency_of(ask: Ask, operation_id: str | None, *meaning: Any) -> Idempot
     key = ask.idempotency(operation_id, *meaning)
     assert key is not None
     return msgspec.structs.replace(key, operation=operation)
+
+
+def _refuse_tokens(said: OfOrg, *names: str) -> None:
+    for name in names:
+        if getattr(said, name):
+            raise invalid(name, "is of a model, and an amount stands for itself: leave it out")
 
 
 def _is_amount(amount: msgspec.Raw, model: str | None) -> bool:

@@ -15,30 +15,42 @@ from gateway.edge.api.checking import wish
 from gateway.edge.api.credits import OfOrg
 from gateway.edge.api.cursors import Cursor, ListById, id_cursor, read_id
 from gateway.edge.api.endpoint import endpoint
-from gateway.edge.api.priced import Expected, Life, Spent, expected_ucr, used
+from gateway.edge.api.priced import Expected, LongLife, Spent, expected_ucr, used
 from gateway.edge.api.spending import ChargeView, settled
-from gateway.edge.api.subject import UserId, owner_of, subject_of
+from gateway.edge.api.subject import JobId, UserId, owner_or_job, subject_of
 from gateway.edge.requests import Amount, AmountOrNone, Limit, amount_ucr, left_out
-from gateway.ledger.owned import OwnedReservation
+from gateway.ledger.owned import OwnedReservation, Owner, OwnerKind
 from gateway.ledger.used import NOTHING
 
 
 class NewReservation(Expected, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user_id: UserId = None
-    expires_in_s: Life | None = None
-    """600 unless said."""
+    job_id: JobId = None
+    expires_in_s: LongLife | None = None
+    """600 unless said, and at most a day; with a `job_id` as long as the job, unless less is said."""
 
 
 class MoreReserved(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    job_id: JobId = None
     amount: Amount
     """At least so much is held afterwards; never less than before."""
-    expires_in_s: Life | None = None
-    """From now, and never beyond the longest life from its beginning."""
+    expires_in_s: LongLife | None = None
+    """From now, and never beyond the longest life from its beginning, or beyond its job."""
     spent: AmountOrNone = msgspec.field(default_factory=left_out)
     """What it has cost so far: charged at least, should it expire."""
 
 
-class ReservationQuery(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Cost(Spent, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Either an amount, or tokens of a model at the prices of now."""
+
+    job_id: JobId = None
+
+
+class OfOwner(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    job_id: JobId = None
+
+
+class ReservationQuery(OfOwner, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limit: Limit = 50
     cursor: Cursor | None = None
     """The `next_cursor` of the page before."""
@@ -50,6 +62,9 @@ class ReservationView(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     organization_id: UUID
     account_id: UUID
+    owner: OwnerKind
+    """`api`: whoever asked for it; `job`: one of their jobs, and it ends with that."""
+    job_id: UUID | None
     user_id: UUID | None
     model: str
     held_ucr: int
@@ -88,9 +103,10 @@ async def create(ask: Ask, body: NewReservation) -> ReservationView:
     wanted = await wish(ask, subject, required_ucr, model=body.model or "")
     tokens = body.expected_input_tokens, body.expected_output_tokens
     amount = required_ucr if body.model is None else None
-    key = ask.idempotency(subject.org_id, subject.user_id, body.model, tokens, amount, body.expires_in_s)
+    key = ask.idempotency(subject.org_id, subject.user_id, body.model, tokens, amount, body.expires_in_s, body.job_id)
+    owner, _ = await owner_or_job(ask, subject.org_id, body.job_id)
     [hold] = await ask.house.ledger.owned.reserve(
-        owner_of(ask, subject.org_id), [wanted], by=ask.origin, life_s=body.expires_in_s, idempotency=key
+        owner, [wanted], by=ask.origin, life_s=body.expires_in_s, idempotency=key
     )
     if not hold.held:
         raise hold.refusal(required_ucr=required_ucr)
@@ -102,6 +118,8 @@ async def create(ask: Ask, body: NewReservation) -> ReservationView:
         id=hold.id,
         organization_id=subject.org_id,
         account_id=hold.account_id,
+        owner=owner.kind,
+        job_id=body.job_id,
         user_id=subject.user_id,
         model=body.model or "",
         held_ucr=hold.held_ucr,
@@ -115,23 +133,24 @@ async def create(ask: Ask, body: NewReservation) -> ReservationView:
 
 @endpoint("GET", "/api/credits/reservations", needs=Right.SPEND_CREDITS)
 async def page(ask: Ask, query: ReservationQuery) -> ReservationPage:
-    """Open ones, oldest first."""
+    """Open ones, oldest first; those of a job with its `job_id` alone."""
     org_id = ask.org(query.organization_id)
+    owner, _ = await owner_or_job(ask, org_id, query.job_id)
     after = None if query.cursor is None else read_id(ListById.RESERVATIONS, query.cursor)
-    found = await ask.house.ledger.owned.page(owner_of(ask, org_id), after=after, limit=query.limit + 1)
+    found = await ask.house.ledger.owned.page(owner, after=after, limit=query.limit + 1)
     shown = found[: query.limit]
     return ReservationPage(
-        data=[_view(org_id, each) for each in shown],
+        data=[_view(owner, each) for each in shown],
         limit=query.limit,
         next_cursor=id_cursor(ListById.RESERVATIONS, shown[-1].id) if len(found) > query.limit else None,
     )
 
 
 @endpoint("GET", "/api/credits/reservations/{reservation_id}", needs=Right.SPEND_CREDITS)
-async def get(ask: Ask, reservation_id: UUID, query: OfOrg) -> ReservationView:
+async def get(ask: Ask, reservation_id: UUID, query: OfOwner) -> ReservationView:
     """One that is open. What became of one that has ended is in the transactions, under the same id."""
-    org_id = ask.org(query.organization_id)
-    return _view(org_id, await ask.house.ledger.owned.get(owner_of(ask, org_id), reservation_id))
+    owner, _ = await owner_or_job(ask, ask.org(query.organization_id), query.job_id)
+    return _view(owner, await ask.house.ledger.owned.get(owner, reservation_id))
 
 
 @endpoint("POST", "/api/credits/reservations/{reservation_id}/extend", needs=Right.SPEND_CREDITS)
@@ -140,14 +159,19 @@ async def extend(ask: Ask, reservation_id: UUID, body: MoreReserved) -> Extensio
     org_id = ask.org(body.organization_id)
     at_least_ucr = amount_ucr(body.amount, field="amount")
     spent_ucr = amount_ucr(body.spent, field="spent", least_ucr=0) if bytes(body.spent) else 0
+    owner, job = await owner_or_job(ask, org_id, body.job_id)
+    life_s = body.expires_in_s
+    if job is not None:
+        left_s = (job.expires_at - ask.house.clock.now()).total_seconds()
+        life_s = max(0.001, left_s if life_s is None else min(left_s, life_s))
     made = await ask.house.ledger.owned.extend(
-        owner_of(ask, org_id),
+        owner,
         reservation_id,
         at_least_ucr=at_least_ucr,
         by=ask.origin,
-        life_s=body.expires_in_s,
+        life_s=life_s,
         spent_ucr=spent_ucr,
-        idempotency=ask.idempotency(org_id, reservation_id, at_least_ucr, body.expires_in_s, spent_ucr),
+        idempotency=ask.idempotency(org_id, reservation_id, at_least_ucr, body.expires_in_s, spent_ucr, body.job_id),
     )
     if made.status != "ok":
         raise made.refusal(required_ucr=at_least_ucr)
@@ -164,7 +188,7 @@ async def extend(ask: Ask, reservation_id: UUID, body: MoreReserved) -> Extensio
 
 
 @endpoint("POST", "/api/credits/reservations/{reservation_id}/settle", needs=Right.SPEND_CREDITS)
-async def settle(ask: Ask, reservation_id: UUID, body: Spent) -> ChargeView:
+async def settle(ask: Ask, reservation_id: UUID, body: Cost) -> ChargeView:
     """Ends it with what it cost: an amount, or a model's tokens at its prices of now. Once; again is the same answer.
 
     Cost above what is held is charged too, and owed where the account has no more. The real cost of one that expired is
@@ -174,23 +198,27 @@ async def settle(ask: Ask, reservation_id: UUID, body: Spent) -> ChargeView:
     asked = await used(ask, org_id, body)
     tokens = body.input_tokens, body.cached_tokens, body.cache_write_tokens, body.output_tokens
     amount = asked.cost_ucr if body.model is None else None
-    key = ask.idempotency(org_id, reservation_id, body.model, tokens, amount, body.tags)
-    return await settled(ask, org_id, reservation_id, asked, idempotency=key)
+    key = ask.idempotency(org_id, reservation_id, body.model, tokens, amount, body.tags, body.job_id)
+    owner, _ = await owner_or_job(ask, org_id, body.job_id)
+    return await settled(ask, owner, reservation_id, asked, idempotency=key)
 
 
 @endpoint("POST", "/api/credits/reservations/{reservation_id}/release", needs=Right.SPEND_CREDITS)
-async def release(ask: Ask, reservation_id: UUID, query: OfOrg) -> ChargeView:
+async def release(ask: Ask, reservation_id: UUID, query: OfOwner) -> ChargeView:
     """Ends it without a cost. Once; again changes nothing."""
     org_id = ask.org(query.organization_id)
-    key = ask.idempotency(org_id, reservation_id)
-    return await settled(ask, org_id, reservation_id, NOTHING, idempotency=key)
+    key = ask.idempotency(org_id, reservation_id, query.job_id)
+    owner, _ = await owner_or_job(ask, org_id, query.job_id)
+    return await settled(ask, owner, reservation_id, NOTHING, idempotency=key)
 
 
-def _view(org_id: UUID, found: OwnedReservation) -> ReservationView:
+def _view(owner: Owner, found: OwnedReservation) -> ReservationView:
     return ReservationView(
         id=found.id,
-        organization_id=org_id,
+        organization_id=owner.org_id,
         account_id=found.account_id,
+        owner=owner.kind,
+        job_id=owner.id if owner.kind is OwnerKind.JOB else None,
         user_id=found.user_id,
         model=found.model,
         held_ucr=found.held_ucr,

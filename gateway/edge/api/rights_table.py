@@ -28,6 +28,10 @@ People (`org_admin`, `billing`, `member`, `viewer`) act by tokens. API keys act 
 `application` (kind `inference`) or `sandbox`. Everyone but the operator acts inside one organisation. Another's objects
 are 404 to them, whatever their role; what their role may not do is 403 in their own. Each item of a batch needs the
 right that it would need alone.
+
+`own`: shown is what is their own user's alone; of the balance, the accounts and the budgets also what is the
+organisation's as a whole, and nothing of a colleague's. An `application` or `sandbox` key that is a user's is shown no
+more either.
 """
 
 
@@ -45,7 +49,8 @@ def rights_table(endpoints: Iterable[Endpoint]) -> str:
 
 
 def _marks(endpoint: Endpoint) -> list[str]:
-    return ["yes" if role in HOLDERS[endpoint.needs] else "" for role in ROLES]
+    everybodys = HOLDERS[endpoint.own_without or endpoint.needs]
+    return ["" if role not in HOLDERS[endpoint.needs] else "yes" if role in everybodys else "own" for role in ROLES]
 
 
 def _row(*cells: str) -> str:

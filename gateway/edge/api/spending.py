@@ -1,7 +1,7 @@
 """/api/credits: what was used is charged, by the name of a feature, as an amount, or as tokens of a model."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -14,8 +14,10 @@ from gateway.edge.api.credits import OfOrg, StandingView, standing
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.api.priced import OperationId, Spent, Tags, UsageType, Word, idempotency_of, tagged, used
 from gateway.edge.api.subject import Subject, UserId, owner_of, subject_of
+from gateway.edge.api.ways import Way, Ways
 from gateway.edge.requests import Amount, amount_ucr, invalid, left_out
 from gateway.ledger.deductions import Deducted, Deduction
+from gateway.ledger.owned import Owner
 from gateway.ledger.used import Used
 
 QUANTITY_MAX: Final = 1_000_000
@@ -25,6 +27,10 @@ Quantity = Annotated[int, msgspec.Meta(ge=1, le=QUANTITY_MAX)]
 class NewDeduction(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Either a feature, or an amount with a reason."""
 
+    ways: ClassVar[Ways] = (
+        Way(needs=("feature",), without=("amount", "reason")),
+        Way(needs=("amount", "reason"), without=("feature", "quantity")),
+    )
     user_id: UserId = None
     feature: Word | None = None
     """An id of the features file; `quantity` times its price."""
@@ -93,20 +99,20 @@ async def usage(ask: Ask, body: NewUsage) -> ChargeView:
     key = idempotency_of(ask, body.operation_id, *meaning)
     if body.reservation_id is None:
         return await _charge(ask, subject, asked, idempotency=key)
-    return await settled(ask, subject.org_id, body.reservation_id, asked, idempotency=key)
+    return await settled(ask, owner_of(ask, subject.org_id), body.reservation_id, asked, idempotency=key)
 
 
 async def settled(
-    ask: Ask, org_id: UUID, reservation_id: UUID, asked: Used, *, idempotency: Idempotency | None
+    ask: Ask, owner: Owner, reservation_id: UUID, asked: Used, *, idempotency: Idempotency | None
 ) -> ChargeView:
     """A reservation's end. Raises like `OwnedReservations.settle_used`."""
     ending = await ask.house.ledger.owned.settle_used(
-        owner_of(ask, org_id), reservation_id, asked, by=ask.origin, idempotency=idempotency
+        owner, reservation_id, asked, by=ask.origin, idempotency=idempotency
     )
     ask.replayed(ending.repeated)
     return ChargeView(
         id=ending.id,
-        organization_id=org_id,
+        organization_id=owner.org_id,
         account_id=ending.account_id,
         user_id=None,
         cost_ucr=ending.cost_ucr,

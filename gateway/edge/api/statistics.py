@@ -11,6 +11,7 @@ from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.credits import OfOrg
 from gateway.edge.api.endpoint import endpoint
+from gateway.edge.api.subject import whose
 from gateway.edge.api.transactions import Name, settled_org
 from gateway.edge.requests import invalid
 from gateway.usage.statistics import Group, GroupBy, Slice
@@ -76,17 +77,19 @@ class StatisticsView(msgspec.Struct, frozen=True, kw_only=True):
     total: SumView
 
 
-@endpoint("GET", "/api/credits/statistics", needs=Right.READ_CREDITS)
+@endpoint("GET", "/api/credits/statistics", needs=Right.READ_CREDITS, own_without=Right.READ_ALL_CREDITS)
 async def statistics(ask: Ask, query: StatisticsQuery) -> StatisticsView:
     """Calls, tokens and costs of whole days in the organisation's time zone, in groups.
 
     A call counts to the day on which it began, in the zone that the organisation had then.
     """
+    ask.org(query.organization_id)
+    user_id = whose(ask, query.user)
     org_id = await settled_org(ask, query)
     zone, today = await ask.house.statistics.today(org_id, ask.house.clock.now())
     first, end = _days(query, today)
     slice = Slice(
-        first_day=first, end_day=end, model=query.model, user_id=query.user, key_id=query.key, feature=query.feature
+        first_day=first, end_day=end, model=query.model, user_id=user_id, key_id=query.key, feature=query.feature
     )
     groups, total = await ask.house.statistics.groups(org_id, slice, query.group_by, limit=query.limit + 1)
     return StatisticsView(

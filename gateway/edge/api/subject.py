@@ -8,6 +8,7 @@ import msgspec
 from gateway.core.access import Right
 from gateway.core.errors import Forbidden
 from gateway.edge.api.ask import Ask
+from gateway.ledger.jobs import Job
 from gateway.ledger.owned import Owner, OwnerKind
 
 UserId = Annotated[
@@ -16,6 +17,11 @@ UserId = Annotated[
         description="In whose name: their allocation and the pool pay as the policy says. Left out, the pool pays; a "
         "member, and a key of a user, mean themselves."
     ),
+]
+
+JobId = Annotated[
+    UUID | None,
+    msgspec.Meta(description="The job that owns it, or is to own it; left out, whoever asks does."),
 ]
 
 
@@ -41,6 +47,37 @@ def owner_of(ask: Ask, org_id: UUID) -> Owner:
         return Owner(org_id, OwnerKind.API, org_id)
     # Who is no user here, and comes in on a token's word, is somebody all the same.
     return Owner(org_id, OwnerKind.API, ask.principal.user_id or uuid5(org_id, ask.principal.actor))
+
+
+async def owner_or_job(ask: Ask, org_id: UUID, job_id: UUID | None) -> tuple[Owner, Job | None]:
+    """As `owner_of`, or one of their jobs. Raises NotFound where they have no such job."""
+    own = owner_of(ask, org_id)
+    if job_id is None:
+        return own, None
+    job = await ask.house.ledger.jobs.get(org_id, job_id, opened_for=own.id)
+    return Owner.job(org_id, job.id), job
+
+
+def own_id(ask: Ask) -> UUID | None:
+    """Whose rows, allocation and budgets alone may be shown beside what is the whole organisation's; None: everybody's.
+
+    Who is no user here, and comes in on a token's word, has none: an id that is nobody's.
+    """
+    principal = ask.principal
+    if principal.sees_all_credits:
+        return None
+    assert principal.org_id is not None
+    return principal.user_id or uuid5(principal.org_id, principal.actor)
+
+
+def whose(ask: Ask, asked: UUID | None) -> UUID | None:
+    """Of which user things are to be shown; None: of everybody. Raises Forbidden where a colleague's are asked for."""
+    own = own_id(ask)
+    if own is None:
+        return asked
+    if asked not in (None, own):
+        raise Forbidden("This needs the right credits:read_all: a member is shown their own alone.")
+    return own
 
 
 def acts_for_themselves(ask: Ask) -> bool:

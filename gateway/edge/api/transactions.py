@@ -13,6 +13,7 @@ from gateway.edge.api.ask import Ask
 from gateway.edge.api.credits import OfOrg
 from gateway.edge.api.cursors import Cursor, place_cursor, read_place
 from gateway.edge.api.endpoint import endpoint
+from gateway.edge.api.subject import whose
 from gateway.edge.requests import Instant, Limit, invalid
 from gateway.usage.transactions import (
     LOOK_ROWS,
@@ -163,14 +164,14 @@ class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str | None
 
 
-@endpoint("GET", "/api/credits/transactions", needs=Right.READ_CREDITS)
+@endpoint("GET", "/api/credits/transactions", needs=Right.READ_CREDITS, own_without=Right.READ_ALL_CREDITS)
 async def transactions(ask: Ask, query: TransactionQuery) -> TransactionPage:
     """Rows that changed a balance, with every call that was answered before the question was asked.
 
     A page costs alike however long the history is: it looks at 10,000 rows at most, and says where to look on. By
     amount only that many rows are sorted; narrow them with `from` and `to`.
     """
-    wanted, org_id = wanted_of(query), await settled_org(ask, query)
+    wanted, org_id = wanted_of(ask, query), await settled_org(ask, query)
     page = await _page(ask, org_id, wanted, query)
     open_: list[OpenView] | msgspec.UnsetType = msgspec.UNSET
     if query.include is Include.RESERVATIONS and query.cursor is None:
@@ -185,7 +186,7 @@ async def transactions(ask: Ask, query: TransactionQuery) -> TransactionPage:
     )
 
 
-@endpoint("GET", "/api/credits/history", needs=Right.READ_CREDITS)
+@endpoint("GET", "/api/credits/history", needs=Right.READ_CREDITS, own_without=Right.READ_ALL_CREDITS)
 async def history(ask: Ask, query: HistoryQuery) -> HistoryPage:
     """The same rows as `transactions`, latest first, in fewer words."""
     asked = TransactionQuery(
@@ -197,7 +198,7 @@ async def history(ask: Ask, query: HistoryQuery) -> HistoryPage:
         offset=query.offset,
         cursor=query.cursor,
     )
-    page = await _page(ask, await settled_org(ask, asked), wanted_of(asked), asked)
+    page = await _page(ask, await settled_org(ask, asked), wanted_of(ask, asked), asked)
     return HistoryPage(
         data=[_history(row) for row in page.rows],
         total=page.total,
@@ -207,14 +208,16 @@ async def history(ask: Ask, query: HistoryQuery) -> HistoryPage:
     )
 
 
-def wanted_of(query: Filter) -> Wanted:
+def wanted_of(ask: Ask, query: Filter) -> Wanted:
+    """Raises like Ask.org, InvalidRequest, or Forbidden where a member asks for a colleague's."""
+    ask.org(query.organization_id)
     if query.from_ is not None and query.to is not None and query.to <= query.from_:
         raise invalid("to", "must be after `from`")
     return Wanted(
         type=query.type,
         reason=query.reason,
         model=query.model,
-        user_id=query.user,
+        user_id=whose(ask, query.user),
         key_id=query.key,
         tag=query.tag,
         since=query.from_,

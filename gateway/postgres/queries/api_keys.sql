@@ -1,5 +1,5 @@
 -- name: create_api_key
-SELECT status, answer FROM create_api_key($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::cidr[], $10, $11, $12);
+SELECT status, answer FROM create_api_key($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::cidr[], $10, $11, $12, $13, $14);
 
 -- name: list_api_keys
 SELECT org_id, key_id, name, kind, prefix, last_four, models, ip_allow::text[] AS ip_allow, user_id, expires_at, revoked_at,
@@ -19,10 +19,10 @@ WHERE org_id = $1 AND key_id = $2;
 SELECT count(*) FROM api_key WHERE org_id = $1;
 
 -- name: change_api_key
-SELECT status, answer, hash FROM change_api_key($1, $2, $3, $4, $5);
+SELECT status, answer, hash FROM change_api_key($1, $2, $3, $4, $5, $6);
 
 -- name: rotate_api_key
-SELECT status, answer, hash FROM rotate_api_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10);
+SELECT status, answer, hash FROM rotate_api_key($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11);
 
 -- name: revoke_api_key
 SELECT status, answer, hash FROM revoke_api_key($1, $2, $3);

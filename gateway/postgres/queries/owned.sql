@@ -28,10 +28,20 @@ SELECT DISTINCT org_id, account_id FROM reservation WHERE expires_at <= clock_ti
 SELECT ended, charged_ucr FROM expire_reservations($1, $2, $3, $4);
 
 -- name: open_job
-SELECT status, answer FROM open_job($1, $2, $3, $4, $5);
+SELECT status, answer FROM open_job($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: end_job
-SELECT end_job($1, $2);
+SELECT status, answer FROM end_job($1, $2, $3, $4);
+
+-- name: find_job
+SELECT id, kind, created_at, expires_at, ended_at FROM job WHERE org_id = $1 AND id = $2 AND opened_for = $3;
+
+-- name: open_jobs
+SELECT id, kind, created_at, expires_at, ended_at
+  FROM job
+ WHERE org_id = $1 AND opened_for = $2 AND ended_at IS NULL AND id > $3
+ ORDER BY id
+ LIMIT $4;
 
 -- name: accounts_of_owner
 SELECT DISTINCT account_id FROM reservation WHERE org_id = $1 AND owner_kind = 'job' AND owner_id = $2 ORDER BY account_id;
