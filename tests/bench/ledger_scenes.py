@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import os
 import re
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -32,6 +34,7 @@ async def hot(load: Load, options: argparse.Namespace, seen: Seen) -> None:
     seen(Figure("reserve + settle in batches", together, "/s", "≥ 15,000", curve="together"))
     seen(Figure("one by one", alone, "/s", curve="alone"))
     seen(Figure("ratio", together / alone, "×", "≥ 10", 1))
+    await _disk(seen)
     waits_s = await load.open_loop(payer, per_s=5_000, seconds=options.seconds)
     seen(Figure("a reservation at 5,000/s, p50", wait_ms(waits_s, 0.5), "ms", "", 2))
     seen(Figure("a reservation at 5,000/s, p99", wait_ms(waits_s, 0.99), "ms", "≤ 10", 2))
@@ -43,7 +46,8 @@ async def cold(load: Load, options: argparse.Namespace, seen: Seen) -> None:
     flooded, quiet = await load.payer(), await load.payer()
     seconds = 4 * options.seconds
     await load.closed_loop(flooded, callers=FLOOD_CALLERS, seconds=1)
-    await load.now_and_then(quiet, seconds=1)  # Every lane has its connection and its plans.
+    await load.now_and_then(quiet, seconds=1)  # Every lane has met it.
+    await _disk(seen)
     waits_s = await load.now_and_then(quiet, seconds=seconds)
     seen(Figure("the quiet one alone, p99", wait_ms(waits_s, 0.99), "ms", "", 2))
     _spread(waits_s, "alone", seen)
@@ -138,6 +142,29 @@ async def snapshot(load: Load, options: argparse.Namespace, seen: Seen) -> None:
 
 
 # --- what they need -------------------------------------------------------------------------------------------------
+
+
+async def _disk(seen: Seen) -> None:
+    """What no commit can be faster than: a page written to this disk and synced, every millisecond or so."""
+    waits_s = await asyncio.to_thread(_sync_waits_s, 2.0)
+    seen(Figure("the disk alone, a page synced, p50", wait_ms(waits_s, 0.5), "ms", "", 2))
+    seen(Figure("the disk alone, a page synced, p99", wait_ms(waits_s, 0.99), "ms", "", 2))
+
+
+def _sync_waits_s(seconds: float) -> list[float]:
+    page, pages = bytes(8192), 2_048
+    waits_s: list[float] = []
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(page * pages)  # Room that is there already, as in a log file that is used again.
+        file.flush()
+        os.fsync(file.fileno())
+        until = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < until:
+            os.pwrite(file.fileno(), page, len(waits_s) % pages * len(page))
+            os.fdatasync(file.fileno())
+            waits_s.append(time.perf_counter() - began)
+            time.sleep(0.001)
+    return waits_s
 
 
 def _spread(waits_s: list[float], curve: str, seen: Seen) -> None:
