@@ -135,6 +135,7 @@ class Gateway:
             ids=self.ids,
             metrics=self.metrics,
             on_fenced=self._cut_reserved,
+            rehearse=True,
         )
         stack.push_async_callback(self._stop_ledger)
         key_ring = KeyRing(pool, dsn=dsn, clock=clock)

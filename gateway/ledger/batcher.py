@@ -53,6 +53,15 @@ class Lane:
         self._pause_s = settings.retry_first_s
         self._task: asyncio.Task[None] | None = None
 
+    async def rehearse(self) -> None:
+        """Before the start, so that no caller waits for a connection and its plans; unless this fails."""
+        try:
+            await self._prepared()
+            await (await self._connected()).execute(_SQL.rehearse_batch)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            _log.warning("ledger.rehearsal_failed", error=repr(error))
+            self._drop_connection()
+
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="ledger lane")
 
@@ -68,7 +77,6 @@ class Lane:
         self._drop_connection()
 
     async def _run(self) -> None:
-        await self._rehearse()
         while True:
             batch = self._under_way = await self._line.take()
             await self._post(batch)
@@ -178,21 +186,9 @@ class Lane:
         except Exception as error:  # noqa: BLE001 — it is asked about again, and answered alike.
             self._put_later(item, error)
 
-    async def _rehearse(self) -> None:
-        """Whoever comes first should not wait for a connection, nor for its plans."""
-        try:
-            await self._prepared()
-        except Exception as error:  # noqa: BLE001 — the first batch tries again, and says what is wrong.
-            _log.info("ledger.lane_not_ready", error=repr(error))
-            self._drop_connection()
-
     async def _prepared(self) -> "asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]":
         connection = await self._connected()
         if self._statement is None:
-            try:
-                await connection.execute(_SQL.rehearse_batch)
-            except asyncpg.PostgresError as error:
-                _log.warning("ledger.rehearsal_failed", error=repr(error))  # it costs the first batch time, no more
             self._statement = await connection.prepare(_SQL.post_batch)
         return self._statement
 

@@ -150,10 +150,12 @@ class Ledger:
         ids: IdSource,
         metrics: Metrics,
         on_fenced: Callable[[], None] = lambda: None,
+        rehearse: bool = False,
     ) -> Self:
         """Register this process and begin to work. Raises what connecting raises.
 
-        `on_fenced` is called when others had declared this process dead: cut the calls that hold credits.
+        `on_fenced` is called when others had declared this process dead: cut the calls that hold credits. `rehearse`
+        has every lane go through a batch that is undone, a tenth of a second that the first callers need not wait.
         """
         pool = await open_pool(
             dsn,
@@ -172,6 +174,8 @@ class Ledger:
         except BaseException:
             pool.terminate()
             raise
+        if rehearse:
+            await asyncio.gather(*(lane.rehearse() for lane in ledger._lanes))
         for lane in ledger._lanes:
             lane.start()
         ledger.upkeep.start()

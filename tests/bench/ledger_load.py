@@ -50,7 +50,9 @@ class Load:
     @classmethod
     async def start(cls, dsn: str) -> Self:
         ids = IdSource(Clock())
-        ledger = await Ledger.start(dsn, settings=LedgerSettings(), clock=Clock(), ids=ids, metrics=Metrics())
+        ledger = await Ledger.start(
+            dsn, settings=LedgerSettings(), clock=Clock(), ids=ids, metrics=Metrics(), rehearse=True
+        )
         calm_collector()  # as `tollgate serve` does
         return cls(dsn, ledger, ids, await asyncpg.connect(dsn))
 

@@ -12,7 +12,9 @@ from gateway.core.errors import InvalidRequest, LedgerUnavailable, NotFound
 from gateway.core.units import UCR_MAX
 from gateway.ledger.accounts import open_allocation
 from gateway.ledger.calls import End, Held
+from gateway.ledger.items import ending_row
 from gateway.ops.metrics import Metrics
+from gateway.postgres.queries import load
 from tests.ledger.conftest import Bench, StartLedger, blocked, no_deadlock, open_bench
 
 
@@ -111,6 +113,22 @@ async def test_settlements_come_before_extensions_before_wishes(bench: Bench, po
     assert isinstance(await opener, Held)
     assert await extension == Held(account_id=bench.account_id, amount_ucr=70, available_ucr=30)
     assert await wish == Held(account_id=bench.account_id, amount_ucr=30, available_ucr=0)
+
+
+async def test_what_is_settled_and_extended_in_one_batch_ends_once(bench: Bench, pool: asyncpg.Pool) -> None:
+    """A stream asks for more just before its end."""
+    await bench.grant(100)
+    first, second = await bench.held(20), await bench.held(20)
+    answers = await pool.fetchrow(
+        load("ledger").post_batch,
+        *(bench.org_id, bench.ledger.instances.id, 0),
+        [ending_row(bench.ending(wish, 10)) for wish in (first, second)],
+        [(second.id, bench.account_id, 40)],
+        [],
+    )
+    assert answers is not None
+    assert [row["status"] for row in answers["settlements"]] == ["settled", "settled"]
+    assert [row["status"] for row in answers["extensions"]] == ["ended"]
 
 
 async def test_a_batch_locks_its_accounts_in_the_order_of_their_ids(bench: Bench, pool: asyncpg.Pool) -> None:

@@ -99,7 +99,7 @@ BEGIN
     IF cardinality(p_settlements) + cardinality(p_extensions) > 0 THEN
         opened := ARRAY(
             SELECT r.row
-              FROM (SELECT id FROM unnest(p_settlements) UNION ALL SELECT id FROM unnest(p_extensions)) AS u
+              FROM (SELECT id FROM unnest(p_settlements) UNION SELECT id FROM unnest(p_extensions)) AS u
              CROSS JOIN LATERAL (SELECT o AS row FROM reservation o WHERE o.org_id = p_org AND o.id = u.id OFFSET 0) AS r);
     END IF;
     rooms := lock_budgets(p_org, opened, p_wishes);
