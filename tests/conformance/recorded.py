@@ -1,4 +1,4 @@
-"""Recorded chats: those that are shipped, and where RECORDINGS_DIR is set, real traffic as well."""
+"""Recorded calls: those that are shipped, and where RECORDINGS_DIR is set, real traffic as well."""
 
 import gzip
 import json
@@ -24,10 +24,10 @@ class Recorded(NamedTuple):
         return self.request.get("n") or 1
 
 
-def recorded() -> Iterator[Recorded]:
-    """Every one of the kind, in the order of the files."""
+def recorded(kind: str = "openai-chat") -> Iterator[Recorded]:
+    """Every one of the kind, in the order of the files. Chats are shipped; other kinds only RECORDINGS_DIR has."""
     folders = [OWN_RECORDINGS, *([Path(os.environ["RECORDINGS_DIR"])] if os.environ.get("RECORDINGS_DIR") else [])]
-    for path in sorted(path for folder in folders for path in folder.glob("openai-chat.jsonl*")):
+    for path in sorted(path for folder in folders for path in folder.glob(f"{kind}.jsonl*")):
         text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         for line in text.splitlines():
             row = json.loads(line)

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.core.translation.citations import annotation
-from gateway.core.translation.fields import Fields, Losses, Translated, encode, read_body, reading_answer
+from gateway.core.translation.fields import Fields, Losses, Translated, read_body, reading_answer
 from gateway.core.translation.reasoning import detail_of, readable_text
 from gateway.core.translation.stop_reasons import finish_reason
 from gateway.core.translation.turns_to_chat import THINKING, read_call, read_thinking
@@ -30,7 +30,7 @@ def answer_to_chat(body: bytes, *, created: int) -> Translated:
         out = _translate(message, created, losses)
         message.ignore("type", "role")
         message.close()
-        return Translated(encode(out), losses.dropped)
+        return Translated(msgspec.json.encode(out), losses.dropped)
 
 
 def _translate(message: Fields, created: int, losses: Losses) -> dict[str, Any]:

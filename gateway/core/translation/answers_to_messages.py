@@ -11,7 +11,6 @@ from gateway.core.translation.fields import (
     Losses,
     Translated,
     UnreadableAnswer,
-    encode,
     read_arguments,
     read_body,
     reading_answer,
@@ -49,7 +48,7 @@ def answer_to_messages(body: bytes) -> Translated:
             raise UnreadableAnswer("The provider's answer cannot be read: `choices` is empty.", "choices")
         if len(choices) > 1:
             losses.add("choices[1]")
-        return Translated(encode(_translate(completion, choices[0], losses)), losses.dropped)
+        return Translated(msgspec.json.encode(_translate(completion, choices[0], losses)), losses.dropped)
 
 
 def _translate(completion: Fields, choice: Fields, losses: Losses) -> dict[str, Any]:

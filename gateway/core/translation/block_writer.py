@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.core.translation.fields import Fields, Losses, UnreadableAnswer, encode, read_arguments
+from gateway.core.translation.fields import Fields, Losses, UnreadableAnswer, read_arguments
 from gateway.core.translation.reasoning import TEXT_KEY, block_of, goes_on
 from gateway.core.translation.tools import anthropic_id
 
@@ -20,7 +20,7 @@ HELD_CHARS_MAX: Final = 16 * 1024 * 1024
 
 def event_bytes(data: Mapping[str, Any]) -> bytes:
     """One event of Anthropic's streams, named as its data is."""
-    return b"event: %b\ndata: %b\n\n" % (str(data["type"]).encode(), encode(data))
+    return b"event: %b\ndata: %b\n\n" % (str(data["type"]).encode(), msgspec.json.encode(data))
 
 
 class _Text(msgspec.Struct, eq=False):

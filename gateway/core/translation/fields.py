@@ -6,7 +6,7 @@ Values that pass as they are (schemas, arguments, cache marks) stay bytes, so nu
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -234,11 +234,3 @@ def read_arguments(text: str) -> msgspec.Raw | None:
     except (msgspec.DecodeError, RecursionError):
         return None
     return msgspec.Raw(text.strip(" \t\r\n").encode())
-
-
-def encode(value: Any) -> bytes:
-    """JSON on one line, so that it can stand in an event's `data:`."""
-    text = msgspec.json.encode(value)
-    if b"\n" in text or b"\r" in text:  # white space of values that were kept as they came
-        text = msgspec.json.format(text, indent=-1)
-    return text

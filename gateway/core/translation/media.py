@@ -15,7 +15,11 @@ IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/w
 """What Anthropic reads."""
 PDF: Final = "application/pdf"
 PLAIN: Final = "text/plain"
+UNTITLED_PDF: Final = "document.pdf"
+UNTITLED_TEXT: Final = "document.txt"
+"""A file has a name on the chat side; a document need not have a title."""
 
+_UNTITLED: Final = (UNTITLED_PDF, UNTITLED_TEXT)
 _DATA_URI: Final = re.compile(r"data:([^,;]+)(?:;[^,;]*)*;base64,")
 _PLACES: Final = ("https://", "http://")
 _AUTO_DETAIL: Final = {"detail": (b'"auto"',)}
@@ -78,7 +82,7 @@ def _plain_text(data: str) -> str | None:
 
 
 def _titled(block: Block | None, title: str | None) -> Block | None:
-    if block is not None and title and block["type"] == "document":
+    if block is not None and title and title not in _UNTITLED and block["type"] == "document":
         block["title"] = title
     return block
 
@@ -110,7 +114,7 @@ def file_part(block: Fields, *, urls: bool) -> Block | None:
     block.ignore_if(_NO_CITATIONS)
     kind = source.take_text("type") or ""
     data = None
-    name = title or "document.pdf"
+    name = title or UNTITLED_PDF
     if kind == "base64":
         media_type = source.take_text("media_type") or PDF
         data = f"data:{media_type};base64,{source.required('data', source.take_text('data'))}"
@@ -118,7 +122,7 @@ def file_part(block: Fields, *, urls: bool) -> Block | None:
         source.ignore("media_type")
         text = source.required("data", source.take_text("data"))
         data = f"data:{PLAIN};base64,{base64.b64encode(text.encode()).decode()}"
-        name = title or "document.txt"
+        name = title or UNTITLED_TEXT
     elif kind == "url" and urls:
         data = source.required("url", source.take_text("url"))
     else:

@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.core.errors import InvalidRequest
-from gateway.core.translation.fields import Fields, Losses, Translated, encode, read_body
+from gateway.core.translation.fields import Fields, Losses, Translated, read_body
 from gateway.core.translation.reasoning import effort_of_budget
 from gateway.core.translation.tools import chat_choice, chat_tools
 from gateway.core.translation.turns_to_chat import ChatMessages
@@ -40,7 +40,7 @@ def request_to_chat(body: bytes, target: ChatTarget, *, drop_unsupported: bool =
     """
     losses = Losses(drop=drop_unsupported)
     try:
-        return Translated(encode(_translate(read_body(body, losses), target)), losses.dropped)
+        return Translated(msgspec.json.encode(_translate(read_body(body, losses), target)), losses.dropped)
     except RecursionError:
         raise InvalidRequest("The body is nested too deeply; nothing was sent.") from None
 
@@ -51,7 +51,8 @@ def _translate(request: Fields, target: ChatTarget) -> Out:
     chat.add_system(request, "system")
     for turn in request.take_objects("messages"):
         chat.add(turn)
-    if not chat.messages:
+    messages = chat.end()
+    if not messages:
         raise InvalidRequest("`messages` holds nothing to answer; nothing was sent.", param="messages")
     max_tokens = request.required("max_tokens", request.take_integer("max_tokens"))
     if max_tokens < 1:
@@ -59,7 +60,7 @@ def _translate(request: Fields, target: ChatTarget) -> Out:
         max_tokens = 1
     out: Out = {
         "model": request.required("model", request.take_text("model")),
-        "messages": chat.messages,
+        "messages": messages,
         target.output_limit_field: max_tokens,
     }
     if tools := chat_tools(request, extended=target.extended):

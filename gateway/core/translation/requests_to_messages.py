@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.core.errors import InvalidRequest
-from gateway.core.translation.fields import Fields, Losses, Translated, encode, read_body
+from gateway.core.translation.fields import Fields, Losses, Translated, read_body
 from gateway.core.translation.reasoning import ADAPTIVE_EFFORT, BUDGET_TOKENS_MIN, budget_tokens
 from gateway.core.translation.tools import anthropic_choice, anthropic_tools
 from gateway.core.translation.turns_to_messages import Conversation
@@ -53,7 +53,7 @@ def request_to_messages(body: bytes, target: MessagesTarget, *, drop_unsupported
     what the messages dialect cannot say. Linear in the body."""
     losses = Losses(drop=drop_unsupported)
     try:
-        return Translated(encode(_translate(read_body(body, losses), target)), losses.dropped)
+        return Translated(msgspec.json.encode(_translate(read_body(body, losses), target)), losses.dropped)
     except RecursionError:
         raise InvalidRequest("The body is nested too deeply; nothing was sent.") from None
 

@@ -12,7 +12,7 @@ from gateway.core.sse import SseEvent
 from gateway.core.translation.answers_to_chat import SERVICE_TIER, ending
 from gateway.core.translation.citations import annotation
 from gateway.core.translation.errors import chat_error
-from gateway.core.translation.fields import Losses, encode, reading_answer
+from gateway.core.translation.fields import Losses, reading_answer
 from gateway.core.translation.reasoning import FORMAT, detail_of
 from gateway.core.translation.usage import MessagesUsage
 
@@ -111,7 +111,7 @@ class StreamToChat:
                 return self._say_text(text) if text else b""
             case "tool_use":
                 known.place, self._calls = self._calls, self._calls + 1
-                known.input = encode(_object(block.get("input"))).decode()
+                known.input = msgspec.json.encode(_object(block.get("input"))).decode()
                 function = {"name": _string(block.get("name")), "arguments": ""}
                 call = {"index": known.place, "id": _string(block.get("id")), "type": "function", "function": function}
                 return self._chunk({"tool_calls": [call]})
@@ -199,7 +199,7 @@ class StreamToChat:
 
     def _line(self, said: dict[str, Any]) -> bytes:
         head = {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
-        return b"data: " + encode(head | said) + b"\n\n"
+        return b"data: " + msgspec.json.encode(head | said) + b"\n\n"
 
 
 def _string(value: object) -> str:

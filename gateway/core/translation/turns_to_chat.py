@@ -1,8 +1,7 @@
 """Anthropic's turns as the messages of a chat: each result is a message of its own, and so is each system prompt."""
 
+from collections.abc import Collection
 from typing import Any, Final
-
-import msgspec
 
 from gateway.core.translation.fields import Fields
 from gateway.core.translation.media import file_part, image_part
@@ -11,84 +10,114 @@ from gateway.core.translation.turns_to_messages import TOOL_ERROR
 
 _NEUTRAL: Final = {"is_error": (b"false",), "caller": (b'{"type":"direct"}', b'{"type": "direct"}')}
 THINKING: Final = ("thinking", "redacted_thinking")
-_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_IN_RESULTS: Final = ("text", "image", "document", "tool_reference")
+_IN_DOCUMENTS: Final = ("text", "image")
 
 Part = dict[str, Any]
 Message = dict[str, Any]
 
 
 class ChatMessages:
-    """Add the turns in order; `messages` is what came of them. `extended` as in ChatTarget."""
+    """Add the turns in order, then take what came of them. `extended` as in ChatTarget.
+
+    Neighbours of one role are one turn to Anthropic. To a chat they would be more: results must follow the calls that
+    they answer, and nothing may come between.
+    """
 
     def __init__(self, *, extended: bool) -> None:
         self._extended = extended
-        self.messages: list[Message] = []
+        self._messages: list[Message] = []
+        self._role = ""
+        self._parts: list[Part] = []
+        self._results: list[Message] = []
+        self._beside: list[Part] = []
+        self._thought: list[dict[str, Any]] = []
+        self._calls: list[dict[str, Any]] = []
 
     def add_system(self, holder: Fields, key: str) -> None:
         """`system` of the request, or the `content` of a system turn."""
-        content = holder.take_content(key)
-        if parts := [{"type": "text", "text": content}] if isinstance(content, str) and content else []:
-            self._append("system", parts)
-        elif not isinstance(content, str):
-            self._append("system", self._parts(content))
+        self._end_turn()
+        self._parts += self._read_content(holder.take_content(key))
+        self._end_turn()
 
     def add(self, turn: Fields) -> None:
         """Raises InvalidRequest."""
         role = turn.required("role", turn.take_text("role"))
+        if role != self._role:
+            self._end_turn()
+            self._role = role
         match role:
-            case "user":
-                self._add_user(turn)
-            case "assistant":
-                self._add_assistant(turn)
+            case "user" | "assistant":
+                self._parts += self._read_content(turn.take_content("content"))
             case "system":
                 self.add_system(turn, "content")
             case _:
                 raise turn.invalid("role", "must be user, assistant or system")
         turn.close()
 
-    def _append(self, role: str, parts: list[Part]) -> None:
-        if parts:
-            self.messages.append({"role": role, "content": _content(parts)})
+    def end(self) -> list[Message]:
+        self._end_turn()
+        return self._messages
 
-    # --- a user's turn ----------------------------------------------------------------------------------------------
+    def _end_turn(self) -> None:
+        """Writes what was gathered of the turn."""
+        self._messages += self._results
+        parts = self._beside + self._parts
+        if self._role == "assistant":
+            message: Message = {"role": "assistant", "content": _content(parts) if parts else None}
+            message |= _said_of_thinking(self._thought)
+            if self._calls:
+                message["tool_calls"] = self._calls
+            if parts or len(message) > 2:
+                self._messages.append(message)
+        elif parts:
+            self._messages.append({"role": self._role or "system", "content": _content(parts)})
+        self._role = ""
+        self._parts, self._results, self._beside, self._thought, self._calls = [], [], [], [], []
 
-    def _add_user(self, turn: Fields) -> None:
-        content = turn.take_content("content")
+    def _read_content(self, content: str | list[Fields]) -> list[Part]:
+        """The parts; calls, results and thinking go where they belong."""
         if isinstance(content, str):
-            self._append("user", [{"type": "text", "text": content}] if content else [])
-            return
-        kinds = [block.take_text("type") or "" for block in content]
-        beside: list[Part] = []
-        for kind, block in zip(kinds, content, strict=True):
-            if kind == "tool_result":
-                beside += self._add_result(block)
-        said = [block for kind, block in zip(kinds, content, strict=True) if kind != "tool_result"]
-        self._append("user", beside + self._parts(said, [kind for kind in kinds if kind != "tool_result"]))
+            return [{"type": "text", "text": content}] if content else []
+        parts: list[Part] = []
+        for block in content:
+            kind = block.take_text("type") or "text"
+            if kind == "tool_use" and self._role == "assistant":
+                self._calls.append(read_call(block))
+            elif kind in THINKING and self._role == "assistant" and self._extended:
+                self._thought.append(read_thinking(kind, block))
+            elif kind == "tool_result" and self._role == "user":
+                self._add_result(block)
+            else:
+                parts += self._read_block(kind, block)
+        return parts
 
-    def _add_result(self, block: Fields) -> list[Part]:
-        """What the tool message cannot hold: a plain chat takes nothing but text there."""
+    def _add_result(self, block: Fields) -> None:
+        """A plain chat takes nothing but text in a tool message; the rest is said beside it."""
         call = block.required("tool_use_id", block.take_text("tool_use_id") or None)
-        content = block.take_content("content")
-        if isinstance(content, str):
-            parts: list[Part] = [{"type": "text", "text": content}] if content else []
-        else:
-            parts = self._parts(content)
+        parts = self._read_pieces(block.take_content("content"), _IN_RESULTS)
         block.ignore_if(_NEUTRAL)
         if block.take_flag("is_error"):
             parts = _marked_as_error(parts)
         held = parts if self._extended else [part for part in parts if part["type"] == "text"]
-        beside = [] if self._extended else [part for part in parts if part["type"] != "text"]
+        self._beside += [] if self._extended else [part for part in parts if part["type"] != "text"]
         if self._extended and held and (mark := block.take("cache_control")) is not None:
             held[-1]["cache_control"] = mark
         block.close()
-        self.messages.append({"role": "tool", "tool_call_id": call, "content": _content(held) if held else ""})
-        return beside
+        self._results.append({"role": "tool", "tool_call_id": call, "content": _content(held) if held else ""})
 
-    def _parts(self, blocks: list[Fields], kinds: list[str] | None = None) -> list[Part]:
-        """`kinds`: the blocks' types, where they are taken already."""
-        if kinds is None:
-            kinds = [block.take_text("type") or "text" for block in blocks]
-        return [part for kind, block in zip(kinds, blocks, strict=True) for part in self._read_block(kind, block)]
+    def _read_pieces(self, content: str | list[Fields], kinds: Collection[str]) -> list[Part]:
+        """`kinds` may stand there; none of them leads deeper."""
+        if isinstance(content, str):
+            return [{"type": "text", "text": content}] if content else []
+        parts: list[Part] = []
+        for piece in content:
+            kind = piece.take_text("type") or "text"
+            if kind in kinds:
+                parts += self._read_block(kind, piece)
+            else:
+                piece.lose_all(kind)
+        return parts
 
     def _read_block(self, kind: str, block: Fields) -> list[Part]:
         part: Part | None
@@ -121,39 +150,13 @@ class ChatMessages:
         source = block.required("source", block.peek_object("source"))
         if source.take_text("type") != "content":
             return None
-        content = source.take_content("content")
-        parts: list[Part] = [{"type": "text", "text": content}] if isinstance(content, str) else self._parts(content)
+        parts = self._read_pieces(source.take_content("content"), _IN_DOCUMENTS)
         source.close()
         block.ignore("source", "title")
         if self._extended and parts and (mark := block.take("cache_control")) is not None:
             parts[-1]["cache_control"] = mark
         block.close()
         return parts
-
-    # --- the model's turn -------------------------------------------------------------------------------------------
-
-    def _add_assistant(self, turn: Fields) -> None:
-        content = turn.take_content("content")
-        if isinstance(content, str):
-            self._append("assistant", [{"type": "text", "text": content}] if content else [])
-            return
-        parts: list[Part] = []
-        calls: list[dict[str, Any]] = []
-        thought: list[dict[str, Any]] = []
-        for block in content:
-            kind = block.take_text("type") or "text"
-            if kind == "tool_use":
-                calls.append(read_call(block))
-            elif kind in THINKING and self._extended:
-                thought.append(read_thinking(kind, block))
-            else:
-                parts += self._read_block(kind, block)
-        message: Message = {"role": "assistant", "content": _content(parts) if parts else None}
-        message |= _said_of_thinking(thought)
-        if calls:
-            message["tool_calls"] = calls
-        if parts or len(message) > 2:
-            self.messages.append(message)
 
 
 def _content(parts: list[Part]) -> str | list[Part]:

@@ -108,6 +108,17 @@ def test_calls_and_results() -> None:
     ]
 
 
+def test_neighbours_of_one_role_are_one_turn() -> None:
+    """Otherwise a chat would have calls that are followed by something else than their results."""
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "sun"}
+    second = {**USE, "id": "toolu_2"}
+    made = messages(HI, assistant(USE), assistant(text("And:"), second), user(text("Well?")), user(result))
+    assert [message["role"] for message in made] == ["user", "assistant", "tool", "user"]
+    assert [call["id"] for call in made[1]["tool_calls"]] == ["toolu_1", "toolu_2"]
+    assert made[1]["content"] == "And:"
+    assert (made[2]["content"], made[3]["content"]) == ("sun", "Well?")
+
+
 def test_an_input_is_kept_byte_for_byte() -> None:
     spelled = b'{"n": 1.50, "big": 123456789012345678901234567890}'
     use = b'[{"type":"tool_use","id":"a","name":"f","input":' + spelled + b"}]"
