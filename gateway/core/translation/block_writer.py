@@ -158,7 +158,8 @@ class BlockWriter:
         """Begins a block, or lets it wait: a call is open whose arguments go on, or others wait already."""
         call = self._open
         if not self._weaves and isinstance(call, _Call):  # asked once a call: it ends here, or all wait from now on
-            self._weaves = not (call.pieces and read_arguments("".join(call.pieces)) is not None)
+            arguments = "".join(call.pieces)
+            self._weaves = not arguments.strip() or read_arguments(arguments) is None
         if self._weaves or (isinstance(block, _Call) and not block.name):
             self._weaves = True
             self._waiting.append(block)

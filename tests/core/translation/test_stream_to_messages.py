@@ -108,6 +108,15 @@ def test_calls_woven_into_each_other_come_one_after_another() -> None:
     ]
 
 
+def test_a_call_that_has_said_nothing_but_white_space_goes_on() -> None:
+    made = content(
+        call(0, id="a", name="f", arguments=" "),
+        call(1, id="b", name="g"),
+        call(0, arguments='{"x": 1}'),
+    )
+    assert [(block["id"], block["input"]) for block in made] == [("a", {"x": 1}), ("b", {})]
+
+
 def test_calls_without_indices_or_all_numbered_alike_are_told_apart_by_their_ids() -> None:
     for index in (0, None):
         made = content(
