@@ -38,10 +38,9 @@ Block = dict[str, Any]
 Detail = Mapping[str, Any]
 
 
-def budget_tokens(effort: str, max_tokens: int) -> int | None:
-    """None: the output is so limited that there is no room to think."""
-    budget = max(BUDGET_TOKENS_MIN, max_tokens * BUDGET_PERCENT[effort] // 100)
-    return budget if budget < max_tokens else None
+def budget_tokens(effort: str, max_tokens: int) -> int:
+    """It need not be less than `max_tokens`: an output may be so limited that there is no room to think."""
+    return max(BUDGET_TOKENS_MIN, max_tokens * BUDGET_PERCENT[effort] // 100)
 
 
 def effort_of_budget(budget: int, max_tokens: int) -> str:
