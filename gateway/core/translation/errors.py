@@ -91,7 +91,7 @@ def error_to_messages(status: int, body: bytes, *, request_id: str | None = None
 def error_to_chat(status: int, body: bytes) -> ErrorAnswer:
     """Anthropic's answer of 400 or above, as a chat provider would have given it."""
     error = _error_in(body)
-    if error.get("type") not in CHAT_ERROR:
+    if str(error.get("type")) not in CHAT_ERROR:
         by_status = TYPE_BY_STATUS.get(status, "invalid_request_error" if status < 500 else "api_error")
         error = {**error, "type": by_status}
     said = chat_error(error, f"The provider answered with status {status}.")

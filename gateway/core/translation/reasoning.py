@@ -54,7 +54,7 @@ def effort_of_budget(budget: int, max_tokens: int) -> str:
 def goes_on(last: Detail, detail: Detail) -> bool:
     """Whether a detail is a further piece of the one before it: same index and type, and no signature has ended it."""
     return (
-        detail.get("type") in TEXT_KEY
+        _string(detail.get("type")) in TEXT_KEY
         and detail["type"] == last.get("type")
         and detail.get("index") is not None
         and detail["index"] == last.get("index")
@@ -76,8 +76,9 @@ def merged(details: Iterable[Detail]) -> list[dict[str, Any]]:
             texts.append([])
         texts[-1].append(_string(detail.get(key)))
     for rest, pieces in zip(whole, texts, strict=True):
-        if rest.get("type") in TEXT_KEY:
-            rest[TEXT_KEY[rest["type"]]] = "".join(pieces)
+        key = TEXT_KEY.get(_string(rest.get("type")), "")
+        if key:
+            rest[key] = "".join(pieces)
     return whole
 
 
@@ -127,7 +128,7 @@ def detail_of(block: Detail, index: int) -> dict[str, Any]:
     text, signature = _string(block.get("thinking")), _string(block.get("signature"))
     rest = _restored(signature)
     if rest is not None:
-        return {**rest, TEXT_KEY.get(rest.get("type", ""), "text"): text, "index": index}
+        return {**rest, TEXT_KEY.get(_string(rest.get("type")), "text"): text, "index": index}
     detail: dict[str, Any] = {"type": "reasoning.text", "text": text, "index": index}
     return detail | ({"signature": signature, "format": FORMAT} if signature else {})
 

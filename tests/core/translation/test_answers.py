@@ -347,6 +347,12 @@ def test_another_providers_reasoning_is_carried_for_the_way_back() -> None:
     assert back["reasoning_content"] == "In short.T."
 
 
+def test_details_of_no_known_type_are_carried_too() -> None:
+    odd: list[dict[str, Any]] = [{"type": {"a": 1}, "index": 0}, {"type": ["b"], "index": 1}]
+    content = to_messages(message={"content": "A", "reasoning_details": odd})["content"]
+    assert to_chat(content=content)["choices"][0]["message"]["reasoning_details"] == odd
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

@@ -113,6 +113,11 @@ def test_in_a_stream_the_code_may_be_a_status(status: int, type_: str) -> None:
     assert messages_error({"message": "No.", "code": status})["type"] == type_
 
 
+def test_types_that_are_no_words_name_nothing() -> None:
+    assert to_chat(500, {"type": {}, "message": "No."})[1]["type"] == "server_error"
+    assert messages_error({"type": [], "code": {}, "message": []})["type"] == "api_error"
+
+
 def test_the_tables_know_each_others_types() -> None:
     types = {*TYPE_BY_STATUS.values(), *TYPE_BY_WORD.values()}
     assert types <= CHAT_ERROR.keys()
