@@ -14,7 +14,12 @@ STOP_MAX: Final = 4
 """Sequences that OpenAI takes."""
 SERVICE_TIER: Final = {"auto": "auto", "standard_only": "default"}
 EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
-NEUTRAL: Final = {"speed": (b'"standard"',), "mcp_servers": (b"[]",), "stop_sequences": (b"[]",)}
+NEUTRAL: Final = {
+    "top_p": (b"1", b"1.0"),
+    "speed": (b'"standard"',),
+    "mcp_servers": (b"[]",),
+    "stop_sequences": (b"[]",),
+}
 """Values that ask for what happens anyway."""
 SCHEMA_NAME: Final = "answer"
 """The chat dialect wants a name for the schema of an answer; the messages dialect has none."""

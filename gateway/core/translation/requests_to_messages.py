@@ -11,10 +11,12 @@ from gateway.core.translation.tools import anthropic_choice, anthropic_tools
 from gateway.core.translation.turns_to_messages import Conversation
 
 TEMPERATURE_MAX: Final = 1
+TOP_P_THINKING_MIN: Final = 0.95
 OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_tokens")
 SERVICE_TIER: Final = {"auto": "auto", "default": "standard_only"}
 NEUTRAL: Final = {
     "n": (b"1",),
+    "top_p": (b"1", b"1.0"),  # newer models of Anthropic's take it or a temperature, not both
     "frequency_penalty": (b"0", b"0.0"),
     "presence_penalty": (b"0", b"0.0"),
     "logit_bias": (b"{}",),
@@ -149,11 +151,15 @@ def _translate_sampling(request: Fields, out: Out) -> None:
         request.lose("temperature", why=f"is above {TEMPERATURE_MAX}, the most that this model's provider takes")
     elif temperature is not None:
         out["temperature"] = temperature
-    for key, value in (("top_p", request.take_number("top_p")), ("top_k", request.take_integer("top_k"))):
-        if value is not None and thinks and key == "top_k":
-            request.lose(key, why="cannot be set where the model thinks")
-        elif value is not None:
-            out[key] = value
+    top_p, top_k = request.take_number("top_p"), request.take_integer("top_k")
+    if top_p is not None and thinks and top_p < TOP_P_THINKING_MIN:
+        request.lose("top_p", why=f"must be at least {TOP_P_THINKING_MIN} where the model thinks")
+    elif top_p is not None:
+        out["top_p"] = top_p
+    if top_k is not None and thinks:
+        request.lose("top_k", why="cannot be set where the model thinks")
+    elif top_k is not None:
+        out["top_k"] = top_k
     stop = _stop_sequences(request)
     if stop:
         out["stop_sequences"] = stop

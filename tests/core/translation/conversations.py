@@ -134,7 +134,7 @@ def chat_requests(draw: st.DrawFn) -> Json:
             some(
                 response_format=format,
                 stop=st.lists(TEXTS, min_size=1, max_size=4),
-                top_p=st.sampled_from([0, 0.1, 0.99, 1]),
+                top_p=st.sampled_from([0.95, 0.99]),
                 user=TEXTS,
                 service_tier=st.sampled_from(["auto", "default"]),
                 cache_control=MARKS,
@@ -153,7 +153,7 @@ def chat_requests(draw: st.DrawFn) -> Json:
     if request.get("tool_choice", "auto") in ("auto", "none") and draw(st.booleans()):
         request["reasoning_effort"] = draw(EFFORTS | st.just("none"))
     if request.get("reasoning_effort", "none") == "none":
-        request |= draw(some(temperature=st.floats(0, 1), top_k=st.integers(1, 500)))
+        request |= draw(some(temperature=st.floats(0, 1), top_k=st.integers(1, 500), top_p=st.floats(0, 0.9)))
     return request
 
 
@@ -246,7 +246,7 @@ def messages_requests(draw: st.DrawFn) -> Json:
             some(
                 system=st.lists(text_blocks(), min_size=1, max_size=2).map(plain),
                 stop_sequences=st.lists(TEXTS, min_size=1, max_size=4),
-                top_p=st.sampled_from([0, 0.1, 0.99, 1]),
+                top_p=st.sampled_from([0.95, 0.99]),
                 metadata=TEXTS.map(lambda user: {"user_id": user}),
                 service_tier=st.sampled_from(["auto", "standard_only"]),
                 cache_control=MARKS,
@@ -266,7 +266,7 @@ def messages_requests(draw: st.DrawFn) -> Json:
         request["thinking"] = {"type": "adaptive"}
         request["output_config"] = {**request.get("output_config", {}), "effort": effort}
     else:
-        request |= draw(some(temperature=st.floats(0, 1), top_k=st.integers(1, 500)))
+        request |= draw(some(temperature=st.floats(0, 1), top_k=st.integers(1, 500), top_p=st.floats(0, 0.9)))
     return request
 
 

@@ -75,8 +75,8 @@ def test_the_form_of_the_answer() -> None:
 
 
 def test_sampling_and_stops() -> None:
-    made = translated(temperature=0.5, top_p=1, top_k=4, stop_sequences=["A"])
-    assert (made["temperature"], made["top_p"], made["top_k"], made["stop"]) == (0.5, 1, 4, ["A"])
+    made = translated(temperature=0.5, top_p=0.9, top_k=4, stop_sequences=["A"])
+    assert (made["temperature"], made["top_p"], made["top_k"], made["stop"]) == (0.5, 0.9, 4, ["A"])
     assert refused(PLAIN, top_k=4) == "top_k"
     assert refused(stop_sequences=list("ABCDE")) == "stop_sequences"
     assert dropped(stop_sequences=list("ABCDE"))[0]["stop"] == list("ABCD")

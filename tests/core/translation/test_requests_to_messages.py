@@ -157,6 +157,7 @@ def test_a_field_that_cannot_be_said_is_refused_or_dropped_by_its_name(field: st
 def test_values_that_ask_for_what_happens_anyway_are_no_loss() -> None:
     neutral: dict[str, Any] = {
         "n": 1,
+        "top_p": 1.0,
         "logprobs": False,
         "presence_penalty": 0,
         "modalities": ["text"],

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.translation.answers_to_chat import answer_to_chat
@@ -34,6 +34,7 @@ def unthought_calls_are_answered_last(request: Json) -> bool:
     return request["messages"][-1]["role"] == "tool" and "reasoning_details" not in spoken[-1]
 
 
+@settings(max_examples=60)  # each is large
 @given(chat_requests())
 def test_a_chat_request_comes_back_from_the_messages_dialect(request: Json) -> None:
     """Arguments byte for byte: they are strings here."""
@@ -41,6 +42,7 @@ def test_a_chat_request_comes_back_from_the_messages_dialect(request: Json) -> N
     assert json.loads(request_to_chat(there, CHAT).body) == effort_that_adapts(request)
 
 
+@settings(max_examples=60)  # each is large
 @given(chat_requests())
 def test_an_effort_comes_back_from_a_budget(request: Json) -> None:
     if unthought_calls_are_answered_last(request):
@@ -49,12 +51,14 @@ def test_an_effort_comes_back_from_a_budget(request: Json) -> None:
     assert json.loads(request_to_chat(there, CHAT).body) == request
 
 
+@settings(max_examples=60)
 @given(messages_requests())
 def test_a_messages_request_comes_back_from_the_chat_dialect(request: Json) -> None:
     there = request_to_chat(encoded(request), CHAT).body
     assert json.loads(request_to_messages(there, ADAPTIVE).body) == request
 
 
+@settings(max_examples=60)
 @given(chat_requests(), st.randoms(use_true_random=False))
 def test_the_spelling_of_a_chat_does_not_matter(request: Json, random: Any) -> None:
     """Strings or parts, one message or several, system or developer, one name of a field or another."""

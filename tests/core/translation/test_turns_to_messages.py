@@ -288,6 +288,8 @@ def test_a_budget_leaves_room_for_an_answer() -> None:
 def test_what_cannot_be_had_while_thinking() -> None:
     assert refused(reasoning_effort="low", temperature=0.5) == "temperature"
     assert refused(reasoning_effort="low", top_k=5) == "top_k"
+    assert refused(reasoning_effort="low", top_p=0.9) == "top_p"
+    assert translated(reasoning_effort="low", top_p=0.95)["top_p"] == 0.95
     assert refused(reasoning_effort="low", tools=[TOOL], tool_choice="required") == "reasoning_effort"
     assert translated(reasoning_effort="none", temperature=0.5)["temperature"] == 0.5
 
