@@ -6,8 +6,8 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.caller import Caller
-from gateway.core.chat_request import ChatRequest
 from gateway.core.errors import TollgateError
+from gateway.core.openai_chat.request import ChatRequest
 from gateway.core.usage import NOTHING_USED, Usage
 from gateway.ledger.calls import End
 from gateway.relay.catalogue import Target

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from gateway.core.chat_request import ChatRequest
 from gateway.core.errors import InvalidRequest
 from gateway.core.estimate import IMAGE_TOKENS_EXPECTED, IMAGE_TOKENS_MAX, PromptRatios, prompt_hard_bound
+from gateway.core.openai_chat.request import ChatRequest
 from gateway.core.pricing import most
 from gateway.core.reservation import Quote, Terms
 from gateway.core.usage import Usage

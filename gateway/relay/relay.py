@@ -5,10 +5,10 @@ from contextlib import suppress
 from functools import partial
 
 from gateway.core.caller import KeyKind
-from gateway.core.chat_request import ChatRequest
 from gateway.core.errors import ModelNotFound, UpstreamFailed, UpstreamUnavailable
+from gateway.core.openai_chat.request import ChatRequest
+from gateway.core.openai_chat.splicing import splice
 from gateway.core.reservation import Quote, Size, first_size, smaller_size
-from gateway.core.splicing import splice
 from gateway.ledger.calls import End, Held, Refusal, Wish
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock

@@ -1,7 +1,7 @@
 """An answer that is not streamed: read to its end (or its first megabyte), metered by its own usage, settled."""
 
-from gateway.core.chat_answer import read_chat_answer
 from gateway.core.errors import UpstreamBroken
+from gateway.core.openai_chat.answer import read_chat_answer
 from gateway.core.usage import Usage
 from gateway.ledger.calls import End
 from gateway.relay.call import Call

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.core.errors import UpstreamBroken, UpstreamFailed, UpstreamRejectedCredential
-from gateway.core.meter import ChatMeter, Seen
+from gateway.core.openai_chat.meter import ChatMeter, Seen
 from gateway.core.sse import SseEvent, SseParser, SseTooLong
 from gateway.upstream.client import UpstreamAnswer, UpstreamClient
 from gateway.upstream.registry import Upstream

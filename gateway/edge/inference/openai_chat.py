@@ -10,8 +10,8 @@ import msgspec
 import structlog
 
 from gateway.core.caller import Caller, KeyKind
-from gateway.core.chat_request import read_chat_request
 from gateway.core.errors import InsufficientCredits, TollgateError, Unauthenticated
+from gateway.core.openai_chat.request import read_chat_request
 from gateway.core.usage import Usage
 from gateway.edge.bodies import Body
 from gateway.edge.connection import Connection, Request

@@ -10,9 +10,9 @@ from typing import Annotated, Final
 
 import msgspec
 
-from gateway.core.chat_messages import read_messages
 from gateway.core.errors import InvalidRequest
 from gateway.core.json_object import KEYS_MAX, Ambiguous, RawObject, misspelled, read_object, read_objects
+from gateway.core.openai_chat.messages import read_messages
 
 N_MAX: Final = 128
 OUTPUT_LIMIT_MAX: Final = 2**31 - 1

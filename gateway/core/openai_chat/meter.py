@@ -4,8 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.core.openai_chat.usage import ReportedUsage, usage_objects
 from gateway.core.output_text import OutputText
-from gateway.core.reported_usage import ReportedUsage, usage_objects
 from gateway.core.sse import SseEvent
 from gateway.core.usage import Usage
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.chat_answer import ChatAnswer, read_chat_answer
+from gateway.core.openai_chat.answer import ChatAnswer, read_chat_answer
 from gateway.core.usage import Usage
 
 ANSWER: dict[str, Any] = {

@@ -4,8 +4,8 @@ from typing import Final
 
 import msgspec
 
-from gateway.core.chat_request import ChatRequest
 from gateway.core.json_object import Spans, spans_of
+from gateway.core.openai_chat.request import ChatRequest
 
 Edit = tuple[int, int, bytes]
 """Replace [start, end) by these bytes."""

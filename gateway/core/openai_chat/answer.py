@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from gateway.core.estimate import text_tokens
+from gateway.core.openai_chat.usage import ReportedUsage, usage_objects
 from gateway.core.output_text import OutputText
-from gateway.core.reported_usage import ReportedUsage, usage_objects
 from gateway.core.usage import Usage
 
 
