@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from gateway.core.address import network_of
+from gateway.core.dialect import DialectName
 from gateway.core.strict_toml import SettingsError, StrictToml
 from gateway.core.toml_lines import Path as KeyPath
 from gateway.edge.api.pace import ApiSettings
@@ -27,7 +28,15 @@ from gateway.pricing.sets import DEFAULT_PRICE_SETS, PriceSet, read_price_sets
 from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
 from gateway.upstream.document import may_be_fetched
-from gateway.upstream.registry import PROVIDERS, OnDisconnect, OutputLimitField, Provider, Timeouts, Upstream
+from gateway.upstream.registry import (
+    PROVIDERS,
+    AuthHeader,
+    OnDisconnect,
+    OutputLimitField,
+    Provider,
+    Timeouts,
+    Upstream,
+)
 
 __all__ = ["MetricsSettings", "Settings", "SettingsError", "load_settings"]
 
@@ -123,6 +132,8 @@ class _UpstreamTable(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = ""
     api_key_env: str = ""
     models: tuple[str, ...] | None = None
+    dialects: tuple[DialectName, ...] | None = None
+    auth_header: AuthHeader | None = None
     include_usage: bool | None = None
     on_disconnect: OnDisconnect | None = None
     output_limit_field: OutputLimitField | None = None
@@ -317,6 +328,8 @@ def _served(table: _UpstreamTable, *, api_key: str) -> Served:
         provider=table.provider,
         base_url=table.base_url or habits.base_url,
         api_key=api_key,
+        dialects=frozenset(habits.dialects if table.dialects is None else table.dialects),
+        auth_header=table.auth_header or habits.auth_header,
         timeouts=table.timeouts,
         include_usage=habits.include_usage if table.include_usage is None else table.include_usage,
         on_disconnect=table.on_disconnect or habits.on_disconnect,

@@ -74,6 +74,24 @@ def _mark_authenticated(request: web.Request) -> None:
         connection.authenticated()
 
 
+def caller_key(request: Request, *, key_header: str) -> str:
+    """The key of a caller of /v1: a bearer token, or what `key_header` holds where its dialect has such a header.
+
+    Two different ones are refused rather than one of them believed. Raises Unauthenticated.
+    """
+    keys = request.headers.getall(key_header, []) if key_header else []
+    if not keys:
+        return bearer_token(request, whose="API")
+    if hdrs.AUTHORIZATION in request.headers:
+        keys = [*keys, bearer_token(request, whose="API")]
+    key = keys[0].strip(" ")
+    if any(other.strip(" ") != key for other in keys):
+        raise Unauthenticated(f"Different API keys were sent in `{key_header}` and `Authorization`; send one.")
+    if not key:
+        raise Unauthenticated(f"No API key provided: the header `{key_header}` is empty.")
+    return key
+
+
 def bearer_token(request: Request, *, whose: str) -> str:
     """RFC 6750, section 2.1. Two headers are refused rather than one of them believed. Raises Unauthenticated."""
     headers = request.headers.getall(hdrs.AUTHORIZATION, [])

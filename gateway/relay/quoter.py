@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from gateway.core.dialect import Facts
 from gateway.core.errors import InvalidRequest
 from gateway.core.estimate import IMAGE_TOKENS_EXPECTED, IMAGE_TOKENS_MAX, PromptRatios, prompt_hard_bound
-from gateway.core.openai_chat.request import ChatRequest
 from gateway.core.pricing import most
 from gateway.core.reservation import Quote, Terms
 from gateway.core.usage import Usage
@@ -22,7 +22,7 @@ class Quoter:
         self._settings = settings
         self._ratios = PromptRatios()
 
-    def quote(self, request: ChatRequest, entry: CatalogueEntry) -> Quote:
+    def quote(self, request: Facts, entry: CatalogueEntry) -> Quote:
         """The most this call can cost at every target that may serve it. Raises InvalidRequest: it is unknown."""
         hidden = more_than_text = _more_than_text(request)
         bound = prompt_hard_bound(
@@ -46,7 +46,7 @@ class Quoter:
             progressive=request.stream and not hidden,
         )
 
-    def _terms(self, request: ChatRequest, target: Target, bound: int | None) -> Terms:
+    def _terms(self, request: Facts, target: Target, bound: int | None) -> Terms:
         if self._settings.unpriced == "refuse":
             _refuse_unpriced(request, target)
         window = target.context_tokens
@@ -80,19 +80,19 @@ class Quoter:
             want_tokens=want,
         )
 
-    def learn(self, model: str, request: ChatRequest, usage: Usage) -> None:
+    def learn(self, model: str, request: Facts, usage: Usage) -> None:
         """What the prompt really cost in tokens makes the next estimate for that model better."""
         by_bytes = not (request.images or request.by_reference)  # else the ratio says nothing of a text's
         if usage.prompt_tokens and not usage.estimated and by_bytes:
             self._ratios.observe(model, request.prompt_bytes, usage.prompt_tokens)
 
 
-def _more_than_text(request: ChatRequest) -> bool:
+def _more_than_text(request: Facts) -> bool:
     """Something is billed that is neither in the body nor visible in the stream."""
     return request.audio or request.other_output or request.hosted_tools
 
 
-def _refuse_unpriced(request: ChatRequest, target: Target) -> None:
+def _refuse_unpriced(request: Facts, target: Target) -> None:
     """By policy: what a provider bills by another measure than the tokens that we charge."""
     so = "so it cannot be charged for; nothing was reserved or sent."
     if request.audio:

@@ -53,6 +53,16 @@ def test_headers_of_the_gateway_cannot_be_overridden(name: str) -> None:
         upstream(headers=((name, "v"),))
 
 
+def test_the_header_of_the_key_cannot_be_overridden() -> None:
+    with pytest.raises(ValueError, match="set by the gateway"):
+        upstream(auth_header="x-api-key", headers=(("X-API-Key", "v"),))
+
+
+def test_an_upstream_that_speaks_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="dialects"):
+        upstream(dialects=frozenset())
+
+
 def test_a_key_with_a_line_end_is_refused_without_showing_it() -> None:
     with pytest.raises(ValueError, match="api_key") as refusal:
         upstream(api_key="sk-very\nsecret")

@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.core.dialect import Habits
 from gateway.core.json_object import Spans, spans_of
 from gateway.core.openai_chat.request import ChatRequest
 
@@ -46,6 +47,21 @@ def splice(
         start = request.body.index(b"{") + 1
         edits.append((start, start, b"".join([field + b"," for field in added])))
     return _edited(request.body, edits)
+
+
+def splice_for(request: ChatRequest, model: str, habits: Habits, send_limit: int | None) -> tuple[bytes, bool]:
+    """The body for a target. True: it asks for the usage chunk, and the caller has not."""
+    ask_usage = request.stream and habits.include_usage and not request.include_usage
+    field, tokens = habits.output_limit_field, send_limit
+    if tokens is None and field == "max_tokens" and request.limit_fields == ("max_completion_tokens",):
+        tokens = request.output_limit  # such a provider may not know the newer field, and would not be bound by it
+    body = splice(
+        request,
+        model=None if model == request.model else model,
+        include_usage=ask_usage,
+        output_limit=None if tokens is None else (field, tokens),
+    )
+    return body, ask_usage
 
 
 def _ask_for_usage(body: bytes, spans: Spans, edits: list[Edit], added: list[bytes]) -> None:
