@@ -80,7 +80,7 @@ def settings_told() -> dict[str, str]:
             section = f"{table[1]}." if table else ""
             section = section.replace("targets.", "models.targets.")
         for cells in rows(line):
-            key = re.fullmatch(r"`([a-z_]+)`", cells[0])
+            key = re.fullmatch(r"`([a-z0-9_]+)`", cells[0])
             if len(cells) == 3 and key is not None and cells[1] != "default":
                 assert section + key[1] not in told, f"{section}{key[1]} is told twice"
                 told[section + key[1]] = cells[1]

@@ -16,8 +16,8 @@ from gateway.core.origin import Origin
 from gateway.core.units import ucr_from_credits
 from gateway.ledger.grants import Grant, TransactionType
 from gateway.relay.catalogue import REPLAY, Served
-from gateway.settings import Settings
-from gateway.upstream.registry import Upstream
+from gateway.settings import DEFAULT_UPSTREAMS, Settings
+from gateway.upstream.registry import PROVIDERS, Upstream
 
 ORG_NAME = "demo"
 DEMO = Origin(actor="demo")
@@ -50,8 +50,15 @@ class Demo:
             line = (await self._replay.stdout.readline()).decode()
         base_url = next(word for word in line.split() if word.startswith("http"))
         click.echo(f"no provider key is set: the replay provider answers, at {base_url}", err=True)
-        settings = settings.with_default_upstream(base_url=base_url, api_key="")
-        sandbox = Upstream(name="sandbox", provider=REPLAY, base_url=base_url, api_key="")
+        for provider in DEFAULT_UPSTREAMS:
+            settings = settings.with_default_upstream(provider, base_url=base_url, api_key="")
+        sandbox = Upstream(
+            name="sandbox",
+            provider=REPLAY,
+            base_url=base_url,
+            api_key="",
+            dialects=frozenset(PROVIDERS[REPLAY].dialects),
+        )
         return msgspec.structs.replace(settings, upstreams=(*settings.upstreams, Served(sandbox)))
 
     async def _stop_replay(self) -> None:

@@ -42,6 +42,8 @@ class Facts(Protocol):
     """Tools are described: providers wrap them in instructions of their own."""
     hosted_tools: bool
     """The provider may run tools itself, which read and bill beyond what is sent."""
+    cache_writes_1h: bool
+    """Something may be written to a cache for an hour, where that has a price of its own."""
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):

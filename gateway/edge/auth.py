@@ -22,13 +22,13 @@ _ROLES: Final = {
 
 
 async def authenticate(request: web.Request) -> Caller:
-    """The caller that the bearer token proves.
+    """The caller that the key proves, in whichever dialect's header it comes.
 
     Raises Unauthenticated, TooManyFailures, Forbidden, OrgSuspended, UserSuspended or LedgerUnavailable.
     """
     door = request.app[DOOR]
     try:
-        caller = await request.app[KEY_RING].caller(bearer_token(request, whose="API"))
+        caller = await request.app[KEY_RING].caller(caller_key(request, key_header="x-api-key"))
     except Unauthenticated as error:
         raise door.refusal(request, error) from None
     door.admit(caller, request)

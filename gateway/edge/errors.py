@@ -10,6 +10,9 @@ import structlog
 from aiohttp import web
 
 from gateway.core import errors
+from gateway.core.anthropic_messages.dialect import VERSION_HEADER
+from gateway.core.anthropic_messages.errors import error_body as messages_error_body
+from gateway.core.anthropic_messages.errors import error_in_messages
 from gateway.core.openai_chat.errors import error_body
 from gateway.core.rendered import Rendered
 from gateway.core.units import credits_text
@@ -123,9 +126,20 @@ def problem_body(error: Rendered) -> bytes:
     return msgspec.json.encode(body)
 
 
-def error_response(request: web.BaseRequest, error: Rendered) -> web.Response:
+def error_response(request: web.BaseRequest, error: Rendered, id: UUID) -> web.Response:
     """The error in the dialect of the path that was asked."""
+    if speaks_messages(request):
+        error = error_in_messages(error)
+        headers = [("content-type", "application/json"), ("request-id", str(id)), *error.headers]
+        return web.Response(status=error.status, body=messages_error_body(error, str(id)), headers=headers)
     return _response(error, problem=is_api(request.path))
+
+
+def speaks_messages(request: web.BaseRequest) -> bool:
+    """It is asked in Anthropic's dialect: by its path, or of the models by the header that all its SDKs send."""
+    if is_api(request.path):
+        return False
+    return request.path.startswith("/v1/messages") or VERSION_HEADER in request.headers
 
 
 def unrouted_response(error: Rendered, *, id: UUID, problem: bool) -> web.Response:
@@ -188,7 +202,7 @@ async def answer_errors(
         error = INTERNAL
     finally:
         if error is not None:
-            response = error_response(request, error)
+            response = error_response(request, error, id)
         resource = request.match_info.route.resource
         observer.request_ended(
             id=id,

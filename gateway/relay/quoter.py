@@ -11,7 +11,7 @@ from gateway.core.usage import Usage
 from gateway.relay.catalogue import CatalogueEntry, Target
 from gateway.relay.settings import ReserveSettings
 
-STANDARD_TIERS: Final = frozenset({"auto", "default", "standard", "on_demand", "flex"})
+STANDARD_TIERS: Final = frozenset({"auto", "default", "standard", "standard_only", "on_demand", "flex"})
 """Service tiers that cost no more than the standard price where they have none of their own."""
 
 
@@ -67,10 +67,12 @@ class Quoter:
         want = request.output_limit
         if want is None:
             want = target.output_tokens_max or self._settings.default_output_limit_tokens
-        prices = target.prices
+        prices = target.prices if not request.cache_writes_1h else target.prices.writing_for_an_hour()
         if request.service_tier is not None:
             # The provider chooses the tier in the end; the dearer of what it may choose is held.
             asked = target.prices_at(request.service_tier)
+            if request.cache_writes_1h:
+                asked = asked.writing_for_an_hour()
             prices = max(prices, asked, key=lambda prices: most(prices, bound, want, messages=request.n))
         return Terms(
             prices=prices,

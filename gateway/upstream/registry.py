@@ -37,6 +37,11 @@ class Provider:
 
 PROVIDERS: Final[Mapping[str, Provider]] = {
     "openai": Provider(base_url="https://api.openai.com/v1", output_limit_field="max_completion_tokens"),
+    "anthropic": Provider(
+        base_url="https://api.anthropic.com/v1", dialects=("anthropic-messages",), auth_header="x-api-key"
+    ),
+    # Our own, which plays recorded and made-up answers wherever it is started.
+    "replay": Provider(base_url="", dialects=("openai-chat", "anthropic-messages")),
     "groq": Provider(
         base_url="https://api.groq.com/openai/v1", on_disconnect="drain", output_limit_field="max_completion_tokens"
     ),

@@ -78,4 +78,8 @@ def test_a_timeout_that_never_ends_or_never_begins_is_refused(seconds: float) ->
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_every_provider_makes_a_valid_upstream(name: str) -> None:
     provider = PROVIDERS[name]
-    assert upstream(provider=name, base_url=provider.base_url).base_url == provider.base_url
+    base_url = provider.base_url or "http://127.0.0.1:9/v1"
+    made = upstream(
+        provider=name, base_url=base_url, dialects=frozenset(provider.dialects), auth_header=provider.auth_header
+    )
+    assert made.base_url == base_url
