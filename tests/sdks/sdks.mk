@@ -6,9 +6,9 @@ INTO = $(BIN)/python -m pip --disable-pip-version-check --python $(1)/bin/python
 	--require-hashes --no-deps --only-binary :all: -r
 
 .PHONY: sdk-envs
-sdk-envs: .envs/openai-latest/.ready .envs/openai-1/.ready $(NODE_SUITE)/node_modules/.ready  ## Build the environments of the clients' SDKs
+sdk-envs: .envs/openai-latest/.ready .envs/openai-1/.ready .envs/anthropic/.ready $(NODE_SUITE)/node_modules/.ready  ## Build the environments of the clients' SDKs
 
-.envs/openai-latest/.ready .envs/openai-1/.ready: .envs/%/.ready: tests/sdks/%.lock | $(BIN)/python
+.envs/openai-latest/.ready .envs/openai-1/.ready .envs/anthropic/.ready: .envs/%/.ready: tests/sdks/%.lock | $(BIN)/python
 	@echo "Making .envs/$*"
 	@$(BIN)/python -m venv --without-pip --clear .envs/$*
 	@$(call INTO,.envs/$*) $<
