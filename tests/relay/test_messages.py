@@ -1,13 +1,17 @@
 """Calls in Anthropic's dialect down the whole road: what the caller reads, what the provider is paid for."""
 
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 import pytest
 
+from gateway.core.caller import KeyKind
+from gateway.pricing.book import PriceOverride
 from gateway.relay.catalogue import Alias
 from gateway.upstream.registry import Timeouts
 from tests.provider import Provider
 from tests.relay.messages import (
+    COUNT_TOKENS,
     ERROR,
     MESSAGES,
     OPENED,
@@ -21,8 +25,9 @@ from tests.relay.messages import (
     start,
     text,
 )
-from tests.road import CACHED_UCR, INPUT_UCR, OUTPUT_UCR, Road, Roads, price_ucr
+from tests.road import CACHED_UCR, INPUT_UCR, OUTPUT_MAX, OUTPUT_UCR, WINDOW, Road, Roads, price_ucr, upstream_at
 
+HELD: Final = "x-tollgate-credits-reserved"
 STREAM = message(stream=True)
 BOTH = Alias("ours", (("main", "plain"), ("spare", "plain")))
 
@@ -197,3 +202,56 @@ async def test_what_is_said_with_tools_and_thoughts_is_counted(roads: Roads) -> 
         road = await roads.open(speaking_messages(url))
         await asked(road)
     assert await road.spent_ucr() == price_ucr(9, 21)
+
+
+async def test_what_is_cached_for_an_hour_is_held_and_charged_at_its_own_price(
+    roads: Roads, provider: Provider
+) -> None:
+    hour = PriceOverride(
+        provider="test",
+        model="plain",
+        input_usd_per_million=Decimal(1),
+        output_usd_per_million=Decimal(10),
+        cache_write_1h_usd_per_million=Decimal(2),
+        context_tokens=WINDOW,
+        output_tokens_max=OUTPUT_MAX,
+    )
+    road = await roads.open(speaking_messages(provider.base_url), prices=(hour,))
+    directed: dict[str, Any] = {
+        "x_replay_prompt_tokens": 50,
+        "x_replay_cache_write_tokens": 40,
+        "x_replay_output_tokens": 7,
+    }
+    system = [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    short = [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "5m"}}]
+    asked_for: list[tuple[object, dict[str, Any]]] = [(system, {"x_replay_cache_write_1h_tokens": 30}), (short, {})]
+    held = []
+    for each, more in asked_for:
+        answer = await road.ask(message(system=each), path=MESSAGES, **directed, **more)
+        held.append(Decimal(answer.headers[HELD]))
+    assert await road.spent_ucr() == 2 * price_ucr(50, 7) + 30 * INPUT_UCR
+    output = Decimal(100 * OUTPUT_UCR) / 1_000_000
+    assert held[0] - output == 2 * (held[1] - output), "the whole prompt at the hour's price"
+
+
+async def test_a_sandbox_key_is_answered_in_this_dialect_too(roads: Roads, provider: Provider) -> None:
+    both = frozenset({"openai-chat", "anthropic-messages"})
+    sandbox = upstream_at(provider.base_url, "sandbox", provider="replay", dialects=both)
+    road = await roads.open(speaking_messages("http://127.0.0.1:9/v1"), sandbox, credits="0")
+    key = await road.new_key(kind=KeyKind.SANDBOX)
+    for path in (MESSAGES, COUNT_TOKENS):
+        answer = await road.ask(message(), path=path, key=key)
+        assert (answer.status, answer.headers["x-tollgate-upstream"]) == (200, "sandbox")
+    assert await road.spent_ucr() == 0
+
+
+async def test_a_caller_who_leaves_pays_for_what_came_and_the_provider_is_left(roads: Roads) -> None:
+    body = [start(input_tokens=9, output_tokens=1), OPENED, text("four"), text("more")]
+    async with says(body, then_hang=True) as url:
+        road = await roads.open(speaking_messages(url))
+        async with road.begin(STREAM, path=MESSAGES) as caller:
+            await caller.until_read(b"more")
+            caller.leave()
+        await road.idle()
+    (end,) = await road.books()
+    assert (end.ended, end.prompt_tokens, end.output_tokens) == ("cancelled", 9, 2)
