@@ -23,6 +23,7 @@ ORG_NAME = "demo"
 DEMO = Origin(actor="demo")
 CREDITS = Decimal(1000)
 MODEL = "gpt-4o-mini"
+CLAUDE = "claude-haiku-4-5"
 COMMAND = ".venv/bin/tollgate" if Path(sys.prefix).name == ".venv" else "tollgate"
 REPLAY_START_S = 15.0
 
@@ -94,7 +95,9 @@ class Demo:
             by=DEMO,
         )
         _, token = await gateway.keys.create(org.org_id, name="demo", by=DEMO)
-        click.echo(_SNIPPETS.format(credits=f"{CREDITS:,}", token=token, url=gateway.url, model=MODEL), err=True)
+        click.echo(
+            _SNIPPETS.format(credits=f"{CREDITS:,}", token=token, url=gateway.url, model=MODEL, claude=CLAUDE), err=True
+        )
 
 
 _SNIPPETS = """
@@ -117,6 +120,12 @@ or, with the OpenAI SDK (pip install openai):
         model="{model}", stream=True, messages=[{{"role": "user", "content": "What is a toll?"}}]
     ):
         print(chunk.choices[0].delta.content or "" if chunk.choices else "", end="", flush=True)
+
+or in Anthropic's dialect:
+
+    curl {url}/v1/messages \\
+      -H "x-api-key: {token}" -H "content-type: application/json" \\
+      -d '{{"model": "{claude}", "max_tokens": 300, "messages": [{{"role": "user", "content": "What is a toll?"}}]}}'
 
 and look at what it cost:
 
