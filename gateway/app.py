@@ -48,6 +48,7 @@ from gateway.pricing.desk import PriceDesk
 from gateway.pricing.stored import Markups, Sheet
 from gateway.pricing.watch import StoredPrices
 from gateway.relay.catalogue import Catalogue, build_catalogue
+from gateway.relay.counting import TokenCounts
 from gateway.relay.offers import Offers
 from gateway.relay.quoter import Quoter
 from gateway.relay.relay import Relay
@@ -183,6 +184,7 @@ class Gateway:
         await self.stored_prices.start()
         self._stack.push_async_callback(self.stored_prices.stop)
         self._quoter = Quoter(settings.reserve)
+        self._counting = TokenCounts(client=client, offers=self.offers)
         self.relay = Relay(
             ledger=self.ledger,
             client=client,
@@ -267,6 +269,7 @@ class Gateway:
             door=door,
             key_ring=key_ring,
             relay=self.relay,
+            counting=self._counting,
             bodies=bodies,
             headers=HeaderPolicy(to_upstream=settings.headers_to_upstream, to_caller=settings.headers_to_caller),
             observer=observer,

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from gateway.core.address import network_of
+from gateway.core.dialect import DialectName
 from gateway.core.strict_toml import SettingsError, StrictToml
 from gateway.core.toml_lines import Path as KeyPath
 from gateway.edge.api.pace import ApiSettings
@@ -27,11 +28,20 @@ from gateway.pricing.sets import DEFAULT_PRICE_SETS, PriceSet, read_price_sets
 from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
 from gateway.upstream.document import may_be_fetched
-from gateway.upstream.registry import PROVIDERS, OnDisconnect, OutputLimitField, Provider, Timeouts, Upstream
+from gateway.upstream.registry import (
+    PROVIDERS,
+    AuthHeader,
+    OnDisconnect,
+    OutputLimitField,
+    Provider,
+    Timeouts,
+    Upstream,
+)
 
 __all__ = ["MetricsSettings", "Settings", "SettingsError", "load_settings"]
 
-DEFAULT_UPSTREAM: Final = "openai"
+DEFAULT_UPSTREAMS: Final = ("openai", "anthropic")
+"""Providers whose upstreams, named like them, the environment makes where the file has none."""
 _DECIDED_ELSEWHERE: Final = frozenset({"sole_owner", "secret"})
 """Fields of the rooms' records that the process finds out by itself."""
 _Port = Annotated[int, msgspec.Meta(le=65_535)]
@@ -91,10 +101,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             f"Settings(host={self.host!r}, port={self.port}, upstreams={[one.upstream.name for one in self.upstreams]})"
         )
 
-    def with_default_upstream(self, *, base_url: str, api_key: str) -> "Settings":
-        """With one upstream that serves every priced OpenAI model under its own name; base_url "" is OpenAI's own."""
-        table = _UpstreamTable(name=DEFAULT_UPSTREAM, provider="openai", base_url=base_url)
-        return msgspec.structs.replace(self, upstreams=(_served(table, api_key=api_key),))
+    def with_default_upstream(self, provider: str, *, base_url: str, api_key: str) -> "Settings":
+        """With one upstream more, which serves every priced model of the provider under its own name; base_url "" is
+        the provider's own. Raises ValueError like Upstream."""
+        table = _UpstreamTable(name=provider, provider=provider, base_url=base_url)
+        return msgspec.structs.replace(self, upstreams=(*self.upstreams, _served(table, api_key=api_key)))
 
 
 class _Listen(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +134,8 @@ class _UpstreamTable(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str = ""
     api_key_env: str = ""
     models: tuple[str, ...] | None = None
+    dialects: tuple[DialectName, ...] | None = None
+    auth_header: AuthHeader | None = None
     include_usage: bool | None = None
     on_disconnect: OnDisconnect | None = None
     output_limit_field: OutputLimitField | None = None
@@ -172,7 +185,8 @@ def load_settings(
 ) -> Settings:
     """The settings of a file, or without one the defaults; `host` and `port` override it. Raises SettingsError.
 
-    Secrets come from `environ` alone: OPENAI_API_KEY (and OPENAI_BASE_URL) make an upstream where the file has none.
+    Secrets come from `environ` alone: OPENAI_API_KEY (and OPENAI_BASE_URL), ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL)
+    make upstreams where the file has none.
     """
     source = StrictToml("", _File, name="defaults") if path is None else _read(path)
     file = source.value
@@ -208,13 +222,26 @@ def load_settings(
         database_url=environ.get("DATABASE_URL") or None,
         operator_key=environ.get("TOLLGATE_OPERATOR_KEY") or None,
     )
+    return settings if settings.upstreams else _with_default_upstreams(settings, environ)
+
+
+def _with_default_upstreams(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """Those whose keys, or whose addresses, are in the environment."""
     api_key, base_url = environ.get("OPENAI_API_KEY", ""), environ.get("OPENAI_BASE_URL", "")
-    if settings.upstreams or not (api_key or base_url):
-        return settings
     try:
-        return settings.with_default_upstream(base_url=base_url, api_key=api_key)
+        if api_key or base_url:
+            settings = settings.with_default_upstream("openai", base_url=base_url, api_key=api_key)
     except ValueError as error:
         raise SettingsError(f"OPENAI_BASE_URL, OPENAI_API_KEY: {error}") from error
+    api_key, base_url = environ.get("ANTHROPIC_API_KEY", ""), environ.get("ANTHROPIC_BASE_URL", "").rstrip("/")
+    if base_url and not base_url.endswith("/v1"):
+        base_url += "/v1"  # Anthropic's SDKs want the address without it
+    try:
+        if api_key or base_url:
+            settings = settings.with_default_upstream("anthropic", base_url=base_url, api_key=api_key)
+    except ValueError as error:
+        raise SettingsError(f"ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY: {error}") from error
+    return settings
 
 
 def _read(path: Path) -> StrictToml[_File]:
@@ -298,8 +325,8 @@ def _upstreams(source: StrictToml[_File], environ: Mapping[str, str]) -> Iterato
         if table.name in names:
             source.refuse((*path, "name"), f"{table.name} is the name of another upstream")
         names.add(table.name)
-        if not table.base_url and table.provider not in PROVIDERS:
-            known = ", ".join(sorted(PROVIDERS))
+        if not table.base_url and not (table.provider in PROVIDERS and PROVIDERS[table.provider].base_url):
+            known = ", ".join(sorted(name for name, habits in PROVIDERS.items() if habits.base_url))
             source.refuse((*path, "provider"), f"needs a base_url; without one only these are known: {known}")
         if table.api_key_env and not environ.get(table.api_key_env):
             source.refuse((*path, "api_key_env"), f"{table.api_key_env} is not set in the environment")
@@ -317,6 +344,8 @@ def _served(table: _UpstreamTable, *, api_key: str) -> Served:
         provider=table.provider,
         base_url=table.base_url or habits.base_url,
         api_key=api_key,
+        dialects=frozenset(habits.dialects if table.dialects is None else table.dialects),
+        auth_header=table.auth_header or habits.auth_header,
         timeouts=table.timeouts,
         include_usage=habits.include_usage if table.include_usage is None else table.include_usage,
         on_disconnect=table.on_disconnect or habits.on_disconnect,
@@ -328,8 +357,8 @@ def _served(table: _UpstreamTable, *, api_key: str) -> Served:
 
 
 def _aliases(source: StrictToml[_File]) -> Iterator[Alias]:
-    # Without [[upstreams]] there is the one that the environment (or the demo) makes.
-    upstreams = {table.name for table in source.value.upstreams} or {DEFAULT_UPSTREAM}
+    # Without [[upstreams]] there are those that the environment (or the demo) makes.
+    upstreams = {table.name for table in source.value.upstreams} or {*DEFAULT_UPSTREAMS}
     names: set[str] = set()
     for index, table in enumerate(source.value.models):
         path: KeyPath = ("models", index)

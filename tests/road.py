@@ -169,12 +169,13 @@ class Road:
         self,
         request: Mapping[str, Any] | bytes,
         *,
+        path: str = CHAT,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
         **directions: object,
     ) -> Answer:
         """The whole answer. `x_replay_status=500` is a header; key "" sends none."""
-        async with self.begin(request, key=key, headers=headers, **directions) as caller:
+        async with self.begin(request, path=path, key=key, headers=headers, **directions) as caller:
             return await caller.rest()
 
     @asynccontextmanager
@@ -182,6 +183,7 @@ class Road:
         self,
         request: Mapping[str, Any] | bytes,
         *,
+        path: str = CHAT,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
         **directions: object,
@@ -194,7 +196,7 @@ class Road:
         if key:
             sent["authorization"] = f"Bearer {key}"
         data = io.BytesIO(body)  # aiohttp warns of large bodies that are plain bytes
-        async with self.session.post(self.gateway.url + CHAT, data=data, headers=sent) as response:
+        async with self.session.post(self.gateway.url + path, data=data, headers=sent) as response:
             yield Caller(response)
 
     async def get(self, path: str, *, method: str = "GET") -> Answer:

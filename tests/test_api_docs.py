@@ -88,7 +88,7 @@ def pattern(printed: str) -> str:
 async def url(dsn: str, prices_read_once: None) -> AsyncIterator[str]:
     async with ReplayServer() as replay:
         settings = Settings(port=0, shutdown_drain_s=5.0, pool_size_max=4)
-        settings = settings.with_default_upstream(base_url=replay.base_url, api_key="sk-example")
+        settings = settings.with_default_upstream("openai", base_url=replay.base_url, api_key="sk-example")
         gateway = await Gateway.start(settings, dsn=dsn, operator_key=OPERATOR_KEY, sole_owner=True)
         yield gateway.url
         assert await gateway.ledger.audit(full=True) == []

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from gateway.cli import main
 from gateway.core import errors
 from gateway.edge import headers
-from gateway.edge.routes import add_metrics_route, add_routes
+from gateway.edge.routes import DIALECTS, add_metrics_route, add_routes
 from gateway.ledger.plans import PlanTable
 from gateway.ops.metrics import Metrics
 from gateway.pricing.sets import SetTable
@@ -80,7 +80,7 @@ def settings_told() -> dict[str, str]:
             section = f"{table[1]}." if table else ""
             section = section.replace("targets.", "models.targets.")
         for cells in rows(line):
-            key = re.fullmatch(r"`([a-z_]+)`", cells[0])
+            key = re.fullmatch(r"`([a-z0-9_]+)`", cells[0])
             if len(cells) == 3 and key is not None and cells[1] != "default":
                 assert section + key[1] not in told, f"{section}{key[1]} is told twice"
                 told[section + key[1]] = cells[1]
@@ -109,6 +109,8 @@ def test_configuration_knows_the_providers_habits() -> None:
         cells = [
             f"`{name}`" if name else "any other",
             f"`{provider.base_url}`" if provider.base_url else "",
+            ", ".join(provider.dialects),
+            provider.auth_header,
             str(provider.include_usage).lower(),
             provider.on_disconnect,
             provider.output_limit_field,
@@ -119,6 +121,8 @@ def test_configuration_knows_the_providers_habits() -> None:
 def test_configuration_names_the_headers_that_pass() -> None:
     text = read("configuration.md")
     passing = {*headers.TO_UPSTREAM, *headers.TO_CALLER, *(f"{prefix}…" for prefix in headers.TO_UPSTREAM_PREFIXES)}
+    for dialect in DIALECTS:
+        passing |= {dialect.name, *dialect.to_upstream, *dialect.to_caller}
     assert {name for name in passing if f"`{name}`" not in text} == set()
 
 

@@ -140,6 +140,30 @@ def test_without_an_upstream_in_the_file_the_environment_defines_one() -> None:
     assert load_settings(None, {"OPENAI_API_KEY": ""}).upstreams == ()
 
 
+def test_anthropics_key_defines_an_upstream_in_its_dialect() -> None:
+    [served] = load_settings(None, {"ANTHROPIC_API_KEY": "sk-ant"}).upstreams
+    upstream = served.upstream
+    assert (upstream.name, upstream.provider, upstream.api_key) == ("anthropic", "anthropic", "sk-ant")
+    assert (upstream.dialects, upstream.auth_header) == (frozenset({"anthropic-messages"}), "x-api-key")
+    assert upstream.base_url == "https://api.anthropic.com/v1"
+    for base_url in ("http://127.0.0.1:9", "http://127.0.0.1:9/", "http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1/"):
+        [served] = load_settings(None, {"ANTHROPIC_BASE_URL": base_url}).upstreams
+        assert served.upstream.base_url == "http://127.0.0.1:9/v1"
+    both = load_settings(None, {**KEY, "ANTHROPIC_API_KEY": "sk-ant"}).upstreams
+    assert [one.upstream.name for one in both] == ["openai", "anthropic"]
+    with pytest.raises(SettingsError, match="ANTHROPIC_BASE_URL"):
+        load_settings(None, {"ANTHROPIC_BASE_URL": "nonsense"})
+
+
+def test_an_upstream_says_which_dialects_it_speaks(file: Path) -> None:
+    text = "[[upstreams]]\nname = 'm'\nprovider = 'vllm'\nbase_url = 'http://127.0.0.1:9/v1'\n"
+    text += "dialects = ['openai-chat', 'anthropic-messages']\nauth_header = 'x-api-key'"
+    [served] = load(file, text).upstreams
+    assert served.upstream.dialects == {"openai-chat", "anthropic-messages"}
+    with pytest.raises(SettingsError, match="dialects"):
+        load(file, text.replace("openai-chat", "latin"))
+
+
 def test_a_model_may_lead_to_the_upstream_of_the_environment(file: Path) -> None:
     text = '[[models]]\nname = "fast"\ntargets = [{ upstream = "openai", model = "gpt-4o-mini" }]'
     settings = load(file, text, {"OPENAI_API_KEY": "sk-env"})

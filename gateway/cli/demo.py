@@ -16,13 +16,14 @@ from gateway.core.origin import Origin
 from gateway.core.units import ucr_from_credits
 from gateway.ledger.grants import Grant, TransactionType
 from gateway.relay.catalogue import REPLAY, Served
-from gateway.settings import Settings
-from gateway.upstream.registry import Upstream
+from gateway.settings import DEFAULT_UPSTREAMS, Settings
+from gateway.upstream.registry import PROVIDERS, Upstream
 
 ORG_NAME = "demo"
 DEMO = Origin(actor="demo")
 CREDITS = Decimal(1000)
 MODEL = "gpt-4o-mini"
+CLAUDE = "claude-haiku-4-5"
 COMMAND = ".venv/bin/tollgate" if Path(sys.prefix).name == ".venv" else "tollgate"
 REPLAY_START_S = 15.0
 
@@ -50,8 +51,15 @@ class Demo:
             line = (await self._replay.stdout.readline()).decode()
         base_url = next(word for word in line.split() if word.startswith("http"))
         click.echo(f"no provider key is set: the replay provider answers, at {base_url}", err=True)
-        settings = settings.with_default_upstream(base_url=base_url, api_key="")
-        sandbox = Upstream(name="sandbox", provider=REPLAY, base_url=base_url, api_key="")
+        for provider in DEFAULT_UPSTREAMS:
+            settings = settings.with_default_upstream(provider, base_url=base_url, api_key="")
+        sandbox = Upstream(
+            name="sandbox",
+            provider=REPLAY,
+            base_url=base_url,
+            api_key="",
+            dialects=frozenset(PROVIDERS[REPLAY].dialects),
+        )
         return msgspec.structs.replace(settings, upstreams=(*settings.upstreams, Served(sandbox)))
 
     async def _stop_replay(self) -> None:
@@ -87,7 +95,9 @@ class Demo:
             by=DEMO,
         )
         _, token = await gateway.keys.create(org.org_id, name="demo", by=DEMO)
-        click.echo(_SNIPPETS.format(credits=f"{CREDITS:,}", token=token, url=gateway.url, model=MODEL), err=True)
+        click.echo(
+            _SNIPPETS.format(credits=f"{CREDITS:,}", token=token, url=gateway.url, model=MODEL, claude=CLAUDE), err=True
+        )
 
 
 _SNIPPETS = """
@@ -110,6 +120,12 @@ or, with the OpenAI SDK (pip install openai):
         model="{model}", stream=True, messages=[{{"role": "user", "content": "What is a toll?"}}]
     ):
         print(chunk.choices[0].delta.content or "" if chunk.choices else "", end="", flush=True)
+
+or in Anthropic's dialect:
+
+    curl {url}/v1/messages \\
+      -H "x-api-key: {token}" -H "content-type: application/json" \\
+      -d '{{"model": "{claude}", "max_tokens": 300, "messages": [{{"role": "user", "content": "What is a toll?"}}]}}'
 
 and look at what it cost:
 

@@ -15,7 +15,7 @@ _BULK: Final = frozenset({"data", "url", "b64_json"})
 
 
 class OutputText:
-    """Counts messages (or deltas of them) of the chat dialect."""
+    """Counts messages (or deltas of them) of OpenAI's chat dialect, and plain texts of any."""
 
     __slots__ = ("_ascii_chars", "_other_chars", "_pieces", "tokens")
 
@@ -39,6 +39,15 @@ class OutputText:
         # Some repeat their reasoning in a second form; that counts only where it is the only one.
         if not said and (details := message.get("reasoning_details")):
             said = self._count(details)
+        if said:
+            self._pieces += 1
+            tokens = text_tokens(ascii_chars=self._ascii_chars, other_chars=self._other_chars)
+            self.tokens = max(self._pieces, tokens)
+        return said
+
+    def say(self, value: object) -> bool:
+        """Whether the value, a text or whatever holds texts, says anything."""
+        said = self._count(value)
         if said:
             self._pieces += 1
             tokens = text_tokens(ascii_chars=self._ascii_chars, other_chars=self._other_chars)

@@ -26,7 +26,7 @@ MARKUP_BP_MIN: Final = 1 - FULL_BP
 MARKUP_BP_MAX: Final = 10 * FULL_BP
 
 
-class Tier(msgspec.Struct, frozen=True):
+class Tier(msgspec.Struct, frozen=True, omit_defaults=True):
     """Prices of a call whose prompt has more than `above_tokens` tokens."""
 
     above_tokens: int
@@ -34,9 +34,11 @@ class Tier(msgspec.Struct, frozen=True):
     cached_ucr: int
     cache_write_ucr: int
     output_ucr: int
+    cache_write_1h_ucr: int | None = None
+    """Written to a cache for an hour; None: as any cache write."""
 
     def __post_init__(self) -> None:
-        prices = (self.input_ucr, self.cached_ucr, self.cache_write_ucr, self.output_ucr)
+        prices = (self.input_ucr, self.cached_ucr, self.cache_write_ucr, self.output_ucr, self.cache_write_1h_ucr or 0)
         if self.above_tokens < 0 or not all(0 <= price <= PRICE_UCR_MAX for price in prices):
             raise ValueError(f"a price must be between 0 and {PRICE_UCR_MAX} µcr per million tokens")
 
@@ -62,7 +64,10 @@ class Prices(msgspec.Struct, frozen=True, omit_defaults=True):
             raise ValueError(f"a message or a request must cost between 0 and {FIXED_UCR_MAX} µcr")
         if not MARKUP_BP_MIN <= self.markup_bp <= MARKUP_BP_MAX:
             raise ValueError(f"a mark-up must be between {MARKUP_BP_MIN} and {MARKUP_BP_MAX} basis points")
-        input_ucr = max(max(tier.input_ucr, tier.cached_ucr, tier.cache_write_ucr) for tier in self.tiers)
+        input_ucr = max(
+            max(tier.input_ucr, tier.cached_ucr, tier.cache_write_ucr, tier.cache_write_1h_ucr or 0)
+            for tier in self.tiers
+        )
         dearest = TOKENS_MAX * (input_ucr + max(tier.output_ucr for tier in self.tiers))
         dearest += (MESSAGES_MAX * self.message_ucr + self.request_ucr) * UNITS_PER_PRICE
         if dearest * (FULL_BP + self.markup_bp) > UCR_MAX * UNITS_PER_PRICE * FULL_BP:
@@ -75,6 +80,14 @@ class Prices(msgspec.Struct, frozen=True, omit_defaults=True):
             if prompt_tokens > tier.above_tokens:
                 reached = tier
         return reached
+
+    def writing_for_an_hour(self) -> "Prices":
+        """With what is written to a cache at the hour's price: the most that a call can cost which asks for that."""
+        tiers = tuple(
+            msgspec.structs.replace(tier, cache_write_ucr=max(tier.cache_write_ucr, tier.cache_write_1h_ucr or 0))
+            for tier in self.tiers
+        )
+        return msgspec.structs.replace(self, tiers=tiers)
 
 
 class VolumeStep(msgspec.Struct, frozen=True):
@@ -108,7 +121,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True):
     """One line of a charge: what was used, how much, at what price."""
 
     kind: str
-    """input, cached_input, cache_write, output, message or request."""
+    """input, cached_input, cache_write, cache_write_1h, output, message or request."""
     units: int
     price_ucr: int | Decimal
     """For 1,000,000 units, the mark-up in it; exact, so with up to four decimal places where there is one."""
@@ -128,18 +141,23 @@ def charge(prices: Prices, usage: Usage, *, messages: int = 1, requests: int = 1
     tier = prices.tier(usage.prompt_tokens)
     cached = min(usage.cached_tokens, usage.prompt_tokens)
     written = min(usage.cache_write_tokens, usage.prompt_tokens - cached)
+    written_1h = min(usage.cache_write_1h_tokens, written)
     fresh = usage.prompt_tokens - cached - written
     lines = []
     numerator = 0
     for kind, units, price_ucr in (
         ("input", fresh, tier.input_ucr),
         ("cached_input", cached, tier.cached_ucr),
-        ("cache_write", written, tier.cache_write_ucr),
+        ("cache_write", written - written_1h, tier.cache_write_ucr),
         ("output", usage.output_tokens, tier.output_ucr),
     ):
         if units:
             lines.append(Line(kind, units, price_ucr))
             numerator += units * price_ucr
+    if written_1h:
+        price_ucr = tier.cache_write_ucr if tier.cache_write_1h_ucr is None else tier.cache_write_1h_ucr
+        lines.append(Line("cache_write_1h", written_1h, price_ucr))
+        numerator += written_1h * price_ucr
     if prices.message_ucr and messages:
         lines.append(Line("message", messages, prices.message_ucr * UNITS_PER_PRICE))
         numerator += messages * prices.message_ucr * UNITS_PER_PRICE

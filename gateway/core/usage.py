@@ -10,7 +10,8 @@ keeps its own estimate; so no charge can pass what an amount may be."""
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens of one call. `cached` and `cache_write` are parts of `prompt`, `reasoning` is a part of `output`."""
+    """Tokens of one call. `cached` and `cache_write` are parts of `prompt`, `cache_write_1h` is a part of
+    `cache_write`, `reasoning` is a part of `output`."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -19,6 +20,8 @@ class Usage(msgspec.Struct, frozen=True):
     reasoning_tokens: int = 0
     estimated: bool = False
     """True where the provider did not report and our own count stands in."""
+    cache_write_1h_tokens: int = 0
+    """Written for an hour, which some bill apart."""
 
 
 NOTHING_USED: Final = Usage()

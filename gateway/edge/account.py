@@ -14,8 +14,10 @@ from gateway.core.caller import Caller
 from gateway.core.errors import ModelNotFound
 from gateway.core.pricing import FULL_BP, Tier, with_markup
 from gateway.core.units import UCR_PER_CREDIT, UNITS_PER_PRICE
+from gateway.edge import messages_models
 from gateway.edge.answers import json_answer
 from gateway.edge.auth import authenticate
+from gateway.edge.errors import speaks_messages
 from gateway.edge.requests import Line, read_query
 from gateway.edge.rooms import CATALOGUE, CLOCK, GENERATIONS, KEY_USAGE, LEDGER, OFFERS
 from gateway.relay.catalogue import CatalogueEntry
@@ -35,6 +37,8 @@ async def models(request: web.Request) -> web.StreamResponse:
     """The models this key may use, by name."""
     caller = await authenticate(request)
     entries = [entry for entry in request.app[CATALOGUE].models() if caller.may_use(entry.name)]
+    if speaks_messages(request):
+        return json_answer(messages_models.page_of(entries, read_query(request, messages_models.ModelsQuery)))
     return json_answer(
         {"object": "list", "data": [_model(await _offered(request, entry, caller)) for entry in entries]}
     )
@@ -45,7 +49,10 @@ async def model(request: web.Request) -> web.StreamResponse:
     name = request.match_info["model"]
     if not caller.may_use(name):
         raise ModelNotFound(name)
-    return json_answer(_model(await _offered(request, request.app[CATALOGUE].route(name), caller)))
+    entry = request.app[CATALOGUE].route(name)
+    if speaks_messages(request):
+        return json_answer(messages_models.shown(entry.speaking(messages_models.DIALECT)))
+    return json_answer(_model(await _offered(request, entry, caller)))
 
 
 async def credits(request: web.Request) -> web.StreamResponse:

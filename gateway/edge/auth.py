@@ -22,13 +22,13 @@ _ROLES: Final = {
 
 
 async def authenticate(request: web.Request) -> Caller:
-    """The caller that the bearer token proves.
+    """The caller that the key proves, in whichever dialect's header it comes.
 
     Raises Unauthenticated, TooManyFailures, Forbidden, OrgSuspended, UserSuspended or LedgerUnavailable.
     """
     door = request.app[DOOR]
     try:
-        caller = await request.app[KEY_RING].caller(bearer_token(request, whose="API"))
+        caller = await request.app[KEY_RING].caller(caller_key(request, key_header="x-api-key"))
     except Unauthenticated as error:
         raise door.refusal(request, error) from None
     door.admit(caller, request)
@@ -72,6 +72,24 @@ def _mark_authenticated(request: web.Request) -> None:
     connection = request.protocol
     if isinstance(connection, Connection):
         connection.authenticated()
+
+
+def caller_key(request: Request, *, key_header: str) -> str:
+    """The key of a caller of /v1: a bearer token, or what `key_header` holds where its dialect has such a header.
+
+    Two different ones are refused rather than one of them believed. Raises Unauthenticated.
+    """
+    keys = request.headers.getall(key_header, []) if key_header else []
+    if not keys:
+        return bearer_token(request, whose="API")
+    if hdrs.AUTHORIZATION in request.headers:
+        keys = [*keys, bearer_token(request, whose="API")]
+    key = keys[0].strip(" ")
+    if any(other.strip(" ") != key for other in keys):
+        raise Unauthenticated(f"Different API keys were sent in `{key_header}` and `Authorization`; send one.")
+    if not key:
+        raise Unauthenticated(f"No API key provided: the header `{key_header}` is empty.")
+    return key
 
 
 def bearer_token(request: Request, *, whose: str) -> str:

@@ -1,7 +1,6 @@
 """The error tree → HTTP, per dialect. The only place that knows status codes, and the outermost `except`."""
 
 import math
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
@@ -11,6 +10,11 @@ import structlog
 from aiohttp import web
 
 from gateway.core import errors
+from gateway.core.anthropic_messages.dialect import VERSION_HEADER
+from gateway.core.anthropic_messages.errors import error_body as messages_error_body
+from gateway.core.anthropic_messages.errors import error_in_messages
+from gateway.core.openai_chat.errors import error_body
+from gateway.core.rendered import Rendered
 from gateway.core.units import credits_text
 from gateway.edge.rooms import CLOCK, IDS, INSUFFICIENT_STATUS, OBSERVER, REQUEST_ID
 
@@ -48,18 +52,6 @@ _RETRY_AFTER_S: Final = {
 }
 
 _HTTP_CODE: Final = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
-
-
-class Rendered(msgspec.Struct, frozen=True):
-    """An error as an answer: its status, its extra headers, and the members of its body, dialect aside."""
-
-    status: int
-    type: str
-    code: str
-    message: str
-    param: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    metadata: dict[str, Any] | None = None
 
 
 INTERNAL: Final = Rendered(500, "api_error", "internal_error", "Something went wrong inside the gateway.")
@@ -118,19 +110,6 @@ def _retry_after(seconds: float) -> str:
     return str(min(60, max(1, math.ceil(seconds))))
 
 
-def openai_body(error: Rendered) -> bytes:
-    """OpenAI's error object."""
-    body: dict[str, Any] = {
-        "message": error.message,
-        "type": error.type,
-        "param": error.param,
-        "code": error.code,
-    }
-    if error.metadata is not None:
-        body["metadata"] = error.metadata
-    return msgspec.json.encode({"error": body})
-
-
 def problem_body(error: Rendered) -> bytes:
     """RFC 9457, with the field that is wrong."""
     body: dict[str, Any] = {
@@ -147,23 +126,20 @@ def problem_body(error: Rendered) -> bytes:
     return msgspec.json.encode(body)
 
 
-def openai_error_frame(error: Rendered, *, id: str, model: str) -> bytes:
-    """The last frame of a stream that fails after its commit point. Every SDK raises on `error` in a data frame;
-    no `[DONE]` follows, because the stream did not end well."""
-    chunk = {
-        "id": id,
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": model,
-        "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}],
-        "error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code},
-    }
-    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
-
-
-def error_response(request: web.BaseRequest, error: Rendered) -> web.Response:
+def error_response(request: web.BaseRequest, error: Rendered, id: UUID) -> web.Response:
     """The error in the dialect of the path that was asked."""
+    if speaks_messages(request):
+        error = error_in_messages(error)
+        headers = [("content-type", "application/json"), ("request-id", str(id)), *error.headers]
+        return web.Response(status=error.status, body=messages_error_body(error, str(id)), headers=headers)
     return _response(error, problem=is_api(request.path))
+
+
+def speaks_messages(request: web.BaseRequest) -> bool:
+    """It is asked in Anthropic's dialect: by its path, or of the models by the header that all its SDKs send."""
+    if is_api(request.path):
+        return False
+    return request.path.startswith("/v1/messages") or VERSION_HEADER in request.headers
 
 
 def unrouted_response(error: Rendered, *, id: UUID, problem: bool) -> web.Response:
@@ -182,7 +158,7 @@ def is_api(path: str) -> bool:
 def _response(error: Rendered, *, problem: bool) -> web.Response:
     return web.Response(
         status=error.status,
-        body=problem_body(error) if problem else openai_body(error),
+        body=problem_body(error) if problem else error_body(error, ""),
         headers=[
             ("content-type", "application/problem+json" if problem else "application/json"),
             *error.headers,
@@ -226,7 +202,7 @@ async def answer_errors(
         error = INTERNAL
     finally:
         if error is not None:
-            response = error_response(request, error)
+            response = error_response(request, error, id)
         resource = request.match_info.route.resource
         observer.request_ended(
             id=id,

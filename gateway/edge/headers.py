@@ -4,17 +4,18 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from gateway.core.dialect import Dialect
 from gateway.core.units import credits_text
 from gateway.relay.call import Call
 
-TO_UPSTREAM: Final = frozenset({"accept-language", "openai-beta", "traceparent", "tracestate", "user-agent"})
-"""What a caller may say to the provider. Credentials, cookies and organisation headers are not here, on purpose."""
+TO_UPSTREAM: Final = frozenset({"accept-language", "traceparent", "tracestate", "user-agent"})
+"""What a caller may say to the provider in any dialect, beside what the dialect itself lets pass. Credentials, cookies
+and organisation headers are not here, on purpose."""
 TO_UPSTREAM_PREFIXES: Final = ("x-replay-", "x-stainless-")
 
-TO_CALLER: Final = frozenset(
-    {"content-type", "openai-processing-ms", "openai-version", "retry-after", "retry-after-ms", "x-should-retry"}
-)
-"""What a provider may say to the caller. Its rate limits and organisation are those of the operator's account."""
+TO_CALLER: Final = frozenset({"content-type", "retry-after", "retry-after-ms", "x-should-retry"})
+"""What a provider may say to the caller, likewise. Its rate limits and organisation are those of the operator's
+account."""
 
 _NEVER: Final = re.compile(
     r"authorization|proxy-.*|.*api-key|.*cookie2?|openai-(organization|project)|x-goog-.*|host|connection|keep-alive"
@@ -29,19 +30,36 @@ def never_passes(name: str) -> bool:
 
 
 class HeaderPolicy:
-    """The allow-lists, widened by the configuration."""
+    """The allow-lists, widened by the configuration and by the dialect that is spoken."""
 
-    def __init__(self, *, to_upstream: Iterable[str] = (), to_caller: Iterable[str] = ()) -> None:
+    def __init__(
+        self, *, to_upstream: Iterable[str] = (), to_caller: Iterable[str] = (), dialect: Dialect | None = None
+    ) -> None:
         self._to_upstream = TO_UPSTREAM | {name.lower() for name in to_upstream}
         self._to_caller = TO_CALLER | {name.lower() for name in to_caller}
+        self._unasked: tuple[tuple[str, str], ...] = ()
+        self.key_header = ""
+        """Where a key may stand beside Authorization."""
+        if dialect is not None:
+            self._to_upstream |= dialect.to_upstream
+            self._to_caller |= dialect.to_caller
+            self._unasked = dialect.to_upstream_unasked
+            self.key_header = dialect.key_header
+
+    def speaking(self, dialect: Dialect) -> "HeaderPolicy":
+        return HeaderPolicy(to_upstream=self._to_upstream, to_caller=self._to_caller, dialect=dialect)
 
     def for_upstream(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         allowed = self._to_upstream
-        return [
+        passing = [
             (lower, value)
             for name, value in headers
             if (lower := name.lower()) in allowed or lower.startswith(TO_UPSTREAM_PREFIXES)
         ]
+        for unasked in self._unasked:
+            if not any(name == unasked[0] for name, _ in passing):
+                passing.append(unasked)
+        return passing
 
     def for_caller(self, headers: Iterable[tuple[str, str]]) -> str:
         """Header lines from the upstream's headers, whose names are in lower case, as the client gives them."""
@@ -73,6 +91,8 @@ def tollgate_headers(call: Call, *, available_ucr: int, low_balance_ucr: int, wh
         lines += f"x-tollgate-output-limit: {call.send_limit}\r\n"
     if available_ucr < low_balance_ucr:
         lines += "x-tollgate-low-balance: true\r\n"
+    if call.dialect.request_id_header:
+        lines += f"{call.dialect.request_id_header}: {call.id}\r\n"
     if call.client_request_id:
         lines += f"x-client-request-id: {call.client_request_id}\r\n"
     return lines

@@ -1,7 +1,12 @@
 """The URL table."""
 
+from typing import Final
+
 from aiohttp import web
 
+from gateway.core.anthropic_messages.dialect import ANTHROPIC_MESSAGES
+from gateway.core.dialect import Dialect
+from gateway.core.openai_chat.dialect import OPENAI_CHAT
 from gateway.edge import account, probes
 from gateway.edge.api.documentation import add_documentation
 from gateway.edge.api.house import House
@@ -9,21 +14,29 @@ from gateway.edge.api.serve import add_endpoints
 from gateway.edge.api.table import ENDPOINTS
 from gateway.edge.bodies import answer_expect_later
 from gateway.edge.connection import Routes
-from gateway.edge.inference.openai_chat import ROUTE as CHAT
-from gateway.edge.inference.openai_chat import ChatCompletions
+from gateway.edge.inference.count_tokens import ROUTE as COUNT_TOKENS
+from gateway.edge.inference.count_tokens import CountTokens
+from gateway.edge.inference.handler import InferenceHandler
 from gateway.edge.inference.rooms import Inference
+
+DIALECTS: Final[tuple[Dialect, ...]] = (OPENAI_CHAT, ANTHROPIC_MESSAGES)
+"""Those that callers may speak."""
 
 
 def inference_routes(rooms: Inference) -> Routes:
     """By method and path, as they are spelled on the wire: served straight, past the router."""
-    return {("POST", CHAT): ChatCompletions(rooms)}
+    return {
+        **{("POST", f"/v1{dialect.path}"): InferenceHandler(rooms, dialect) for dialect in DIALECTS},
+        ("POST", COUNT_TOKENS): CountTokens(rooms),
+    }
 
 
 def add_routes(app: web.Application, house: House) -> None:
     """What applications, people and probes may ask for. Anything else is 404 in the dialect of its path."""
     post, get = app.router.add_post, app.router.add_get
 
-    post(CHAT, _misspelled, expect_handler=answer_expect_later)
+    for path in (*(f"/v1{dialect.path}" for dialect in DIALECTS), COUNT_TOKENS):
+        post(path, _misspelled, expect_handler=answer_expect_later)
     get("/v1/models", account.models)
     get("/v1/models/{model:.+}", account.model)
     get("/v1/credits", account.credits)

@@ -22,6 +22,8 @@ class PriceOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cached_usd_per_million: Decimal | None = None
     """Without it, cached input costs what input costs."""
     cache_write_usd_per_million: Decimal | None = None
+    cache_write_1h_usd_per_million: Decimal | None = None
+    """Without it, what is cached for an hour costs what any cache write costs."""
     context_tokens: int | None = None
     output_tokens_max: int | None = None
     reasoning: bool = False
@@ -112,13 +114,14 @@ def _from_override(override: PriceOverride, credits_per_usd: Decimal) -> ModelPr
         usd = otherwise if usd_per_million is None else usd_per_million
         return ucr_per_million(usd, tokens=UNITS_PER_PRICE, credits_per_usd=credits_per_usd)
 
-    input_usd = override.input_usd_per_million
+    input_usd, hour_usd = override.input_usd_per_million, override.cache_write_1h_usd_per_million
     tier = Tier(
         above_tokens=0,
         input_ucr=ucr(input_usd, input_usd),
         cached_ucr=ucr(override.cached_usd_per_million, input_usd),
         cache_write_ucr=ucr(override.cache_write_usd_per_million, input_usd),
         output_ucr=ucr(override.output_usd_per_million, input_usd),
+        cache_write_1h_ucr=None if hour_usd is None else ucr(hour_usd, hour_usd),
     )
     return ModelPrice(
         provider=override.provider,

@@ -25,9 +25,10 @@ SERVICE_TIERS: Final = ("priority", "flex", "ultrafast", "balanced")
 _INPUT: Final = "input_cost_per_token"
 _CACHED: Final = "cache_read_input_token_cost"
 _CACHE_WRITE: Final = "cache_creation_input_token_cost"
+_CACHE_WRITE_1H: Final = "cache_creation_input_token_cost_above_1hr"
 _OUTPUT: Final = "output_cost_per_token"
 _REASONING: Final = "output_cost_per_reasoning_token"
-_KINDS: Final = (_INPUT, _CACHED, _CACHE_WRITE, _OUTPUT, _REASONING)
+_KINDS: Final = (_INPUT, _CACHED, _CACHE_WRITE, _CACHE_WRITE_1H, _OUTPUT, _REASONING)
 _ABOVE: Final = re.compile(rf"{_INPUT}_above_(\d+)k_tokens(.*)")
 _NO_TIERS: Final[Mapping[str, Prices]] = {}
 
@@ -181,6 +182,7 @@ def _tier(above_tokens: int, ucr: Mapping[str, int], below: Tier | None) -> Tier
         cache_write_ucr=ucr.get(_CACHE_WRITE, input_ucr),
         # A few models bill reasoning at another price; until it has a line of its own, the dearer one holds.
         output_ucr=max(output_ucr, ucr.get(_REASONING, 0)),
+        cache_write_1h_ucr=ucr.get(_CACHE_WRITE_1H),
     )
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.caller import Caller
-from gateway.core.chat_request import ChatRequest
+from gateway.core.dialect import Dialect, Facts
 from gateway.core.errors import TollgateError
 from gateway.core.usage import NOTHING_USED, Usage
 from gateway.ledger.calls import End
@@ -20,7 +20,8 @@ class Call(msgspec.Struct, eq=False, kw_only=True):
     route: str
     """The URL table's pattern."""
     caller: Caller
-    request: ChatRequest
+    dialect: Dialect
+    request: Facts
     forward_headers: list[tuple[str, str]]
     """The caller's headers that the allow-list lets pass upstream."""
     client_request_id: str

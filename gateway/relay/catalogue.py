@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.core.dialect import DialectName
 from gateway.core.errors import Forbidden, InvalidRequest, ModelNotFound
 from gateway.core.pricing import Prices, Tariff, Tier, VolumeStep
 from gateway.pricing.book import PriceBook
@@ -53,6 +54,8 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     targets: tuple[Target, ...]
     """Never empty."""
+    dialects: frozenset[DialectName] = frozenset()
+    """In which every target can be called."""
     owned_by: str
     created: int = 0
     """Unix seconds; 0 where unknown."""
@@ -60,6 +63,19 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
     """JSON: the prices of every target by upstream and model, as a reservation keeps them."""
     by_volume: bool = False
     """What it costs goes by what the organisation has used of it in its month."""
+
+    def speaking(self, dialect: DialectName) -> "CatalogueEntry":
+        """With those targets alone that can be called in this dialect. Raises InvalidRequest where none can."""
+        targets = tuple(target for target in self.targets if dialect in target.upstream.dialects)
+        if not targets:
+            spoken = ", ".join(sorted({name for target in self.targets for name in target.upstream.dialects}))
+            raise InvalidRequest(
+                f"The model `{self.name[:128]}` cannot be called in the dialect `{dialect}`: where it is served, "
+                f"`{spoken}` is spoken, and nothing is translated yet. Nothing was reserved or sent.",
+                param="model",
+                code="dialect_not_spoken",
+            )
+        return entry_of(self.name, targets)
 
     @property
     def prices(self) -> Prices:
@@ -149,8 +165,14 @@ def entry_of(name: str, targets: tuple[Target, ...]) -> CatalogueEntry:
     """The entry of a name that leads to these targets, and their prices as a reservation keeps them."""
     pins = msgspec.json.encode({f"{t.upstream.name}/{t.model}": {"": t.prices, **t.service_tiers} for t in targets})
     by_volume = any(target.volume_steps for target in targets)
-    owned_by = targets[0].upstream.provider
-    return CatalogueEntry(name=name, targets=targets, owned_by=owned_by, pins=pins, by_volume=by_volume)
+    return CatalogueEntry(
+        name=name,
+        targets=targets,
+        dialects=frozenset.intersection(*(target.upstream.dialects for target in targets)),
+        owned_by=targets[0].upstream.provider,
+        pins=pins,
+        by_volume=by_volume,
+    )
 
 
 class Served(msgspec.Struct, frozen=True):

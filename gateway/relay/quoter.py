@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.core.chat_request import ChatRequest
+from gateway.core.dialect import Facts
 from gateway.core.errors import InvalidRequest
 from gateway.core.estimate import IMAGE_TOKENS_EXPECTED, IMAGE_TOKENS_MAX, PromptRatios, prompt_hard_bound
 from gateway.core.pricing import most
@@ -11,7 +11,7 @@ from gateway.core.usage import Usage
 from gateway.relay.catalogue import CatalogueEntry, Target
 from gateway.relay.settings import ReserveSettings
 
-STANDARD_TIERS: Final = frozenset({"auto", "default", "standard", "on_demand", "flex"})
+STANDARD_TIERS: Final = frozenset({"auto", "default", "standard", "standard_only", "on_demand", "flex"})
 """Service tiers that cost no more than the standard price where they have none of their own."""
 
 
@@ -22,7 +22,7 @@ class Quoter:
         self._settings = settings
         self._ratios = PromptRatios()
 
-    def quote(self, request: ChatRequest, entry: CatalogueEntry) -> Quote:
+    def quote(self, request: Facts, entry: CatalogueEntry) -> Quote:
         """The most this call can cost at every target that may serve it. Raises InvalidRequest: it is unknown."""
         hidden = more_than_text = _more_than_text(request)
         bound = prompt_hard_bound(
@@ -46,7 +46,7 @@ class Quoter:
             progressive=request.stream and not hidden,
         )
 
-    def _terms(self, request: ChatRequest, target: Target, bound: int | None) -> Terms:
+    def _terms(self, request: Facts, target: Target, bound: int | None) -> Terms:
         if self._settings.unpriced == "refuse":
             _refuse_unpriced(request, target)
         window = target.context_tokens
@@ -67,10 +67,12 @@ class Quoter:
         want = request.output_limit
         if want is None:
             want = target.output_tokens_max or self._settings.default_output_limit_tokens
-        prices = target.prices
+        prices = target.prices if not request.cache_writes_1h else target.prices.writing_for_an_hour()
         if request.service_tier is not None:
             # The provider chooses the tier in the end; the dearer of what it may choose is held.
             asked = target.prices_at(request.service_tier)
+            if request.cache_writes_1h:
+                asked = asked.writing_for_an_hour()
             prices = max(prices, asked, key=lambda prices: most(prices, bound, want, messages=request.n))
         return Terms(
             prices=prices,
@@ -80,19 +82,19 @@ class Quoter:
             want_tokens=want,
         )
 
-    def learn(self, model: str, request: ChatRequest, usage: Usage) -> None:
+    def learn(self, model: str, request: Facts, usage: Usage) -> None:
         """What the prompt really cost in tokens makes the next estimate for that model better."""
         by_bytes = not (request.images or request.by_reference)  # else the ratio says nothing of a text's
         if usage.prompt_tokens and not usage.estimated and by_bytes:
             self._ratios.observe(model, request.prompt_bytes, usage.prompt_tokens)
 
 
-def _more_than_text(request: ChatRequest) -> bool:
+def _more_than_text(request: Facts) -> bool:
     """Something is billed that is neither in the body nor visible in the stream."""
     return request.audio or request.other_output or request.hosted_tools
 
 
-def _refuse_unpriced(request: ChatRequest, target: Target) -> None:
+def _refuse_unpriced(request: Facts, target: Target) -> None:
     """By policy: what a provider bills by another measure than the tokens that we charge."""
     so = "so it cannot be charged for; nothing was reserved or sent."
     if request.audio:

@@ -5,10 +5,8 @@ from contextlib import suppress
 from functools import partial
 
 from gateway.core.caller import KeyKind
-from gateway.core.chat_request import ChatRequest
 from gateway.core.errors import ModelNotFound, UpstreamFailed, UpstreamUnavailable
 from gateway.core.reservation import Quote, Size, first_size, smaller_size
-from gateway.core.splicing import splice
 from gateway.ledger.calls import End, Held, Refusal, Wish
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
@@ -24,7 +22,6 @@ from gateway.relay.whole import WholeTurn
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.failover import Attempt, Opening
 
-CHAT_PATH = "/chat/completions"
 _SANDBOX = KeyKind.SANDBOX
 CUT_S = 5.0
 """How long calls that were cut may take to say so."""
@@ -60,7 +57,7 @@ class Relay:
         """Brings a call to its commit point. Whatever is raised, nothing stays reserved; the turn must be closed."""
         if self._draining:
             raise UpstreamUnavailable("The gateway is shutting down; nothing was reserved.", upstream="")
-        request, caller = call.request, call.caller
+        request, caller, dialect = call.request, call.caller, call.dialect
         if not caller.may_use(request.model):
             raise ModelNotFound(request.model)
         if caller.kind is _SANDBOX:
@@ -69,6 +66,8 @@ class Relay:
             entry = self._offers.route(request.model)
             if self._offers.differ(entry):
                 entry = await self._offers.to(entry, caller.org_id, caller.plan_id)
+        if dialect.name not in entry.dialects:
+            entry = entry.speaking(dialect.name)
         call.model_label = entry.name
         quote = self._quoter.quote(request, entry)
         task = asyncio.current_task()
@@ -77,10 +76,12 @@ class Relay:
         self._idle.clear()
         call.on_gone = task.cancel  # nothing is forwarded yet
         reservation = await self._reserve(call, quote, entry)
-        opening = Opening(self._client, CHAT_PATH, call.forward_headers, stream=request.stream, choices=request.n)
+        opening = Opening(
+            self._client, dialect.path, dialect.meter, call.forward_headers, stream=request.stream, choices=request.n
+        )
         try:
             call.on_gone = partial(self._gone_while_opening, task, opening, entry, stream=request.stream)
-            attempts = (self._attempt(request, target, reservation.size) for target in entry.targets)
+            attempts = (self._attempt(call, target, reservation.size) for target in entry.targets)
             opened = await opening.run(attempts, count=len(entry.targets))
             call.first_event_at = self._clock.monotonic()
             target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
@@ -166,19 +167,9 @@ class Relay:
 
     # --- up to the commit point -------------------------------------------------------------------------------------
 
-    def _attempt(self, request: ChatRequest, target: Target, size: Size) -> Attempt:
-        ask_usage = request.stream and target.upstream.include_usage and not request.include_usage
-        field, tokens = target.upstream.output_limit_field, size.send_limit
-        if tokens is None and field == "max_tokens" and request.limit_fields == ("max_completion_tokens",):
-            tokens = request.output_limit  # such a provider may not know the newer field, and would not be bound by it
-        limit = None if tokens is None else (field, tokens)
-        body = splice(
-            request,
-            model=None if target.model == request.model else target.model,
-            include_usage=ask_usage,
-            output_limit=limit,
-        )
-        return Attempt(target.upstream, body, strip_usage_chunk=ask_usage)
+    def _attempt(self, call: Call, target: Target, size: Size) -> Attempt:
+        body, asks_usage = call.dialect.splice(call.request, target.model, target.upstream, size.send_limit)
+        return Attempt(target.upstream, body, strip_usage_chunk=asks_usage)
 
     def _gone_while_opening(
         self, task: "asyncio.Task[object]", opening: Opening, entry: CatalogueEntry, *, stream: bool

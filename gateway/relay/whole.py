@@ -1,6 +1,5 @@
 """An answer that is not streamed: read to its end (or its first megabyte), metered by its own usage, settled."""
 
-from gateway.core.chat_answer import read_chat_answer
 from gateway.core.errors import UpstreamBroken
 from gateway.core.usage import Usage
 from gateway.ledger.calls import End
@@ -87,7 +86,7 @@ class WholeTurn:
         if body is None:
             self.reservation.charge(gone or End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target)
             return True
-        answer = read_chat_answer(body)
+        answer = self.call.dialect.read_answer(body)
         if not answer.readable:
             return False
         self.call.finish_reason = answer.finish_reason

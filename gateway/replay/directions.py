@@ -31,6 +31,7 @@ class Directions(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int | None = None
     cached_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     output_tokens: int | None = None
     reasoning_tokens: int = 0
     reasoning_text: YesNo = "no"
@@ -66,6 +67,7 @@ BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
     "prompt_tokens": (0, TOKENS_MAX),
     "cached_tokens": (0, TOKENS_MAX),
     "cache_write_tokens": (0, TOKENS_MAX),
+    "cache_write_1h_tokens": (0, TOKENS_MAX),
     "output_tokens": (0, TOKENS_MAX),
     "reasoning_tokens": (0, TOKENS_MAX),
     "chunks": (1, TOKENS_MAX),

@@ -4,6 +4,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from gateway.core.anthropic_messages.errors import OVERLOADED, error_in_messages
+from gateway.core.dialect import DialectName
+from gateway.core.rendered import Rendered
 from gateway.replay.directions import Directions
 from gateway.replay.script import Script
 
@@ -37,10 +40,26 @@ def error_object(message: str, kind: str, *, param: str | None = None, code: str
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def error_script(status: int, model: str, streamed: bool, *, message: str | None = None, **facts: Any) -> Script:
-    """An error in OpenAI's shape, with the type and code that OpenAI has for the status."""
+def messages_error_object(message: str, status: int) -> dict[str, Any]:
+    error = error_in_messages(Rendered(status, "", "", message))
+    return {"type": "error", "error": {"type": error.type, "message": message}, "request_id": "req_replayed"}
+
+
+def error_script(
+    status: int,
+    model: str,
+    streamed: bool,
+    *,
+    dialect: DialectName = "openai-chat",
+    message: str | None = None,
+    **facts: Any,
+) -> Script:
+    """An error in the dialect's shape, with the type and code that it has for the status."""
     kind, code, text = _ERRORS.get(status) or _ERRORS[400 if status < 500 else 500]
-    body = msgspec.json.encode(error_object(message or text, kind, **{"code": code, **facts}))
+    if dialect == "anthropic-messages":
+        body = msgspec.json.encode(messages_error_object(message or text, status))
+    else:
+        body = msgspec.json.encode(error_object(message or text, kind, **{"code": code, **facts}))
     return Script(
         id="",
         model=model,
@@ -49,6 +68,7 @@ def error_script(status: int, model: str, streamed: bool, *, message: str | None
         streamed=False,
         pieces=[body],
         piece_tokens=[0],
+        dialect=dialect,
     )
 
 
@@ -64,11 +84,17 @@ def perform(script: Script, directions: Directions) -> Performance:
         return Performance(script=kept, ending="hang", half=b"" if script.streamed else half)
     if directions.error_event is not None and script.streamed:
         kept, _ = _first(script, directions.error_event)
-        error = error_object("The server had an error while processing your request.", "server_error", code="replayed")
-        kept.pieces.append(b"data: " + msgspec.json.encode(error) + b"\n\n")
+        kept.pieces.append(_error_event(script.dialect))
         kept.piece_tokens.append(0)
         return Performance(script=kept, ending="error_event")
     return Performance(script=script)
+
+
+def _error_event(dialect: DialectName) -> bytes:
+    message = "The server had an error while processing your request."
+    if dialect == "anthropic-messages":
+        return b"event: error\ndata: " + msgspec.json.encode(messages_error_object(message, OVERLOADED)) + b"\n\n"
+    return b"data: " + msgspec.json.encode(error_object(message, "server_error", code="replayed")) + b"\n\n"
 
 
 def _first(script: Script, events: int) -> tuple[Script, bytes]:

@@ -20,6 +20,10 @@ from gateway.replay.sent import Tokens
 
 OWN_RECORDINGS: Final = Path(__file__).parent / "recordings"
 CHAT: Final = "openai-chat"
+MESSAGES: Final = "anthropic-messages"
+COUNTS: Final = "anthropic-count-tokens"
+_MATCHED: Final = (CHAT, MESSAGES, COUNTS)
+"""Kinds that are found by what was asked."""
 
 _EVENT_ENDS: Final = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
 
@@ -69,14 +73,14 @@ class Recordings:
         return len(self._by_id)
 
     def models(self) -> list[str]:
-        return sorted({each.model for each in self._by_id.values() if each.kind == CHAT and each.model})
+        return sorted({each.model for each in self._by_id.values() if each.kind in (CHAT, MESSAGES) and each.model})
 
     def by_id(self, id: str) -> Recording | None:
         return self._by_id.get(id)
 
-    def by_question(self, request: ChatRequest) -> Recording | None:
-        """A recorded chat that asked the same, of the same model where there is one; the next of several."""
-        asked = self._by_question.get(request.fingerprint)
+    def by_question(self, request: ChatRequest, kind: str = CHAT) -> Recording | None:
+        """A recorded call that asked the same, of the same model where there is one; the next of several."""
+        asked = [each for each in self._by_question.get(request.fingerprint, ()) if each.kind == kind]
         if not asked:
             return None
         same = [each for each in asked if each.model == request.model]
@@ -92,7 +96,7 @@ class Recordings:
 
     def _add(self, recording: Recording) -> None:
         self._by_id[recording.id] = recording
-        if recording.kind == CHAT:
+        if recording.kind in _MATCHED:
             self._by_question[fingerprint(recording.request)].append(recording)
 
 
@@ -108,11 +112,18 @@ def script_of(recording: Recording) -> Script:
     piece_tokens = []
     for position, piece in enumerate(pieces):
         said = _object(_data(piece) if streamed else piece)
-        answer_id = answer_id or str(said.get("id", ""))
-        piece_tokens.append(int(_has_content(said)) if streamed else 0)
-        found = _usage(said)
+        answer_id = answer_id or str(said.get("id") or "")
+        if recording.kind == MESSAGES:
+            message = said.get("message")
+            answer_id = answer_id or (str(message.get("id", "")) if isinstance(message, dict) else "")
+            piece_tokens.append(int(said.get("type") == "content_block_delta"))
+            found = messages_usage(said, tokens)
+            final = said.get("type") != "message_start"
+        else:
+            piece_tokens.append(int(_has_content(said)) if streamed else 0)
+            found, final = _usage(said), True
         if found is not None:
-            tokens, usage_piece = found, position
+            tokens, usage_piece = found, position if final else usage_piece
     return Script(
         id=answer_id,
         model=recording.model,
@@ -123,6 +134,7 @@ def script_of(recording: Recording) -> Script:
         piece_tokens=piece_tokens,
         usage_piece=usage_piece,
         tokens=tokens or Tokens(),
+        dialect="openai-chat" if recording.kind not in (MESSAGES, COUNTS) else "anthropic-messages",
         recorded=True,
     )
 
@@ -177,3 +189,29 @@ def _usage(said: Mapping[str, Any]) -> Tokens | None:
         output_tokens=usage.get("completion_tokens") or 0,
         reasoning_tokens=output.get("reasoning_tokens") or 0,
     )
+
+
+def messages_usage(said: Mapping[str, Any], before: Tokens | None) -> Tokens | None:
+    """Of an answer, or of an event of a stream and those `before` it: each field counts as it was said last."""
+    message = said.get("message")
+    usage = message.get("usage") if isinstance(message, dict) else said.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    before = before or Tokens()
+    cached = _int(usage.get("cache_read_input_tokens"), before.cached_tokens)
+    written = _int(usage.get("cache_creation_input_tokens"), before.cache_write_tokens)
+    fresh = _int(usage.get("input_tokens"), before.prompt_tokens - before.cached_tokens - before.cache_write_tokens)
+    kinds = usage.get("cache_creation") or {}
+    details = usage.get("output_tokens_details") or {}
+    return Tokens(
+        prompt_tokens=fresh + cached + written,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=_int(kinds.get("ephemeral_1h_input_tokens"), before.cache_write_1h_tokens),
+        output_tokens=_int(usage.get("output_tokens"), before.output_tokens),
+        reasoning_tokens=_int(details.get("thinking_tokens"), before.reasoning_tokens),
+    )
+
+
+def _int(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise

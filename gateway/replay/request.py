@@ -75,6 +75,57 @@ def read_chat_request(body: bytes) -> ChatRequest:
     )
 
 
+def read_messages_request(body: bytes) -> ChatRequest:
+    """A request of Anthropic's dialect, its tools and formats as OpenAI's has them. Raises BadRequest."""
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadRequest("The request body is not valid JSON.") from error
+    if not isinstance(fields, dict):
+        raise BadRequest("The body must be a JSON object.")
+    model, messages, system = fields.get("model"), fields.get("messages"), fields.get("system")
+    if not isinstance(model, str) or not model:
+        raise BadRequest("model: Field required", "model")
+    if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
+        raise BadRequest("messages: at least one message is required", "messages")
+    tools = fields.get("tools")
+    choice = fields.get("tool_choice")
+    output = fields.get("output_config")
+    schema = output.get("format") if isinstance(output, dict) else None
+    told = [{"role": "system", "content": system}, *messages] if system else messages
+    return ChatRequest(
+        model=model,
+        stream=fields.get("stream") is True,
+        include_usage=True,
+        n=1,
+        limit=_whole(fields, "max_tokens", 1, 2**31 - 1),
+        prompt_tokens=_prompt_tokens(told, tools),
+        prompt=_last_user_text(messages),
+        after_tool=_ends_with_a_result(messages[-1]),
+        tools=[
+            {"function": {"name": each.get("name", "tool"), "parameters": each["input_schema"]}}
+            for each in (tools if isinstance(tools, list) else ())
+            if isinstance(each, dict) and "input_schema" in each
+        ],
+        tool_choice=_choice(choice) if isinstance(choice, dict) else "auto",
+        response_format={"type": "json_schema", "json_schema": schema} if isinstance(schema, dict) else {},
+        fingerprint=fingerprint(fields),
+    )
+
+
+def _ends_with_a_result(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    return isinstance(content, list) and any(
+        isinstance(block, dict) and block.get("type") == "tool_result" for block in content
+    )
+
+
+def _choice(choice: Mapping[str, Any]) -> Any:
+    if choice.get("type") == "tool":
+        return {"function": {"name": choice.get("name")}}
+    return "none" if choice.get("type") == "none" else "auto"
+
+
 def fingerprint(fields: Mapping[str, Any]) -> int:
     """The same for two requests that ask the same, however their JSON is written and whatever a gateway spliced in."""
     kept = {name: value for name, value in fields.items() if value is not None and name not in _IGNORED_IN_MATCHING}
@@ -99,7 +150,9 @@ def _prompt_tokens(messages: list[dict[str, Any]], tools: object) -> int:
     for message in messages:
         content = message.get("content")
         if isinstance(content, list):
-            texts = [part for part in content if not (isinstance(part, dict) and part.get("type") == "image_url")]
+            texts = [
+                part for part in content if not (isinstance(part, dict) and part.get("type") in ("image_url", "image"))
+            ]
             images += len(content) - len(texts)
             told.append({**message, "content": texts})
         else:

@@ -4,10 +4,13 @@ from itertools import accumulate
 
 import msgspec
 
+from gateway.core.dialect import DialectName
 from gateway.replay.sent import Tokens
 from gateway.replay.text import number_from
 
 CUTS_MAX = 200
+ID_DIGITS = 16
+"""Of an invented answer's id, behind what its dialect begins ids with."""
 
 
 class Script(msgspec.Struct, kw_only=True):
@@ -27,12 +30,13 @@ class Script(msgspec.Struct, kw_only=True):
     lead: int = 0
     """How many pieces come before the first that has content."""
     tokens: Tokens = msgspec.field(default_factory=Tokens)
+    dialect: DialectName = "openai-chat"
     recorded: bool = False
 
 
 def repeated(script: Script, turn: int) -> Script:
     """The same answer under another id, as the `turn`-th to one question."""
-    id = f"chatcmpl-{number_from(script.id, turn):016x}"
+    id = f"{script.id[:-ID_DIGITS]}{number_from(script.id, turn):0{ID_DIGITS}x}"
     old, new = script.id.encode(), id.encode()
     return msgspec.structs.replace(script, id=id, pieces=[piece.replace(old, new) for piece in script.pieces])
 

@@ -11,13 +11,15 @@ SentEnd = Literal["open", "complete", "broken", "client_gone", "error_event", "f
 
 
 class Tokens(msgspec.Struct):
-    """OpenAI's counts: cached and cache_write are parts of prompt, reasoning is a part of output."""
+    """OpenAI's counts: cached and cache_write are parts of prompt, reasoning is a part of output. cache_write_1h is a
+    part of cache_write."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
 
     def add(self, other: "Tokens") -> None:
         self.prompt_tokens += other.prompt_tokens
@@ -25,13 +27,14 @@ class Tokens(msgspec.Struct):
         self.cache_write_tokens += other.cache_write_tokens
         self.output_tokens += other.output_tokens
         self.reasoning_tokens += other.reasoning_tokens
+        self.cache_write_1h_tokens += other.cache_write_1h_tokens
 
 
 class SentCall(msgspec.Struct):
     """One call. `tokens` is the usage that the whole answer has; `billed()` what of it left the house."""
 
     id: str
-    """As in the answer: `chatcmpl-…`."""
+    """As in the answer: `chatcmpl-…`, `msg_…`."""
     request_id: str
     """The caller's x-request-id."""
     replay_id: str
@@ -58,6 +61,7 @@ class SentCall(msgspec.Struct):
             prompt_tokens=self.tokens.prompt_tokens,
             cached_tokens=self.tokens.cached_tokens,
             cache_write_tokens=self.tokens.cache_write_tokens,
+            cache_write_1h_tokens=self.tokens.cache_write_1h_tokens,
             output_tokens=self.written_tokens,
         )
 

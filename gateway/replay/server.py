@@ -1,4 +1,4 @@
-"""The replay provider's HTTP: an OpenAI-compatible upstream that costs nothing and does what it is told."""
+"""The replay provider's HTTP: an upstream in several dialects that costs nothing and does what it is told."""
 
 import asyncio
 from collections import defaultdict
@@ -9,21 +9,23 @@ from typing import Final, Self
 import msgspec
 from aiohttp import web
 
+from gateway.core.dialect import DialectName
 from gateway.replay.directions import DirectionInvalid, Directions, read_directions
 from gateway.replay.faults import error_script, perform
 from gateway.replay.play import play
-from gateway.replay.recordings import OWN_RECORDINGS, Recordings, script_of
-from gateway.replay.request import BadRequest, ChatRequest, read_chat_request
+from gateway.replay.recordings import CHAT, COUNTS, OWN_RECORDINGS, Recordings, script_of
+from gateway.replay.request import BadRequest, ChatRequest, read_chat_request, read_messages_request
 from gateway.replay.script import Script, cut, repeated
 from gateway.replay.sent import Sent, SentCall, SentEnd
-from gateway.replay.synthetic import CREATED, synthesize
+from gateway.replay.synthetic import CREATED, JSON, synthesize
+from gateway.replay.synthetic_messages import synthesize_message
 
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 TURNS_MAX: Final = 100_000
 REMEMBERED_MAX: Final = 100
 REMEMBERED_BODY_BYTES_MAX: Final = 64 * 1024
 REMEMBERED_PIECES_MAX: Final = 2_000
-DEFAULT_MODELS: Final = ("gpt-4o", "gpt-4o-mini", "gpt-5", "gpt-5-mini")
+DEFAULT_MODELS: Final = ("claude-haiku-4-5", "claude-sonnet-4-5", "gpt-4o", "gpt-4o-mini", "gpt-5", "gpt-5-mini")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,8 @@ def make_app(options: ReplayOptions) -> web.Application:
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     # Any prefix, because providers have different ones and a recording's base URL may be kept.
     app.router.add_post("/{prefix:.*}chat/completions", replay.chat)
+    app.router.add_post("/{prefix:.*}messages/count_tokens", replay.count_tokens)
+    app.router.add_post("/{prefix:.*}messages", replay.message)
     app.router.add_get("/_sent", replay.sent)
     app.router.add_post("/_sent/reset", replay.reset)
     app.router.add_get("/{prefix:.*}models", replay.models)
@@ -101,19 +105,48 @@ class _Replay:
         self._recordings = recordings
         self._sent = Sent()
         self._turns: defaultdict[str, int] = defaultdict(int)
-        self._invented: dict[tuple[bytes, Directions], Script] = {}
+        self._invented: dict[tuple[DialectName, bytes, Directions], Script] = {}
 
     async def chat(self, http: web.Request) -> web.StreamResponse:
+        return await self._answer(http, "openai-chat")
+
+    async def message(self, http: web.Request) -> web.StreamResponse:
+        return await self._answer(http, "anthropic-messages")
+
+    async def count_tokens(self, http: web.Request) -> web.StreamResponse:
+        """Billed to nobody, and so in no book."""
         body = await http.read()
         try:
             directions = read_directions(http.headers, self._options.defaults)
-            script = self._script(body, directions)
+            script = self._counted(body, directions)
+        except (DirectionInvalid, BadRequest) as error:
+            script = error_script(400, "", False, dialect="anthropic-messages", message=str(error))
+        return web.Response(status=script.status, headers=dict(script.headers), body=script.pieces[0])
+
+    def _counted(self, body: bytes, directions: Directions) -> Script:
+        if directions.id is not None and (recording := self._recordings.by_id(directions.id)) is not None:
+            return script_of(recording)
+        if directions.status is not None:
+            return error_script(directions.status, "", False, dialect="anthropic-messages")
+        request = read_messages_request(body)
+        recording = self._recordings.by_question(request, COUNTS)
+        if recording is not None:
+            return script_of(recording)
+        tokens = request.prompt_tokens if directions.prompt_tokens is None else directions.prompt_tokens
+        answer = msgspec.json.encode({"input_tokens": tokens})
+        return Script(id="", model=request.model, headers=JSON, streamed=False, pieces=[answer], piece_tokens=[0])
+
+    async def _answer(self, http: web.Request, dialect: DialectName) -> web.StreamResponse:
+        body = await http.read()
+        try:
+            directions = read_directions(http.headers, self._options.defaults)
+            script = self._script(body, directions, dialect)
         except DirectionInvalid as error:
             directions = Directions()
-            script = error_script(400, "", False, message=str(error), code="replay_header_invalid")
+            script = error_script(400, "", False, dialect=dialect, message=str(error), code="replay_header_invalid")
         except BadRequest as error:
             directions = Directions()
-            script = error_script(400, "", False, message=str(error), param=error.param)
+            script = error_script(400, "", False, dialect=dialect, message=str(error), param=error.param)
         performance = perform(script, directions)
         script = performance.script
         call = SentCall(
@@ -137,28 +170,29 @@ class _Replay:
             self._sent.finish(call, "failed" if call.status >= 400 else end)
         return response
 
-    def _script(self, body: bytes, directions: Directions) -> Script:
+    def _script(self, body: bytes, directions: Directions, dialect: DialectName) -> Script:
         if directions.id is not None and (recording := self._recordings.by_id(directions.id)) is not None:
             return self._cut(script_of(recording), directions)
-        if (invented := self._invented.get((body, directions))) is not None:
+        if (invented := self._invented.get((dialect, body, directions))) is not None:
             return self._repeat(invented, directions)  # the fast path of a bench, which asks the same again and again
-        request = read_chat_request(body)
+        request = read_chat_request(body) if dialect == CHAT else read_messages_request(body)
         if directions.status is not None:
-            script = error_script(directions.status, request.model, request.stream)
+            script = error_script(directions.status, request.model, request.stream, dialect=dialect)
             if directions.retry_after is not None:
                 script.headers.append(("retry-after", str(directions.retry_after)))
             return script
-        recording = self._recordings.by_question(request)
+        recording = self._recordings.by_question(request, dialect)
         if recording is not None:
             return self._cut(script_of(recording), directions)
-        return self._repeat(self._invent(request, directions, body), directions)
+        return self._repeat(self._invent(request, directions, body, dialect), directions)
 
-    def _invent(self, request: ChatRequest, directions: Directions, body: bytes) -> Script:
-        script = synthesize(request, directions, seed=self._options.seed)
+    def _invent(self, request: ChatRequest, directions: Directions, body: bytes, dialect: DialectName) -> Script:
+        invent = synthesize if dialect == CHAT else synthesize_message
+        script = invent(request, directions, seed=self._options.seed)
         if len(body) <= REMEMBERED_BODY_BYTES_MAX and len(script.pieces) <= REMEMBERED_PIECES_MAX:
             if len(self._invented) >= REMEMBERED_MAX:
                 self._invented.clear()
-            self._invented[body, directions] = script
+            self._invented[dialect, body, directions] = script
         return script
 
     def _repeat(self, script: Script, directions: Directions) -> Script:

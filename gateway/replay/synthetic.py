@@ -43,19 +43,27 @@ def synthesize(request: ChatRequest, directions: Directions, *, seed: int) -> Sc
     seed = directions.seed if directions.seed is not None else seed
     choices: list[list[Token]] = []
     finishes: list[str] = []
-    limit = request.limit if directions.overshoot == "no" else None
-    wanted_hidden = 0 if directions.reasoning_text == "yes" else directions.reasoning_tokens
-    hidden = wanted_hidden if limit is None else min(wanted_hidden, limit)
+    hidden = 0
     for index in range(request.n):
-        tokens = _tokens(request, directions, number_from(seed, request.fingerprint, index))
-        room = len(tokens) if limit is None else limit - hidden
-        whole = hidden == wanted_hidden and room >= len(tokens)
-        finish = "tool_calls" if any(token.kind == "call" for token in tokens) else "stop"
-        choices.append(tokens[:room])
-        finishes.append(finish if whole else "length")
+        tokens, finish, hidden = spoken(request, directions, number_from(seed, request.fingerprint, index))
+        choices.append(tokens)
+        finishes.append(finish)
     number = number_from(seed, request.fingerprint)
     answer = _Answer(request, directions, choices, finishes, hidden_tokens=hidden * request.n, number=number)
     return answer.stream() if request.stream else answer.whole()
+
+
+def spoken(request: ChatRequest, directions: Directions, seed: int) -> tuple[list[Token], str, int]:
+    """What one choice says within the request's limit, how it ends (as OpenAI names it), and how many of its tokens are
+    hidden."""
+    limit = request.limit if directions.overshoot == "no" else None
+    wanted_hidden = 0 if directions.reasoning_text == "yes" else directions.reasoning_tokens
+    hidden = wanted_hidden if limit is None else min(wanted_hidden, limit)
+    tokens = _tokens(request, directions, seed)
+    room = len(tokens) if limit is None else limit - hidden
+    whole = hidden == wanted_hidden and room >= len(tokens)
+    finish = "tool_calls" if any(token.kind == "call" for token in tokens) else "stop"
+    return tokens[:room], finish if whole else "length", hidden
 
 
 def _tokens(request: ChatRequest, directions: Directions, seed: int) -> list[Token]:

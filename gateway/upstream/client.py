@@ -180,7 +180,8 @@ class _Route:
             f"host: {shown_host}" + (f":{port}" if port != usual_port else ""),
         ]
         if upstream.api_key:
-            lines.append(f"authorization: Bearer {upstream.api_key}")
+            key = upstream.api_key if upstream.auth_header == "x-api-key" else f"Bearer {upstream.api_key}"
+            lines.append(f"{upstream.auth_header}: {key}")
         lines.extend(f"{name.lower()}: {value}" for name, value in upstream.headers)
         lines.append("content-type: application/json")
         lines.append("accept-encoding: identity")  # a compressed stream would blind the meter

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from gateway.core.dialect import Meter, NewMeter, Seen
 from gateway.core.errors import UpstreamBroken, UpstreamFailed, UpstreamRejectedCredential
-from gateway.core.meter import ChatMeter, Seen
 from gateway.core.sse import SseEvent, SseParser, SseTooLong
 from gateway.upstream.client import UpstreamAnswer, UpstreamClient
 from gateway.upstream.registry import Upstream
@@ -40,7 +40,7 @@ class Opened(msgspec.Struct, eq=False):
     strip_usage_chunk: bool
     whole: bytes | None = None
     parser: SseParser | None = None
-    meter: ChatMeter | None = None
+    meter: Meter | None = None
     held_back: list[tuple[SseEvent, Seen]] = []
     """Up to the first event that bears content."""
     unmetered: list[SseEvent] = []
@@ -55,10 +55,18 @@ class Opening:
     """The search for a target that answers. Its state outlives a cancellation, so that what came can be charged."""
 
     def __init__(
-        self, client: UpstreamClient, path: str, headers: list[tuple[str, str]], *, stream: bool, choices: int
+        self,
+        client: UpstreamClient,
+        path: str,
+        new_meter: NewMeter,
+        headers: list[tuple[str, str]],
+        *,
+        stream: bool,
+        choices: int,
     ) -> None:
         self._client = client
         self._path = path
+        self._new_meter = new_meter
         self._headers = headers
         self._stream = stream
         self._choices = choices
@@ -122,7 +130,7 @@ class Opening:
     async def _until_content(self, attempt: Attempt, opened: Opened, first_by: float) -> Opened | None:
         """Comments keep a connection alive, not the wait for the first event: that goes by one clock."""
         parser = opened.parser = SseParser()
-        meter = opened.meter = ChatMeter(n=self._choices)
+        meter = opened.meter = self._new_meter(n=self._choices)
         loop = asyncio.get_running_loop()
         held_bytes = 0
         while True:

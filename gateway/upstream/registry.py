@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from gateway.core.dialect import DialectName
+
 OnDisconnect = Literal["cancel", "drain"]
 """What is done with a stream whose client went away: stop it, or read on for its usage because it is billed in full."""
 OutputLimitField = Literal["max_completion_tokens", "max_tokens"]
+AuthHeader = Literal["authorization", "x-api-key"]
+"""Where the upstream's key goes: `authorization: Bearer …` or `x-api-key: …`."""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
@@ -20,9 +24,12 @@ _OUR_HEADERS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """The habits of a provider that speaks the OpenAI dialect: defaults for an upstream's settings."""
+    """The habits of a provider: defaults for an upstream's settings."""
 
     base_url: str
+    """Empty: each upstream has its own."""
+    dialects: tuple[DialectName, ...] = ("openai-chat",)
+    auth_header: AuthHeader = "authorization"
     include_usage: bool = True
     on_disconnect: OnDisconnect = "cancel"
     output_limit_field: OutputLimitField = "max_tokens"
@@ -30,6 +37,11 @@ class Provider:
 
 PROVIDERS: Final[Mapping[str, Provider]] = {
     "openai": Provider(base_url="https://api.openai.com/v1", output_limit_field="max_completion_tokens"),
+    "anthropic": Provider(
+        base_url="https://api.anthropic.com/v1", dialects=("anthropic-messages",), auth_header="x-api-key"
+    ),
+    # Our own, which plays recorded and made-up answers wherever it is started.
+    "replay": Provider(base_url="", dialects=("openai-chat", "anthropic-messages")),
     "groq": Provider(
         base_url="https://api.groq.com/openai/v1", on_disconnect="drain", output_limit_field="max_completion_tokens"
     ),
@@ -75,7 +87,10 @@ class Upstream:
     provider: str
     base_url: str
     api_key: str = field(repr=False)
-    """Sent as `authorization: Bearer …`; empty sends none."""
+    """Empty sends none."""
+    dialects: frozenset[DialectName] = frozenset({"openai-chat"})
+    """Those in which it can be called; never empty."""
+    auth_header: AuthHeader = "authorization"
     timeouts: Timeouts = Timeouts()
     include_usage: bool = True
     """Streams may be asked for their usage with `stream_options.include_usage`."""
@@ -95,10 +110,12 @@ class Upstream:
             raise ValueError("base_url must be an http or https address")
         if parts.username is not None or parts.query or parts.fragment or not _HEADER_VALUE.fullmatch(self.base_url):
             raise ValueError("base_url must have no user, query, fragment or control character")
+        if not self.dialects:
+            raise ValueError("dialects must not be empty")
         if not _HEADER_VALUE.fullmatch(self.api_key):
             raise ValueError("api_key holds a character that no header may carry")
         for name, value in self.headers:
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
                 raise ValueError(f"headers.{name} is not a header that may be sent")
-            if name.lower() in _OUR_HEADERS:
+            if name.lower() in _OUR_HEADERS or name.lower() == self.auth_header:
                 raise ValueError(f"headers.{name} is set by the gateway itself")

@@ -25,7 +25,7 @@ class Recorded(NamedTuple):
 
 
 def recorded(kind: str = "openai-chat") -> Iterator[Recorded]:
-    """Every one of the kind, in the order of the files. Chats are shipped; other kinds only RECORDINGS_DIR has."""
+    """Every one of the kind, in the order of the files."""
     folders = [OWN_RECORDINGS, *([Path(os.environ["RECORDINGS_DIR"])] if os.environ.get("RECORDINGS_DIR") else [])]
     for path in sorted(path for folder in folders for path in folder.glob(f"{kind}.jsonl*")):
         text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -66,3 +66,39 @@ def expected_usage(stated: dict[str, Any]) -> Usage:
         output_tokens=stated["completion_tokens"],
         reasoning_tokens=min(reasoning, stated["completion_tokens"]),
     )
+
+
+# --- Anthropic's dialect ----------------------------------------------------------------------------------------------
+
+
+def messages_usage(row: Recorded) -> Usage | None:
+    """What the answer itself states, found with the standard library only: the last figure of each kind."""
+    stated: dict[str, Any] = {}
+    objects = _chunks(row) if row.streamed else [json.loads(row.body)]
+    for said in objects:
+        for usage in (said.get("usage"), (said.get("message") or {}).get("usage")):
+            stated |= {name: value for name, value in (usage or {}).items() if value is not None}
+    if not stated:
+        return None
+    cached, written = stated.get("cache_read_input_tokens", 0), stated.get("cache_creation_input_tokens", 0)
+    return Usage(
+        prompt_tokens=stated["input_tokens"] + cached + written,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=stated.get("cache_creation", {}).get("ephemeral_1h_input_tokens", 0),
+        output_tokens=stated["output_tokens"],
+        reasoning_tokens=stated.get("output_tokens_details", {}).get("thinking_tokens", 0),
+    )
+
+
+def names_what_is_stored(row: Recorded) -> bool:
+    """Files, containers of an earlier call: other organisations' as well as one's own, by an id alone."""
+    request = row.request
+    said = json.dumps([request["messages"], request.get("system")])
+    stored = '"type": "file"' in said or '"container_upload"' in said
+    return stored or isinstance(request.get("container"), str)
+
+
+def asks_another_model(row: Recorded) -> bool:
+    """By one of its tools."""
+    return any(tool.get("model", row.request["model"]) != row.request["model"] for tool in row.request.get("tools", []))

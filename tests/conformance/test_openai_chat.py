@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.chat_answer import read_chat_answer
-from gateway.core.chat_request import read_chat_request
+from gateway.core.dialect import Seen
 from gateway.core.estimate import prompt_hard_bound
-from gateway.core.meter import ChatMeter, Seen
-from gateway.core.splicing import splice
+from gateway.core.openai_chat.answer import read_chat_answer
+from gateway.core.openai_chat.meter import ChatMeter
+from gateway.core.openai_chat.request import read_chat_request
+from gateway.core.openai_chat.splicing import splice
 from gateway.core.sse import SseParser
 from gateway.core.usage import Usage
 from tests.conformance.recorded import Recorded, expected_usage, own_usage, recorded

@@ -95,6 +95,35 @@ def test_no_call_within_its_bounds_costs_more_than_the_most(
     assert charge(prices, used).cost_ucr <= most(prices, prompt, output)
 
 
+@given(prices(), few_tokens, few_tokens, st.integers(0, PRICE_UCR_MAX), st.data())
+def test_what_is_written_for_an_hour_is_within_what_is_held_for_it(
+    prices: Prices, prompt: int, output: int, hour_ucr: int, data: st.DataObject
+) -> None:
+    tiers = tuple(msgspec.structs.replace(tier, cache_write_1h_ucr=hour_ucr) for tier in prices.tiers)
+    try:
+        prices = msgspec.structs.replace(prices, tiers=tiers)
+    except ValueError:
+        return  # with what else is in the price it would be more than one may be
+    used = Usage(
+        prompt_tokens=data.draw(st.integers(0, prompt)),
+        cache_write_tokens=data.draw(st.integers(0, prompt)),
+        cache_write_1h_tokens=data.draw(st.integers(0, prompt)),
+        output_tokens=data.draw(st.integers(0, output)),
+    )
+    assert charge(prices, used).cost_ucr <= most(prices.writing_for_an_hour(), prompt, output)
+    without = msgspec.structs.replace(used, cache_write_1h_tokens=0)
+    assert charge(prices, without).cost_ucr <= most(prices, prompt, output)
+
+
+def test_what_is_written_for_an_hour_has_a_line_of_its_own() -> None:
+    used = Usage(prompt_tokens=10, cached_tokens=1, cache_write_tokens=8, cache_write_1h_tokens=5)
+    tier = Tier(above_tokens=0, input_ucr=10, cached_ucr=1, cache_write_ucr=12, output_ucr=50, cache_write_1h_ucr=20)
+    lines = {line.kind: (line.units, line.price_ucr) for line in charge(Prices((tier,)), used).lines}
+    assert lines == {"input": (1, 10), "cached_input": (1, 1), "cache_write": (3, 12), "cache_write_1h": (5, 20)}
+    plain = msgspec.structs.replace(tier, cache_write_1h_ucr=None)
+    assert {line.kind: line.price_ucr for line in charge(Prices((plain,)), used).lines}["cache_write_1h"] == 12
+
+
 @given(prices(), few_tokens, few_tokens, few_tokens, few_tokens)
 def test_the_most_never_falls_as_tokens_grow(
     prices: Prices, prompt: int, more_prompt: int, output: int, more_output: int

@@ -45,10 +45,13 @@ def charge_ucr(model: str, tokens: Mapping[str, int], provider: str = "openai") 
     assert prices is not None
     fresh = tokens["prompt_tokens"] - tokens["cached_tokens"] - tokens["cache_write_tokens"]
     input_usd = prices["input_cost_per_token"]
+    written_1h = tokens.get("cache_write_1h_tokens", 0)
+    write_usd = prices.get("cache_creation_input_token_cost", input_usd)
     usd = (
         fresh * input_usd
         + tokens["cached_tokens"] * prices.get("cache_read_input_token_cost", input_usd)
-        + tokens["cache_write_tokens"] * prices.get("cache_creation_input_token_cost", input_usd)
+        + (tokens["cache_write_tokens"] - written_1h) * write_usd
+        + written_1h * prices.get("cache_creation_input_token_cost_above_1hr", write_usd)
         + tokens["output_tokens"] * prices["output_cost_per_token"]
     )
     return math.ceil(Decimal(usd) * UCR_PER_USD)

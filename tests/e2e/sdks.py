@@ -58,4 +58,5 @@ NODE: Final = Sdk(
     timeout_error="APIConnectionTimeoutError",
     other_status_error="APIError",
 )
+ANTHROPIC: Final = Sdk("anthropic-python", (".envs/anthropic/bin/python", "-m", "tests.sdks.python.anthropic_suite"))
 SDKS: Final = (PYTHON_LATEST, PYTHON_1, NODE)

@@ -20,7 +20,7 @@ import pytest
 from gateway.postgres.embedded import closed_to_others
 from gateway.postgres.postmaster import Postmaster
 from gateway.replay.server import ReplayServer
-from tests.e2e.prices import charges_ucr
+from tests.e2e.prices import charge_ucr, charges_ucr
 from tests.e2e.running import REPOSITORY, RunningGateway, running_gateway
 from tests.fakes import curl
 from tests.fakes.turnstile import Turnstile
@@ -130,11 +130,13 @@ async def test_the_printed_snippets_work_as_they_stand_and_cost_what_the_provide
         assert re.search(r"x-tollgate-credits-charged: 0\.\d{6}", by_curl, re.IGNORECASE)
         in_python = snippet(gateway, "from openai import OpenAI", ends=r"^ +print\(")
         assert "What is a toll?" in await executed(python_with_openai(), "-c", in_python, path=path)
+        in_messages = snippet(gateway, f"curl {gateway.url}/v1/messages", ends=r"[^\\]$")
+        assert json.loads(await executed("sh", "-c", in_messages, path=path))["type"] == "message"
 
         async with gateway.session.get(f"{replay_url}/_sent") as response:
-            calls = (await response.json())["calls"]
+            *calls, message = (await response.json())["calls"]
         assert len(calls) == 2
-        left_ucr = DEMO_CREDITS_UCR - charges_ucr(calls)
+        left_ucr = DEMO_CREDITS_UCR - charges_ucr(calls) - charge_ucr(message["model"], message["tokens"], "anthropic")
         assert await balance_ucr(gateway, path) == left_ucr
         token = ANY_KEY.findall(printed)[0]
         assert await gateway.interrupt() == 0

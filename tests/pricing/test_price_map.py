@@ -48,6 +48,12 @@ def real() -> dict[str, ModelPrice]:
     return read_price_map(credits_per_usd=THOUSAND)
 
 
+def test_what_anthropic_caches_for_an_hour_is_dearer(real: dict[str, ModelPrice]) -> None:
+    (tier,) = real["claude-haiku-4-5"].prices.tiers
+    assert (tier.input_ucr, tier.cached_ucr) == (1_000_000_000, 100_000_000)
+    assert (tier.cache_write_ucr, tier.cache_write_1h_ucr) == (1_250_000_000, 2_000_000_000)
+
+
 def test_gpt_4o_costs_what_its_price_list_says(real: dict[str, ModelPrice]) -> None:
     price = real["gpt-4o"]
     assert price.prices == Prices(

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.replay.recordings import CHAT, OWN_RECORDINGS, RecordingBroken, Recordings, script_of
-from gateway.replay.request import read_chat_request
+from gateway.replay.request import read_chat_request, read_messages_request
 from gateway.replay.script import cut
 from gateway.replay.server import ReplayOptions, ReplayServer
-from tests.replay import make_own_recordings
+from tests.replay import make_own_messages, make_own_recordings
 
 ROWS: list[dict[str, Any]] = make_own_recordings.chats()
+MESSAGE_ROWS: list[dict[str, Any]] = make_own_messages.messages()
 FOLDERS = [OWN_RECORDINGS, *([Path(os.environ["RECORDINGS_DIR"])] if os.environ.get("RECORDINGS_DIR") else [])]
 """Where RECORDINGS_DIR is set, every test of this file runs over real traffic as well."""
 
@@ -36,11 +37,16 @@ def ask(row: dict[str, Any], **changes: Any) -> Any:
 
 def test_the_file_holds_what_its_script_writes() -> None:
     assert make_own_recordings.FILE.read_text(encoding="utf-8") == make_own_recordings.lines(), "run the script"
+    for file, rows in make_own_messages.FILES.items():
+        assert file.read_text(encoding="utf-8") == make_own_messages.lines(rows()), "run the script"
 
 
 def test_own_recordings_are_all_found_by_what_they_ask() -> None:
     recordings = Recordings.load(OWN_RECORDINGS)
-    assert len(recordings) == len(ROWS)
+    assert len(recordings) == len(ROWS) + len(MESSAGE_ROWS) + len(make_own_messages.counts())
+    for row in [*MESSAGE_ROWS, *make_own_messages.counts()]:
+        asked = read_messages_request(json.dumps(row["request"]).encode())
+        assert getattr(recordings.by_question(asked, row["kind"]), "id", None) == row["id"]
     for row in ROWS:
         found = recordings.by_question(ask(row))
         assert found is not None

@@ -301,6 +301,7 @@ async def test_the_books_add_up(http: ClientSession, replay: ReplayServer) -> No
         "cache_write_tokens": 0,
         "output_tokens": 30,
         "reasoning_tokens": 0,
+        "cache_write_1h_tokens": 0,
     }
     assert {name: sums["calls"] for name, sums in page["models"].items()} == {"gpt-4o": 2, "other": 1}
     assert [call["usage_sent"] for call in page["calls"]] == [True, True, False]

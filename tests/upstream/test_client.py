@@ -41,6 +41,15 @@ async def test_the_request_goes_out_as_one_plain_post(client: UpstreamClient, ho
     assert request.body == BODY
 
 
+async def test_a_key_goes_where_the_upstream_looks_for_it(client: UpstreamClient, hostile: HostileUpstream) -> None:
+    upstream = Upstream(
+        name="h", provider="x", base_url=hostile.url("well_behaved"), api_key="sk-secret", auth_header="x-api-key"
+    )
+    await read_all(await client.send(upstream, PATH, BODY))
+    assert b"\r\nx-api-key: sk-secret\r\n" in hostile.requests[0].head
+    assert b"authorization" not in hostile.requests[0].head.lower()
+
+
 async def test_without_a_key_no_credential_is_sent(client: UpstreamClient, hostile: HostileUpstream) -> None:
     upstream = Upstream(name="h", provider="openai", base_url=hostile.url("well_behaved"), api_key="")
     await read_all(await client.send(upstream, PATH, BODY))

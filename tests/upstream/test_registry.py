@@ -53,6 +53,16 @@ def test_headers_of_the_gateway_cannot_be_overridden(name: str) -> None:
         upstream(headers=((name, "v"),))
 
 
+def test_the_header_of_the_key_cannot_be_overridden() -> None:
+    with pytest.raises(ValueError, match="set by the gateway"):
+        upstream(auth_header="x-api-key", headers=(("X-API-Key", "v"),))
+
+
+def test_an_upstream_that_speaks_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="dialects"):
+        upstream(dialects=frozenset())
+
+
 def test_a_key_with_a_line_end_is_refused_without_showing_it() -> None:
     with pytest.raises(ValueError, match="api_key") as refusal:
         upstream(api_key="sk-very\nsecret")
@@ -68,4 +78,8 @@ def test_a_timeout_that_never_ends_or_never_begins_is_refused(seconds: float) ->
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_every_provider_makes_a_valid_upstream(name: str) -> None:
     provider = PROVIDERS[name]
-    assert upstream(provider=name, base_url=provider.base_url).base_url == provider.base_url
+    base_url = provider.base_url or "http://127.0.0.1:9/v1"
+    made = upstream(
+        provider=name, base_url=base_url, dialects=frozenset(provider.dialects), auth_header=provider.auth_header
+    )
+    assert made.base_url == base_url

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.core.reported_usage import ReportedUsage, usage_objects
+from gateway.core.openai_chat.usage import ReportedUsage, usage_objects
 from gateway.core.translation.citations import citation
 from gateway.core.translation.fields import (
     Fields,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.core.reported_usage import ReportedUsage, usage_objects
+from gateway.core.openai_chat.usage import ReportedUsage, usage_objects
 from gateway.core.sse import SseEvent
 from gateway.core.translation.answers_to_messages import EMPTY, SERVICE_TIER, read_content
 from gateway.core.translation.block_writer import BlockWriter, event_bytes

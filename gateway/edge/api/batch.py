@@ -10,11 +10,12 @@ import structlog
 
 from gateway.core.access import Right
 from gateway.core.errors import LedgerUnavailable, TollgateError
+from gateway.core.rendered import Rendered
 from gateway.edge.api import checking, moves, reservations, spending
 from gateway.edge.api import credits as credits_
 from gateway.edge.api.ask import REPLAYED, Ask
 from gateway.edge.api.endpoint import Endpoint, endpoint
-from gateway.edge.errors import INTERNAL, Rendered, problem_body, rendered
+from gateway.edge.errors import INTERNAL, problem_body, rendered
 from gateway.edge.requests import body_as, invalid
 
 log = structlog.get_logger()

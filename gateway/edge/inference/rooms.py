@@ -9,6 +9,7 @@ from gateway.edge.observer import Observer
 from gateway.identity.key_ring import KeyRing
 from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
+from gateway.relay.counting import TokenCounts
 from gateway.relay.relay import Relay
 
 
@@ -16,6 +17,7 @@ class Inference(msgspec.Struct, frozen=True, kw_only=True):
     door: Door
     key_ring: KeyRing
     relay: Relay
+    counting: TokenCounts
     bodies: BodyBudget
     headers: HeaderPolicy
     observer: Observer

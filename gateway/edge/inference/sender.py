@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.core.errors import InvalidRequest
 from gateway.core.tags import FEATURE_RULE, TAGS_RULE, is_feature, tags_json
-from gateway.edge.auth import bearer_token
+from gateway.edge.auth import caller_key
 from gateway.edge.connection import Request
 from gateway.edge.headers import HeaderPolicy
 from gateway.edge.plain_request import PlainRequest
@@ -44,7 +44,7 @@ class Sender(msgspec.Struct, frozen=True):
 
 
 def sender_of(request: Request, policy: HeaderPolicy) -> Sender:
-    """Raises Unauthenticated where there is no bearer token."""
+    """Raises Unauthenticated where there is no key."""
     if not isinstance(request, PlainRequest):
         return _read(request, policy)
     head = request.head
@@ -56,7 +56,7 @@ def sender_of(request: Request, policy: HeaderPolicy) -> Sender:
 def _read(request: Request, policy: HeaderPolicy) -> Sender:
     feature, tags, refused = _purpose(request)
     return Sender(
-        key_hash=hash_of(bearer_token(request, whose="API")),
+        key_hash=hash_of(caller_key(request, key_header=policy.key_header)),
         forward_headers=tuple(policy.for_upstream(request.headers.items())),
         client_request_id=_client_request_id(request.headers.get("x-request-id", "")),
         feature=feature,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core import chat_messages
-from gateway.core.chat_messages import MessageFacts, read_messages
 from gateway.core.errors import InvalidRequest
+from gateway.core.openai_chat import messages as chat_messages
+from gateway.core.openai_chat.messages import MessageFacts, read_messages
 from tests.core import json_text
 
 _MEMBERS = st.lists(

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`: reads the request, takes it to the relay, writes what the relay gives."""
+"""An inference call in any dialect: reads the request, takes it to the relay, writes what the relay gives."""
 
 import asyncio
 import time
@@ -6,16 +6,15 @@ from collections.abc import Awaitable, Callable
 from typing import Final, cast
 from uuid import UUID
 
-import msgspec
 import structlog
 
 from gateway.core.caller import Caller, KeyKind
-from gateway.core.chat_request import read_chat_request
+from gateway.core.dialect import Broken, Dialect
 from gateway.core.errors import InsufficientCredits, TollgateError, Unauthenticated
-from gateway.core.usage import Usage
+from gateway.core.rendered import Rendered
 from gateway.edge.bodies import Body
 from gateway.edge.connection import Connection, Request
-from gateway.edge.errors import INTERNAL, Rendered, openai_body, openai_error_frame, rendered
+from gateway.edge.errors import INTERNAL, rendered
 from gateway.edge.headers import tollgate_headers
 from gateway.edge.inference.rooms import Inference
 from gateway.edge.inference.sender import sender_of
@@ -26,21 +25,23 @@ from gateway.relay.whole import WholeTurn
 
 log = structlog.get_logger()
 
-ROUTE: Final = "/v1/chat/completions"
 _PLAIN: Final = KeyKind.INFERENCE
 """Looked up once: a member of an enumeration costs each call what the rest of the question does."""
 
 Answer = RawAnswer | RawStream
 
 
-class ChatCompletions:
-    """The handler. Called for each request straight from the server; everything it needs is in its rooms."""
+class InferenceHandler:
+    """Of one dialect. Called for each request straight from the server; everything it needs is in its rooms."""
 
-    def __init__(self, rooms: Inference) -> None:
+    def __init__(self, rooms: Inference, dialect: Dialect) -> None:
         self._rooms = rooms
+        self._dialect = dialect
+        self._headers = rooms.headers.speaking(dialect)
+        self.route: Final = f"/v1{dialect.path}"
 
     async def __call__(self, request: Request) -> Answer:
-        rooms = self._rooms
+        rooms, dialect = self._rooms, self._dialect
         id = rooms.ids.next()
         began = rooms.clock.monotonic()
         connection = cast(Connection, request.protocol)
@@ -49,7 +50,7 @@ class ChatCompletions:
         call: Call | None = None
         refusal: Rendered | None = None
         try:
-            sender = sender_of(request, rooms.headers)
+            sender = sender_of(request, self._headers)
             caller = await rooms.key_ring.caller_of(sender.key_hash)
             if caller.kind is not _PLAIN or caller.ip_allow is not None:
                 rooms.door.admit_to_inference(caller, request)
@@ -58,9 +59,10 @@ class ChatCompletions:
                 raise sender.refusal()
             call = Call(
                 id=id,
-                route=ROUTE,
+                route=self.route,
                 caller=caller,
-                request=read_chat_request(await body.read(request)),
+                dialect=dialect,
+                request=dialect.read_request(await body.read(request)),
                 forward_headers=[*sender.forward_headers, ("x-request-id", str(id))],
                 client_request_id=sender.client_request_id,
                 feature=sender.feature,
@@ -73,12 +75,12 @@ class ChatCompletions:
             error = _said_to_the_caller(failure, call)
             if isinstance(error, Unauthenticated):
                 error = rooms.door.refusal(request, error)
-            refusal = rendered(error, insufficient_status=rooms.insufficient_status)
+            refusal = dialect.error(rendered(error, insufficient_status=rooms.insufficient_status))
         except ConnectionError:
             raise
         except Exception:
-            log.exception("request.failed", request_id=str(id), route=ROUTE)
-            refusal = INTERNAL
+            log.exception("request.failed", request_id=str(id), route=self.route)
+            refusal = dialect.error(INTERNAL)
             if call is not None and call.status:
                 connection.force_close()  # an answer that has begun cannot be taken back, only broken off
         finally:
@@ -88,9 +90,11 @@ class ChatCompletions:
                 rooms.relay.close(call)
             self._observe(id, began, caller, call, refusal)
         headers = f"content-type: application/json\r\nx-request-id: {id}\r\n"
+        if dialect.request_id_header:
+            headers += f"{dialect.request_id_header}: {id}\r\n"
         for name, value in refusal.headers:
             headers += f"{name}: {value}\r\n"
-        return RawAnswer(refusal.status, headers, openai_body(refusal))
+        return RawAnswer(refusal.status, headers, dialect.error_body(refusal, str(id)))
 
     async def _answer(self, request: Request, connection: Connection, call: Call) -> Answer:
         rooms = self._rooms
@@ -100,10 +104,49 @@ class ChatCompletions:
         turn = await rooms.relay.open(call)
         try:
             if isinstance(turn, WholeTurn) and turn.complete:
-                return RawAnswer(turn.status, _headers(rooms, call, turn), turn.body)
-            return await _stream(request, rooms, connection, call, turn)
+                return RawAnswer(turn.status, self._lines(call, turn), turn.body)
+            return await self._stream(request, connection, call, turn)
         finally:
             turn.close()
+
+    async def _stream(
+        self, request: Request, connection: Connection, call: Call, turn: StreamTurn | WholeTurn
+    ) -> RawStream:
+        """Writes piece by piece. An error from here on is the stream's last frame: the status has been sent."""
+        length = turn.content_length if isinstance(turn, WholeTurn) else None
+        response = RawStream(turn.status, self._lines(call, turn), length=length)
+        call.status = turn.status
+        try:
+            await _unless_gone(call, response.prepare, request)
+            if isinstance(turn, WholeTurn):
+                await _unless_gone(call, response.write, turn.body)
+            async for piece in turn:
+                await _unless_gone(call, response.write, piece)
+        except (TollgateError, asyncio.CancelledError) as failure:
+            error = _said_to_the_caller(failure, call)
+            call.error_code = error.code
+            turn.close()  # settled first: the last frame may wait for a caller who takes nothing
+            if isinstance(turn, WholeTurn) or connection.writing_paused:
+                connection.force_close()  # what lacks its end must not look whole
+                return response
+            await _unless_gone(call, response.write, _last_frames(call, turn, error))
+        await _unless_gone(call, response.write_eof)
+        return response
+
+    def _lines(self, call: Call, turn: StreamTurn | WholeTurn) -> str:
+        """The answer's headers."""
+        rooms = self._rooms
+        whole = isinstance(turn, WholeTurn) and turn.complete
+        available = turn.reservation.available_ucr
+        if whole and call.charged_ucr is not None:
+            available += call.held_ucr - call.charged_ucr
+        lines = self._headers.for_caller(turn.upstream_headers)
+        lines += tollgate_headers(
+            call, available_ucr=max(0, available), low_balance_ucr=rooms.low_balance_ucr, whole=whole
+        )
+        if not whole:
+            lines += "cache-control: no-cache\r\nx-accel-buffering: no\r\n"
+        return lines
 
     def _observe(
         self, id: UUID, began: float, caller: Caller | None, call: Call | None, refusal: Rendered | None
@@ -112,37 +155,12 @@ class ChatCompletions:
         if call is None:
             status, code = (refusal.status, refusal.code) if refusal is not None else (0, "")
             observer.request_ended(
-                id=id, method="POST", route=ROUTE, status=status, error=code, began=began, caller=caller
+                id=id, method="POST", route=self.route, status=status, error=code, began=began, caller=caller
             )
             return
         if refusal is not None:
             call.status, call.error_code = refusal.status, refusal.code
         observer.call_ended(call)
-
-
-async def _stream(
-    request: Request, rooms: Inference, connection: Connection, call: Call, turn: StreamTurn | WholeTurn
-) -> RawStream:
-    """Writes piece by piece. An error from here on is the stream's last frame: the status has been sent."""
-    length = turn.content_length if isinstance(turn, WholeTurn) else None
-    response = RawStream(turn.status, _headers(rooms, call, turn), length=length)
-    call.status = turn.status
-    try:
-        await _unless_gone(call, response.prepare, request)
-        if isinstance(turn, WholeTurn):
-            await _unless_gone(call, response.write, turn.body)
-        async for piece in turn:
-            await _unless_gone(call, response.write, piece)
-    except (TollgateError, asyncio.CancelledError) as failure:
-        error = _said_to_the_caller(failure, call)
-        call.error_code = error.code
-        turn.close()  # settled first: the last frame may wait for a caller who takes nothing
-        if isinstance(turn, WholeTurn) or connection.writing_paused:
-            connection.force_close()  # what lacks its end must not look whole
-            return response
-        await _unless_gone(call, response.write, _last_frames(call, turn, error))
-    await _unless_gone(call, response.write_eof)
-    return response
 
 
 def _said_to_the_caller(failure: BaseException, call: Call | None) -> TollgateError:
@@ -168,40 +186,15 @@ async def _unless_gone(call: Call, write: Callable[..., Awaitable[object]], *pie
 
 
 def _last_frames(call: Call, turn: StreamTurn, error: TollgateError) -> bytes:
-    model = turn.meter.model or call.request.model
-    id = turn.meter.provider_id or f"chatcmpl-{call.id.hex}"
-    frame = openai_error_frame(rendered(error), id=id, model=model)
-    if isinstance(error, InsufficientCredits) and call.request.include_usage:
-        return _usage_frame(call.usage, id=id, model=model) + frame
-    return frame
-
-
-def _usage_frame(usage: Usage, *, id: str, model: str) -> bytes:
-    """The usage chunk that the caller asked for and the provider can no longer send."""
-    chunk = {
-        "id": id,
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": model,
-        "choices": [],
-        "usage": {
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.output_tokens,
-            "total_tokens": usage.prompt_tokens + usage.output_tokens,
-        },
-    }
-    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
-
-
-def _headers(rooms: Inference, call: Call, turn: StreamTurn | WholeTurn) -> str:
-    whole = isinstance(turn, WholeTurn) and turn.complete
-    available = turn.reservation.available_ucr
-    if whole and call.charged_ucr is not None:
-        available += call.held_ucr - call.charged_ucr
-    headers = rooms.headers.for_caller(turn.upstream_headers)
-    headers += tollgate_headers(
-        call, available_ucr=max(0, available), low_balance_ucr=rooms.low_balance_ucr, whole=whole
+    dialect = call.dialect
+    return dialect.last_frames(
+        Broken(
+            error=dialect.error(rendered(error)),
+            facts=call.request,
+            request_id=str(call.id),
+            provider_id=turn.meter.provider_id,
+            model=turn.meter.model or call.request.model,
+            usage=call.usage if isinstance(error, InsufficientCredits) else None,
+            unix_s=int(time.time()),
+        )
     )
-    if not whole:
-        headers += "cache-control: no-cache\r\nx-accel-buffering: no\r\n"
-    return headers

@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from gateway.core.errors import InvalidRequest
-from gateway.core.json_object import Ambiguous, RawObject, misspelled, read_object, read_objects
+from gateway.core.json_object import Ambiguous, RawObject, misspelled, read_object
+from gateway.core.request_body import NULL, not_yours, objects_of
 
 MEDIA_PARTS_MAX: Final = 4_096
 
@@ -25,7 +26,6 @@ _TEXT_PART_KEYS: Final = frozenset(
 _STORED_ID_KEYS: Final = ("file_id", "container_id")
 
 _STRING: Final = msgspec.json.Decoder(str)
-_NULL: Final = msgspec.Raw(b"null")
 _QUOTE, _BRACE, _BRACKET = b'"{['
 
 
@@ -53,7 +53,7 @@ def read_messages(array: msgspec.Raw) -> MessageFacts:
     count = _count_text_messages(array)
     if count:
         return MessageFacts(count=count)
-    messages = _read_objects(array, "messages")
+    messages = objects_of(array, "messages")
     if not messages:
         raise InvalidRequest("`messages` must not be empty.", param="messages")
     facts = MessageFacts(count=len(messages))
@@ -84,19 +84,10 @@ def _count_text_messages(array: msgspec.Raw) -> int:
     return len(messages) if size == len(memoryview(array)) else 0
 
 
-def _read_objects(array: msgspec.Raw, param: str) -> list[RawObject]:
-    try:
-        return read_objects(array)
-    except Ambiguous as error:
-        raise InvalidRequest(f"In `{param}` {error}.", param=param) from None
-    except msgspec.DecodeError:
-        raise InvalidRequest(f"`{param}` must be an array of objects.", param=param) from None
-
-
 def _refuse_stored_audio(messages: list[RawObject]) -> None:
     for at, message in enumerate(messages):
-        if message.get("audio", _NULL) != _NULL:
-            raise _not_yours(f"messages[{at}].audio")
+        if message.get("audio", NULL) != NULL:
+            raise not_yours(f"messages[{at}].audio")
 
 
 def _media_parts(messages: list[RawObject]) -> Iterator[tuple[str, RawObject]]:
@@ -104,12 +95,12 @@ def _media_parts(messages: list[RawObject]) -> Iterator[tuple[str, RawObject]]:
     media = 0
     for at, message in enumerate(messages):
         content = message.get("content")
-        if content is None or (first := memoryview(content)[0]) == _QUOTE or content == _NULL:
+        if content is None or (first := memoryview(content)[0]) == _QUOTE or content == NULL:
             continue
         param = f"messages[{at}].content"
         if first != _BRACKET:
             raise InvalidRequest(f"`{param}` must be a string or an array.", param=param)
-        parts = _read_objects(content, param)
+        parts = objects_of(content, param)
         if _TEXT_PART_KEYS.issuperset(chain.from_iterable(parts)):
             continue
         for index, part in enumerate(parts):
@@ -125,7 +116,7 @@ def _read_part(part: RawObject, param: str, facts: MessageFacts) -> None:
     inner = {key: _fields(part[key], param) for key in others}
     for keys in (others, *inner.values()):
         if any(key in _STORED_ID_KEYS for key in keys) or misspelled(keys, _STORED_ID_KEYS):
-            raise _not_yours(param)
+            raise not_yours(param)
     if others == {"image_url"} and (url := _inline_image(part["image_url"], inner["image_url"])):
         facts.images += 1
         facts.image_bytes += len(url)
@@ -141,7 +132,7 @@ def _inline_image(value: msgspec.Raw, fields: RawObject) -> str:
     if fields:
         if not fields.keys() <= {"url", "detail"}:
             return ""
-        value = fields.get("url", _NULL)
+        value = fields.get("url", NULL)
     if memoryview(value)[0] != _QUOTE:
         return ""
     url = _STRING.decode(value)
@@ -155,12 +146,3 @@ def _fields(value: msgspec.Raw, param: str) -> RawObject:
         return read_object(bytes(value))[1]
     except Ambiguous as error:
         raise InvalidRequest(f"In `{param}` {error}.", param=param) from None
-
-
-def _not_yours(param: str) -> InvalidRequest:
-    """Organisations share the provider's account, so an id of something stored there could be anybody's."""
-    return InvalidRequest(
-        f"`{param}` names an object stored at the provider; only what the request itself holds can be used.",
-        param=param,
-        code="unknown_id",
-    )

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.core.chat_request import read_chat_request
 from gateway.core.errors import InvalidRequest
-from gateway.core.splicing import splice
+from gateway.core.openai_chat.request import read_chat_request
+from gateway.core.openai_chat.splicing import splice
 from tests.core import json_text
 from tests.core.slow_json import members
 

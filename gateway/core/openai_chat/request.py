@@ -5,14 +5,14 @@ keys, `MODEL` beside `model`, a limit spelled `1e9`) is refused, and a value is 
 from. Contents are never decoded.
 """
 
-import re
 from typing import Annotated, Final
 
 import msgspec
 
-from gateway.core.chat_messages import read_messages
 from gateway.core.errors import InvalidRequest
-from gateway.core.json_object import KEYS_MAX, Ambiguous, RawObject, misspelled, read_object, read_objects
+from gateway.core.json_object import Ambiguous, RawObject, misspelled, read_object, read_objects
+from gateway.core.openai_chat.messages import read_messages
+from gateway.core.request_body import NULL, is_set, read_body, read_scalars, refuse_misspelled
 
 N_MAX: Final = 128
 OUTPUT_LIMIT_MAX: Final = 2**31 - 1
@@ -56,6 +56,8 @@ class ChatRequest(msgspec.Struct, gc=False):
     """Tools are described: providers wrap them in instructions of their own."""
     hosted_tools: bool
     """The provider may run tools itself, which read and bill beyond what is sent."""
+    cache_writes_1h: bool = False
+    """This dialect cannot ask for it."""
 
 
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=OUTPUT_LIMIT_MAX)]
@@ -118,14 +120,13 @@ _PLAIN_KEYS: Final = frozenset(
 )
 """A request with no other keys needs no closer look."""
 
-_NULL: Final = msgspec.Raw(b"null")
 _TRUE: Final = msgspec.Raw(b"true")
 _USUAL_STREAM_OPTIONS: Final = msgspec.Raw(b'{"include_usage":true}')
-_NOT_ASKED: Final = (_NULL, msgspec.Raw(b"false"))
+_NOT_ASKED: Final = (NULL, msgspec.Raw(b"false"))
 _STRINGS: Final = msgspec.json.Decoder(list[str])
 _STREAM_OPTIONS: Final = msgspec.json.Decoder(dict[str, bool | None])
 _SCALAR_ARRAY: Final = msgspec.json.Decoder(_Scalars)
-_CLIENT_TOOLS: Final = (msgspec.Raw(b'"function"'), msgspec.Raw(b'"custom"'), _NULL)
+_CLIENT_TOOLS: Final = (msgspec.Raw(b'"function"'), msgspec.Raw(b'"custom"'), NULL)
 """The types of tools that the client runs itself."""
 
 
@@ -138,9 +139,11 @@ def read_chat_request(body: bytes) -> ChatRequest:
 
 
 def _read(body: bytes) -> ChatRequest:
-    text, values = _read_body(body)
-    scalars = _read_scalars(values)
-    messages = read_messages(values.get("messages", _NULL))
+    text, values = read_body(body)
+    scalars = read_scalars(values, _SCALARS, _SCALAR_ARRAY, _MUST_BE)
+    if not scalars.model.isprintable():
+        raise InvalidRequest("`model` must be printable.", param="model")
+    messages = read_messages(values.get("messages", NULL))
     plain = _PLAIN_KEYS.issuperset(values)
     if not plain:
         _refuse_keys(values)
@@ -156,55 +159,25 @@ def _read(body: bytes) -> ChatRequest:
         message_count=messages.count,
         prompt_bytes=len(text) - messages.image_bytes,
         images=messages.images,
-        audio=messages.audio or (not plain and _is_set(values, "audio")),
+        audio=messages.audio or (not plain and is_set(values, "audio")),
         other_output=not plain and _asks_for_more_than_text(values),
         by_reference=messages.by_reference,
-        tools=not plain and any(_is_set(values, key) for key in _TOOL_KEYS),
+        tools=not plain and any(is_set(values, key) for key in _TOOL_KEYS),
         hosted_tools=not plain and _has_hosted_tools(values),
     )
 
 
 def _refuse_keys(values: RawObject) -> None:
-    if found := misspelled(values.keys() - _DECIDING_KEYS, _DECIDING_KEYS):
-        raise InvalidRequest(f"Unknown parameter: `{found[0][:64]}`. Did you mean `{found[1]}`?", param=found[1])
+    refuse_misspelled(values, _DECIDING_KEYS)
     for name in _MODEL_LIST_KEYS:
-        if _is_set(values, name):
+        if is_set(values, name):
             raise InvalidRequest(f"`{name}` is not supported: `model` names the one model.", param=name)
-
-
-def _read_body(body: bytes) -> tuple[bytes, RawObject]:
-    try:
-        if not body.isascii():
-            str(body, "utf-8")  # msgspec does not look into strings that it keeps raw
-        return read_object(body)
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}).") from None
-    except Ambiguous as error:
-        param = error.key and error.key[:64]
-        raise InvalidRequest(f"The body can be read in two ways: {error}.", param=param) from None
-    except msgspec.ValidationError:
-        raise InvalidRequest(f"The body must be a JSON object of at most {KEYS_MAX} keys.") from None
-    except msgspec.DecodeError as error:
-        raise InvalidRequest(f"The body is not JSON: {error}.") from None
-
-
-def _read_scalars(values: RawObject) -> _Scalars:
-    array = b"[%b]" % b",".join([values.get(name, _NULL) for name in _SCALARS])
-    try:
-        scalars = _SCALAR_ARRAY.decode(array)
-    except msgspec.DecodeError as error:
-        at = re.search(r"\$\[(\d+)\]", str(error))
-        name = _SCALARS[int(at[1])] if at else "model"
-        raise InvalidRequest(f"`{name}` {_MUST_BE[name]}.", param=name) from None
-    if not scalars.model.isprintable():
-        raise InvalidRequest("`model` must be printable.", param="model")
-    return scalars
 
 
 def _asks_for_usage(value: msgspec.Raw) -> bool:
     if value == _USUAL_STREAM_OPTIONS:
         return True
-    if value == _NULL:
+    if value == NULL:
         return False
     try:
         text, _ = read_object(bytes(value))
@@ -218,12 +191,8 @@ def _asks_for_usage(value: msgspec.Raw) -> bool:
     return options.get("include_usage") is True
 
 
-def _is_set(values: RawObject, name: str) -> bool:
-    return name in values and values[name] != _NULL
-
-
 def _asks_for_more_than_text(values: RawObject) -> bool:
-    if not _is_set(values, "modalities"):
+    if not is_set(values, "modalities"):
         return False
     try:
         return any(modality != "text" for modality in _STRINGS.decode(values["modalities"]))
@@ -232,13 +201,13 @@ def _asks_for_more_than_text(values: RawObject) -> bool:
 
 
 def _has_hosted_tools(values: RawObject) -> bool:
-    if any(values.get(name, _NULL) not in _NOT_ASKED for name in _HOSTED_TOOL_KEYS):
+    if any(values.get(name, NULL) not in _NOT_ASKED for name in _HOSTED_TOOL_KEYS):
         return True
-    if not _is_set(values, "tools"):
+    if not is_set(values, "tools"):
         return False
     try:
         tools = read_objects(values["tools"])
     except (Ambiguous, msgspec.DecodeError):
         message = "`tools` must be an array of objects, each key once."
         raise InvalidRequest(message, param="tools") from None
-    return any(tool.get("type", _NULL) not in _CLIENT_TOOLS for tool in tools)
+    return any(tool.get("type", NULL) not in _CLIENT_TOOLS for tool in tools)

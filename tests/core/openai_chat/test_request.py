@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.chat_messages import MEDIA_PARTS_MAX
-from gateway.core.chat_request import ChatRequest, read_chat_request
 from gateway.core.errors import InvalidRequest
+from gateway.core.openai_chat.messages import MEDIA_PARTS_MAX
+from gateway.core.openai_chat.request import ChatRequest, read_chat_request
 from tests.core import json_text
 from tests.core.slow_json import members
 

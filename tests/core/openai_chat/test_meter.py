@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.meter import ChatMeter, Seen
+from gateway.core.dialect import Seen
+from gateway.core.openai_chat.meter import ChatMeter
 from gateway.core.sse import SseEvent, SseParser
 from gateway.core.usage import TOKENS_MAX, Usage
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.chat_answer import ChatAnswer, read_chat_answer
+from gateway.core.dialect import Answer
+from gateway.core.openai_chat.answer import read_chat_answer
 from gateway.core.usage import Usage
 
 ANSWER: dict[str, Any] = {
@@ -25,12 +26,12 @@ ANSWER: dict[str, Any] = {
 }
 
 
-def read(**fields: Any) -> ChatAnswer:
+def read(**fields: Any) -> Answer:
     return read_chat_answer(json.dumps(ANSWER | fields).encode())
 
 
 def test_a_plain_answer_is_read() -> None:
-    assert read() == ChatAnswer(
+    assert read() == Answer(
         usage=Usage(prompt_tokens=100, cached_tokens=64, output_tokens=12, reasoning_tokens=2),
         output_tokens=10,
         provider_id="chatcmpl-1",

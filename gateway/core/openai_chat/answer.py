@@ -4,31 +4,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.core.dialect import Answer
 from gateway.core.estimate import text_tokens
+from gateway.core.openai_chat.usage import ReportedUsage, usage_objects
 from gateway.core.output_text import OutputText
-from gateway.core.reported_usage import ReportedUsage, usage_objects
-from gateway.core.usage import Usage
-
-
-class ChatAnswer(msgspec.Struct, frozen=True, gc=False):
-    usage: Usage | None = None
-    """As reported; None where the prompt or the output is missing or not believable."""
-    output_tokens: int = 0
-    """Our own estimate of what it says, from its text."""
-    provider_id: str = ""
-    model: str = ""
-    finish_reason: str = ""
-    service_tier: str = ""
-    error: bool = False
-    """It holds an error object, whatever its status."""
-    readable: bool = True
-    """False: not a JSON object of this dialect; the estimate then goes by its bytes."""
-
-    def final_usage(self, prompt_tokens: int) -> Usage:
-        """What to charge: the report, else the estimates."""
-        if self.usage is not None:
-            return self.usage
-        return ReportedUsage().usage(prompt_tokens=prompt_tokens, output_tokens=self.output_tokens)
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -49,11 +28,11 @@ class _Answer(msgspec.Struct, gc=False):
 _ANSWER = msgspec.json.Decoder(_Answer)
 
 
-def read_chat_answer(body: bytes) -> ChatAnswer:
+def read_chat_answer(body: bytes) -> Answer:
     try:
         answer = _ANSWER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ChatAnswer(output_tokens=text_tokens(ascii_chars=len(body)), readable=False)
+        return Answer(output_tokens=text_tokens(ascii_chars=len(body)), readable=False)
     said = OutputText()
     finish_reason = ""
     for choice in answer.choices or ():
@@ -65,7 +44,7 @@ def read_chat_answer(body: bytes) -> ChatAnswer:
     for fields in usage_objects(answer.usage, answer.x_groq):
         reported.add(fields)
     said_tokens = said.tokens
-    return ChatAnswer(
+    return Answer(
         usage=reported.usage(prompt_tokens=0, output_tokens=0) if reported.covers(said_tokens) else None,
         output_tokens=said_tokens,
         provider_id=answer.id if type(answer.id) is str else "",

@@ -4,11 +4,11 @@ from typing import Final
 
 import msgspec
 
-from gateway.core.chat_request import ChatRequest
+from gateway.core.dialect import Habits
+from gateway.core.edits import Edit, edited
 from gateway.core.json_object import Spans, spans_of
+from gateway.core.openai_chat.request import ChatRequest
 
-Edit = tuple[int, int, bytes]
-"""Replace [start, end) by these bytes."""
 _NEWER_ONLY: Final = ("max_tokens", "max_completion_tokens")
 """The field to limit by, and the only one that the body sets."""
 
@@ -45,7 +45,22 @@ def splice(
     if added:
         start = request.body.index(b"{") + 1
         edits.append((start, start, b"".join([field + b"," for field in added])))
-    return _edited(request.body, edits)
+    return edited(request.body, edits)
+
+
+def splice_for(request: ChatRequest, model: str, habits: Habits, send_limit: int | None) -> tuple[bytes, bool]:
+    """The body for a target. True: it asks for the usage chunk, and the caller has not."""
+    ask_usage = request.stream and habits.include_usage and not request.include_usage
+    field, tokens = habits.output_limit_field, send_limit
+    if tokens is None and field == "max_tokens" and request.limit_fields == ("max_completion_tokens",):
+        tokens = request.output_limit  # such a provider may not know the newer field, and would not be bound by it
+    body = splice(
+        request,
+        model=None if model == request.model else model,
+        include_usage=ask_usage,
+        output_limit=None if tokens is None else (field, tokens),
+    )
+    return body, ask_usage
 
 
 def _ask_for_usage(body: bytes, spans: Spans, edits: list[Edit], added: list[bytes]) -> None:
@@ -74,13 +89,3 @@ def _limit_output(spans: Spans, limit: tuple[str, int], edits: list[Edit], added
         edits.append((*spans[field], b"%d" % tokens))
     else:
         added.append(b'"%b":%d' % (field.encode(), tokens))
-
-
-def _edited(body: bytes, edits: list[Edit]) -> bytes:
-    pieces: list[bytes] = []
-    at = 0
-    for start, end, text in sorted(edits):
-        pieces += (body[at:start], text)
-        at = end
-    pieces.append(body[at:])
-    return b"".join(pieces)

@@ -4,28 +4,18 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.core.dialect import Seen
+from gateway.core.openai_chat.usage import ReportedUsage, usage_objects
 from gateway.core.output_text import OutputText
-from gateway.core.reported_usage import ReportedUsage, usage_objects
 from gateway.core.sse import SseEvent
 from gateway.core.usage import Usage
-
-
-class Seen(msgspec.Struct, frozen=True, gc=False):
-    """What one event was."""
-
-    content: bool = False
-    """It says something that is billed: text, a tool call, reasoning, a refusal, sound, an image."""
-    terminal: bool = False
-    """`[DONE]` or an error: nothing that is billed comes after it (an error may still be followed by `[DONE]`)."""
-    usage_only: bool = False
-    """`choices: []` and a usage: the chunk that include_usage causes."""
-    error: bool = False
-
 
 _NOTHING: Final = Seen()
 _CONTENT: Final = Seen(content=True)
 _USAGE_ONLY: Final = Seen(usage_only=True)
+"""`choices: []` and a usage: the chunk that include_usage causes."""
 _DONE: Final = Seen(terminal=True)
+"""`[DONE]`, which may come after an error as well."""
 _ERROR: Final = Seen(terminal=True, error=True)
 
 
