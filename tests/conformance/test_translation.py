@@ -291,4 +291,4 @@ def test_every_messages_stream_says_the_same_in_chunks() -> None:
             last = [event["usage"] for event in data_of(row.body) if event["type"] == "message_delta"][-1]
             usage = data_of(chunks)[-1]["usage"]
             assert usage["completion_tokens"] == last["output_tokens"], row.id
-            assert usage["prompt_tokens"] >= last["input_tokens"], row.id
+            assert usage["prompt_tokens"] >= last.get("input_tokens", 0), row.id
