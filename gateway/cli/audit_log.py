@@ -1,13 +1,16 @@
-"""`tollgate audit-log verify`: whether the audit log is what was written; exit code 1 where it is not."""
+"""`tollgate audit-log`: what was changed, and whether the log is what was written; exit code 1 where it is not."""
 
 import re
 from typing import Any
+from uuid import UUID
 
 import click
 from rich.markup import escape
 
 from gateway.cli.desk import Desk, at_desk
-from gateway.ledger.audit_log import AuditLog, ChainEnd, Proof, Tampering, verify
+from gateway.cli.params import LINE, limit_option
+from gateway.cli.show import table, when
+from gateway.ledger.audit_log import THE_GATEWAY, AuditLog, ChainEnd, Proof, Tampering, WantedEntries, verify
 
 
 class ChainEndParam(click.ParamType[ChainEnd]):
@@ -26,7 +29,31 @@ class ChainEndParam(click.ParamType[ChainEnd]):
 
 @click.group("audit-log")
 def audit_log() -> None:
-    """The audit log: verify."""
+    """The audit log: list, verify."""
+
+
+@audit_log.command("list")
+@click.argument("org", required=False)
+@click.option("--action", type=LINE, default=None, help="Only these: key.revoked, price.set, …")
+@click.option("--before", type=click.UUID, default=None, help="Only entries older than this one.")
+@limit_option
+@at_desk
+async def list_(desk: Desk, *, org: str | None, action: str | None, before: UUID | None, limit: int) -> None:
+    """List what was changed of ORG, latest first; without ORG, of the gateway itself: prices and mark-ups."""
+    org_id = THE_GATEWAY if org is None else (await desk.orgs.named(org)).org_id
+    wanted = WantedEntries(first_id=UUID(int=0), end_id=before or UUID(int=2**128 - 1), action=action, markups=True)
+    entries, last = await AuditLog(desk.pool).page(org_id, wanted, limit=limit)
+    rows = table("at", "actor", "action", "object", "reason")
+    for entry in entries:
+        rows.add_row(
+            when(entry.at),
+            escape(entry.actor),
+            entry.action,
+            f"{entry.object_kind} {entry.object_id}",
+            escape(entry.reason),
+        )
+    more = [] if last is None else [f"There is more: --before {last}"]
+    desk.show({"data": entries, "limit": limit, "before": last}, rows, *more)
 
 
 @audit_log.command("verify")

@@ -155,7 +155,7 @@ class Keys:
     ) -> MadeKey:
         """`ip_allow` are networks. The budgets of `within` are set for the new key, too.
 
-        Raises NotFound for an unknown org or user, or Forbidden.
+        Raises NotFound for an unknown org or user, Conflict for one whose data was erased, or Forbidden.
         """
         token, shown = _new()
         facts = (name, kind, models, ip_allow, user_id, expires_at, within, self._budget_ids(), by.row())
@@ -281,6 +281,8 @@ def _refuse_unless_made(row: asyncpg.Record, org_id: UUID, key_id: UUID | None) 
             )
         case "replaced":
             raise Conflict(f"The key was replaced before, by {row['answer']}; nothing was changed.")
+        case "erased":
+            raise Conflict("The user's data was erased: nobody gets a key as them; no key was made.")
         case "wider":
             field = msgspec.json.decode(row["answer"], type=str)
             raise Forbidden(

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from gateway.core.caller import KeyKind
 from gateway.core.errors import NotFound
 from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
@@ -19,6 +20,7 @@ from gateway.postgres.queries import load
 
 _SQL: Final = load("personal_data")
 KEYS_MAX: Final = 1_000
+KEY_BUDGETS_MAX: Final = 1_000
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +38,11 @@ class Person(msgspec.Struct, frozen=True, kw_only=True):
 class PersonsKey(msgspec.Struct, frozen=True, kw_only=True):
     key_id: UUID
     name: str
+    kind: KeyKind
     prefix: str
+    last_four: str | None
     models: list[str] | None
+    ip_allow: list[str] | None
     expires_at: datetime | None
     revoked_at: datetime | None
     created_at: datetime
@@ -57,6 +62,8 @@ class PersonalData(msgspec.Struct, frozen=True, kw_only=True):
     person: Person
     keys: list[PersonsKey]
     budgets: list[PersonsBudget]
+    key_budget_ids: list[UUID]
+    """Limits of their keys: at most KEY_BUDGETS_MAX."""
 
 
 class People:
@@ -73,17 +80,19 @@ class People:
             person = await connection.fetchrow(_SQL.user, org_id, user_id)
             keys = await connection.fetch(_SQL.keys, org_id, user_id, KEYS_MAX)
             budgets = await connection.fetch(_SQL.budgets, org_id, user_id)
+            key_budgets = await connection.fetch(_SQL.key_budgets, org_id, user_id, KEY_BUDGETS_MAX)
         return PersonalData(
             person=_person(person, org_id, user_id),
-            keys=[PersonsKey(**dict(row.items())) for row in keys],
+            keys=[msgspec.convert(dict(row.items()), PersonsKey) for row in keys],
             budgets=[PersonsBudget(**dict(row.items())) for row in budgets],
+            key_budget_ids=[row["budget_id"] for row in key_budgets],
         )
 
     @unavailable_in_outage
     async def erase(self, org_id: UUID, user_id: UUID, *, by: Origin, idempotency: Idempotency | None = None) -> Person:
-        """Name, e-mail and external id are replaced and the keys revoked, for good; again changes nothing.
+        """Name, e-mail and external id are replaced, the keys revoked and the quota ended, for good.
 
-        What was kept of them for idempotency keys goes with it. Raises NotFound.
+        Again changes nothing. What was kept of them for idempotency keys goes with it. Raises NotFound.
         """
 
         async def change(connection: Connection) -> Person:

@@ -20,6 +20,7 @@ from joserfc.jwt import JWTClaimsRegistry
 
 from gateway.core.access import Principal, Role
 from gateway.core.errors import Forbidden, InvalidToken, OrgSuspended, UserSuspended
+from gateway.identity.users import ERASED
 from gateway.identity.verification_keys import KeySetSettings, VerificationKeys
 from gateway.ops.clock import Clock
 from gateway.postgres.outage import unavailable_in_outage
@@ -170,6 +171,8 @@ class Tokens:
         if row is None:
             raise InvalidToken("The token names no organisation that is known here.")
         user_id: UUID | None = row["user_id"]
+        if row["user_erased"] or subject.startswith(ERASED):
+            raise InvalidToken("The token names a user whose data was erased.")
         if user_id is None and self._settings.users == "known":
             raise InvalidToken("The token names nobody who is a user of its organisation.")
         if row["org_status"] != "active":

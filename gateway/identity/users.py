@@ -23,6 +23,8 @@ _SQL: Final = load("users")
 _LINE: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _EMAIL: Final = re.compile(r"[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+")
 _EMAIL_CHARS_MAX: Final = 254
+ERASED: Final = "erased:"
+"""What the external ids of those begin with whose data was erased, and nobody else's."""
 
 UserStatus = Literal["active", "suspended"]
 
@@ -106,11 +108,14 @@ class Users:
         return [User(**dict(row.items())) for row in rows], total
 
     async def suspend(self, org_id: UUID, user_id: UUID, *, by: Origin, idempotency: Idempotency | None = None) -> User:
-        """The user's keys are refused; calls already open end as they would. Again changes nothing. Raises NotFound."""
+        """The user's keys are refused; calls already open end as they would. Again changes nothing.
+
+        Raises NotFound, or Conflict where their data was erased.
+        """
         return await self._change(org_id, user_id, by=by, status="suspended", idempotency=idempotency)
 
     async def resume(self, org_id: UUID, user_id: UUID, *, by: Origin, idempotency: Idempotency | None = None) -> User:
-        """Raises NotFound."""
+        """Raises as `suspend` does."""
         return await self._change(org_id, user_id, by=by, status="active", idempotency=idempotency)
 
     async def set_role(
@@ -123,7 +128,7 @@ class Users:
         idempotency: Idempotency | None = None,
         guard: Guard[User] | None = None,
     ) -> User:
-        """Credits stay as they are: rules are for new users. Raises InvalidRequest, NotFound or what `guard` raises."""
+        """Credits stay as they are: rules are for new users. Raises InvalidRequest, and as `suspend` and `guard` do."""
         _check_role(role)
         return await self._change(org_id, user_id, by=by, role=role, idempotency=idempotency, guard=guard)
 
@@ -143,6 +148,8 @@ class Users:
             if guard is not None:
                 guard(_user(await connection.fetchrow(_SQL.lock_user, org_id, user_id), org_id, str(user_id)))
             row = await connection.fetchrow(_SQL.change_user, org_id, user_id, role, status, by.row())
+            if row is not None and row["erased"]:
+                raise Conflict("The user's data was erased, and they stay as they are; nothing was changed.")
             return _user(row, org_id, str(user_id))
 
         changed = await once(self._pool, org_id, idempotency, change, answer=User)
@@ -170,13 +177,20 @@ def _refuse_unless_made(row: asyncpg.Record, org_id: UUID, role: Role) -> None:
 def _user(row: asyncpg.Record | None, org_id: UUID, asked: str) -> User:
     if row is None:
         raise NotFound(f"Organisation {org_id} has no user {asked}.")
-    return User(**dict(row.items()))
+    fields = dict(row.items())
+    fields.pop("erased", None)
+    return User(**fields)
 
 
 def _check(*, external_id: str, name: str, role: Role, email: str | None) -> None:
     for param, text in (("external_id", external_id), ("name", name)):
         if _LINE.fullmatch(text) is None:
             raise InvalidRequest(f"{param} must be one line of 1 to 200 characters.", param=param)
+    if external_id.startswith(ERASED):
+        raise InvalidRequest(
+            f"external_id must not begin with `{ERASED}`, as those of erased users do; nothing was created.",
+            param="external_id",
+        )
     if email is not None and (len(email) > _EMAIL_CHARS_MAX or _EMAIL.fullmatch(email) is None):
         raise InvalidRequest("email must be an e-mail address.", param="email")
     _check_role(role)

@@ -23,6 +23,8 @@ LOOK_ENTRIES: Final = 10_000
 """How many entries a page looks at."""
 _CHAIN_AT_ONCE: Final = 500
 _LINKS_AT_ONCE: Final = 1_000
+THE_GATEWAY: Final = UUID(int=0)
+"""Whose the entries are that belong to no organisation: `operators_org` of functions/prices.sql."""
 _BEGIN: Final = bytes(32)
 """What the first link follows."""
 
@@ -52,6 +54,8 @@ class WantedEntries(msgspec.Struct, frozen=True, kw_only=True):
     object_kind: str | None = None
     object_id: UUID | None = None
     action: str | None = None
+    markups: bool = False
+    """Also those that tell of mark-ups, which are the operator's alone: older ones lie with the organisations."""
 
 
 class ChainEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +99,9 @@ class AuditLog:
         A page looks at LOOK_ENTRIES; of an object or an actor, at theirs alone.
         """
         source = (org_id, wanted.first_id, wanted.end_id, wanted.object_id, wanted.actor, LOOK_ENTRIES)
-        rows = await self._pool.fetch(_SQL.newest_first, *source, wanted.action, wanted.object_kind, limit + 1)
+        rows = await self._pool.fetch(
+            _SQL.newest_first, *source, wanted.action, wanted.object_kind, limit + 1, wanted.markups
+        )
         entries = [_entry(row) for row in rows[:limit]]
         if len(rows) > limit:
             return entries, entries[-1].id
@@ -103,13 +109,11 @@ class AuditLog:
         assert seen is not None
         return entries, seen["last_id"] if seen["looked"] == LOOK_ENTRIES else None
 
-    async def about(self, org_id: UUID, user_id: UUID, *, limit: int) -> list[Entry]:
-        """What was done to a user and what the user did, newest first."""
-        everything = WantedEntries(first_id=UUID(int=0), end_id=UUID(int=2**128 - 1))
-        done_to, _ = await self.page(org_id, msgspec.structs.replace(everything, object_id=user_id), limit=limit)
-        done_by, _ = await self.page(org_id, msgspec.structs.replace(everything, actor=f"user:{user_id}"), limit=limit)
-        both = {entry.id: entry for entry in (*done_to, *done_by)}
-        return sorted(both.values(), key=lambda entry: entry.id, reverse=True)[:limit]
+    @unavailable_in_outage
+    async def about(self, org_id: UUID, *, objects: list[UUID], actors: list[str], limit: int) -> list[Entry]:
+        """What was done to these objects and what these actors did, newest first."""
+        rows = await self._pool.fetch(_SQL.about, org_id, objects, actors, limit)
+        return [_entry(row) for row in rows]
 
     async def chain(self) -> None:
         """Chains all that waits. Any number of processes may: each entry is chained once."""

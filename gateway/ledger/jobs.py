@@ -113,6 +113,18 @@ class Jobs:
         rows = await self._pool.fetch(_SQL.open_jobs, org_id, opened_for, after or UUID(int=0), limit)
         return [Job(**dict(row.items())) for row in rows]
 
+    @unavailable_in_outage
+    async def newest(self, org_id: UUID, *, opened_for: UUID, limit: int) -> list[Job]:
+        """Newest first, also those that have ended."""
+        rows = await self._pool.fetch(_SQL.jobs_for, org_id, opened_for, limit)
+        return [Job(**dict(row.items())) for row in rows]
+
+    async def end_all(self, org_id: UUID, *, opened_for: UUID, by: Origin) -> None:
+        """Ends those that are open, as `end` does."""
+        while jobs := await self.page(org_id, opened_for=opened_for):
+            for job in jobs:
+                await self.end(org_id, job.id, opened_for=opened_for, by=by)
+
 
 def _no_job() -> NotFound:
     return NotFound("There is no such job; nothing was changed.")

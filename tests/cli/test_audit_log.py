@@ -1,7 +1,8 @@
-"""`tollgate audit-log verify` says whether the audit log is what was written, and names what is not."""
+"""`tollgate audit-log` shows what was changed, says whether the log is what was written, and names what is not."""
 
 import asyncio
 import json
+from typing import Any
 
 import asyncpg
 
@@ -33,6 +34,28 @@ def test_a_sound_log_is_said_to_be_sound_and_its_end_is_told(tollgate: Tollgate)
     assert result.exit_code == 0
     assert result.stdout.startswith("The audit log is sound: 2 entries.")
     assert f"2:{answer['hash']}" in result.stdout
+
+
+def test_entries_are_listed_of_an_organisation_and_of_the_gateway(tollgate: Tollgate, dsn: str) -> None:
+    assert tollgate("org", "create", "Acme").exit_code == 0
+    assert tollgate("user", "create", "Acme", "u-1", "--name", "One").exit_code == 0
+    asyncio.run(tamper(dsn, "SELECT set_markup('all', '', 700, NULL, ROW('operator', '', NULL, 'dearer')::origin)"))
+
+    def listed(*arguments: str) -> dict[str, Any]:
+        result = tollgate("audit-log", "list", "--json", *arguments)
+        assert result.exit_code == 0, result.stderr
+        answer: dict[str, Any] = json.loads(result.stdout)
+        return answer
+
+    first = listed("Acme", "--limit", "1")
+    assert [entry["action"] for entry in first["data"]] == ["user.created"]
+    rest = listed("Acme", "--before", first["before"])
+    assert ([entry["action"] for entry in rest["data"]], rest["before"]) == (["org.created"], None)
+    assert listed("Acme", "--action", "key.revoked")["data"] == []
+    [entry] = listed()["data"]
+    assert (entry["action"], entry["after"]["basis_points"], entry["reason"]) == ("markup.set", 700, "dearer")
+    assert "markup.set" in tollgate("audit-log", "list").stdout
+    assert tollgate("audit-log", "list", "Nobody").exit_code == 1
 
 
 def test_what_was_changed_is_named(tollgate: Tollgate, dsn: str) -> None:

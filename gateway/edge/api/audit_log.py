@@ -12,7 +12,7 @@ from gateway.edge.api.credits import OfOrg
 from gateway.edge.api.cursors import Cursor, ListById, id_cursor, read_id
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.requests import Instant, Limit, invalid
-from gateway.ledger.audit_log import Entry, WantedEntries
+from gateway.ledger.audit_log import THE_GATEWAY, Entry, WantedEntries
 from gateway.usage.transactions import Wanted
 
 Actor = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -23,7 +23,7 @@ class AuditQuery(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`operator`, `user:<id>`, `key:<id>`, `cli:<name>`, `tollgate`."""
     object: UUID | None = None
     object_kind: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}$")] | None = None
-    """org, user, key, account, grant, charge, budget, …"""
+    """org, user, key, account, grant, charge, budget, …; of the gateway: price, markup"""
     action: Annotated[str, msgspec.Meta(pattern=r"^[a-z_]{1,32}\.[a-z_]{1,32}$")] | None = None
     """key.revoked, credits.granted, …"""
     from_: Instant | None = msgspec.field(default=None, name="from")
@@ -58,8 +58,12 @@ class EntryPage(msgspec.Struct, frozen=True, kw_only=True):
 
 @endpoint("GET", "/api/audit-log", needs=Right.READ_AUDIT_LOG)
 async def page(ask: Ask, query: AuditQuery) -> EntryPage:
-    """What was changed by people and programs, latest first."""
-    org = await ask.house.orgs.get(ask.org(query.organization_id))
+    """What was changed by people and programs, latest first.
+
+    Without `organization_id`: one's own organisation's; to the operator, what was changed of the gateway itself, which
+    is prices and mark-ups. Nobody else is shown mark-ups.
+    """
+    org_id = await _whose(ask, query.organization_id)
     if query.from_ is not None and query.to is not None and query.to <= query.from_:
         raise invalid("to", "must be after `from`")
     first_id, end_id = Wanted(since=query.from_, until=query.to).ids()
@@ -72,13 +76,20 @@ async def page(ask: Ask, query: AuditQuery) -> EntryPage:
         object_kind=query.object_kind,
         object_id=query.object,
         action=query.action,
+        markups=ask.principal.is_operator,
     )
-    entries, last = await ask.house.audit_log.page(org.org_id, wanted, limit=query.limit)
+    entries, last = await ask.house.audit_log.page(org_id, wanted, limit=query.limit)
     return EntryPage(
         data=[entry_view(entry) for entry in entries],
         limit=query.limit,
         next_cursor=None if last is None else id_cursor(ListById.AUDIT_LOG, last),
     )
+
+
+async def _whose(ask: Ask, named: UUID | None) -> UUID:
+    if named is None and ask.principal.is_operator:
+        return THE_GATEWAY
+    return (await ask.house.orgs.get(ask.org(named))).org_id
 
 
 def entry_view(entry: Entry) -> EntryView:

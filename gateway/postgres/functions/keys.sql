@@ -4,9 +4,31 @@ CREATE OR REPLACE FUNCTION key_answer(k api_key) RETURNS jsonb LANGUAGE sql STAB
     SELECT to_jsonb(k) - 'hash'
 $$;
 
--- What the audit log keeps of a key.
+-- What the audit log keeps of a key. Of a user's it keeps neither name nor networks: the entry is there for good, and these may
+-- tell whose it was when nothing else does any more.
 CREATE OR REPLACE FUNCTION key_terms(k api_key) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT to_jsonb(k) - ARRAY['org_id', 'key_id', 'hash', 'created_at', 'version']
+                       - CASE WHEN k.user_id IS NULL THEN '{}'::text[] ELSE ARRAY['name', 'ip_allow'] END
+$$;
+
+
+-- What key_terms does not tell, by the names of what is different.
+CREATE OR REPLACE FUNCTION untold_of_key(p_before api_key, p_after api_key) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN p_after.user_id IS NULL THEN '{}'::jsonb
+                ELSE CASE WHEN p_after.name <> p_before.name THEN '{"name_changed": true}'::jsonb ELSE '{}'::jsonb END
+                  || CASE WHEN p_after.ip_allow IS DISTINCT FROM p_before.ip_allow THEN '{"ip_allow_changed": true}'::jsonb
+                          ELSE '{}'::jsonb END END
+$$;
+
+
+-- Whether the user's data was erased; nobody erases it before this transaction is over. False: no such user.
+CREATE OR REPLACE FUNCTION is_erased(p_org uuid, p_user uuid) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    v_at timestamptz;
+BEGIN
+    SELECT erased_at INTO v_at FROM org_user WHERE org_id = p_org AND user_id = p_user FOR KEY SHARE;
+    RETURN v_at IS NOT NULL;
+END
 $$;
 
 
@@ -53,7 +75,7 @@ $$;
 
 
 -- p_maker: the key that asks, where one does; it may all that the new one may, and its budgets are set for that, too. Statuses:
--- ok · wider (answer: in which field). Raises a foreign_key_violation where there is no such organisation or user.
+-- ok · erased (the user was) · wider (answer: in which field). Raises a foreign_key_violation where there is no such organisation or user.
 CREATE OR REPLACE FUNCTION create_api_key(p_org uuid, p_key uuid, p_hash bytea, p_prefix text, p_last_four text, p_name text, p_kind text,
                                           p_models text[], p_ip_allow cidr[], p_user uuid, p_expires_at timestamptz, p_maker uuid,
                                           p_budgets uuid[], p_by origin, OUT status text, OUT answer jsonb)
@@ -73,6 +95,10 @@ BEGIN
     END IF;
     IF p_maker IS NOT NULL THEN
         PERFORM lock_pool(p_org);
+    END IF;
+    IF is_erased(p_org, p_user) THEN
+        status := 'erased';
+        RETURN;
     END IF;
     INSERT INTO api_key (org_id, key_id, name, kind, hash, prefix, last_four, models, ip_allow, user_id, expires_at)
     VALUES (p_org, p_key, p_name, p_kind, p_hash, p_prefix, p_last_four, p_models, p_ip_allow, p_user, p_expires_at)
@@ -115,7 +141,8 @@ BEGIN
                version = version + 1
          WHERE org_id = p_org AND key_id = p_key
         RETURNING * INTO v_after;
-        PERFORM write_audit_log(p_org, p_by, 'key.changed', 'key', p_key, key_terms(v_before), key_terms(v_after));
+        PERFORM write_audit_log(p_org, p_by, 'key.changed', 'key', p_key, key_terms(v_before),
+                                key_terms(v_after) || untold_of_key(v_before, v_after));
     END IF;
     status := 'ok';
     answer := key_answer(v_after);
@@ -136,6 +163,8 @@ DECLARE
     v_now timestamptz;
 BEGIN
     PERFORM lock_pool(p_org);
+    -- Their user first, as who erases them does.
+    PERFORM is_erased(p_org, user_id) FROM api_key WHERE org_id = p_org AND key_id = p_key;
     SELECT * INTO v_old FROM api_key WHERE org_id = p_org AND key_id = p_key FOR NO KEY UPDATE;
     v_now := clock_timestamp();
     status := CASE WHEN v_old.key_id IS NULL THEN 'missing'

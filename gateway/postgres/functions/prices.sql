@@ -181,6 +181,7 @@ CREATE OR REPLACE FUNCTION set_markup(p_scope text, p_scope_id text, p_basis_poi
                            OUT status text, OUT answer jsonb)
 LANGUAGE plpgsql AS $$
 DECLARE
+    -- Whom it is for; in the log it is the operator's own, whoever that is, since nobody else sees mark-ups.
     v_org    uuid := CASE p_scope WHEN 'org' THEN p_scope_id::uuid ELSE operators_org() END;
     v_before markup;
     v_after  markup;
@@ -201,7 +202,7 @@ BEGIN
         PERFORM next_price_revision();
     END IF;
     IF v_before.basis_points IS DISTINCT FROM p_basis_points THEN
-        PERFORM write_audit_log(v_org, p_by, 'markup.set', 'markup', v_org,
+        PERFORM write_audit_log(operators_org(), p_by, 'markup.set', 'markup', v_org,
                                 jsonb_build_object('scope', p_scope, 'scope_id', p_scope_id, 'basis_points', v_before.basis_points),
                                 jsonb_build_object('scope', p_scope, 'scope_id', p_scope_id, 'basis_points', p_basis_points));
     END IF;

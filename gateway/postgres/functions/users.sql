@@ -61,14 +61,15 @@ BEGIN
     END IF;
     status := 'ok';
     answer := user_answer(u);
+    -- The entry is there for good, and who they are is not for it to tell once they are erased.
     PERFORM write_audit_log(p_org, p_by, 'user.created', 'user', p_user, NULL,
-                            jsonb_build_object('external_id', p_external_id, 'role', p_role, 'begins_with', v_rule.kind,
-                                               'amount_ucr', v_rule.amount_ucr));
+                            jsonb_build_object('role', p_role, 'begins_with', v_rule.kind, 'amount_ucr', v_rule.amount_ucr));
 END
 $$;
 
 
--- NULL leaves a value as it is. Returns NULL where there is no such user. What is so already leaves no entry.
+-- NULL leaves a value as it is. Returns NULL where there is no such user, and one who was erased as they are. What is so
+-- already leaves no entry.
 CREATE OR REPLACE FUNCTION change_user(p_org uuid, p_user uuid, p_role text, p_status text, p_by origin) RETURNS org_user
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -76,6 +77,9 @@ DECLARE
     v_after  org_user;
 BEGIN
     SELECT * INTO v_before FROM org_user WHERE org_id = p_org AND user_id = p_user FOR NO KEY UPDATE;
+    IF v_before.erased_at IS NOT NULL THEN
+        RETURN v_before;
+    END IF;
     UPDATE org_user
        SET role = coalesce(p_role, role), status = coalesce(p_status, status)
      WHERE org_id = p_org AND user_id = p_user

@@ -5,7 +5,10 @@ SELECT chain_audit_log($1);
 -- $1 organisation · $2 first id · $3 id past the last · $4 object · $5 actor · $6 entries to look at
 
 -- name: newest_first
-SELECT id, org_id, at, actor, address, action, object_kind, object_id, before, after, reason, request_id
+-- $10: whether mark-ups may be told
+SELECT id, org_id, at, actor, address, action, object_kind, object_id, reason, request_id,
+       CASE WHEN is_of_erased(org_id, object_kind, object_id) THEN without_person(before) ELSE before END AS before,
+       CASE WHEN is_of_erased(org_id, object_kind, object_id) THEN without_person(after) ELSE after END AS after
   FROM ((SELECT * FROM audit_log WHERE $4::uuid IS NULL AND $5::text IS NULL AND org_id = $1 AND id >= $2 AND id < $3
           ORDER BY id DESC LIMIT $6)
         UNION ALL
@@ -16,8 +19,25 @@ SELECT id, org_id, at, actor, address, action, object_kind, object_id, before, a
  WHERE ($5 IS NULL OR actor = $5)
    AND ($7::text IS NULL OR action = $7)
    AND ($8::text IS NULL OR object_kind = $8)
+   AND ($10 OR object_kind <> 'markup')
  ORDER BY id DESC
  LIMIT $9;
+
+-- name: about
+-- Of these objects, or by these actors: $2 objects · $3 actors · $4 entries.
+SELECT id, org_id, at, actor, address, action, object_kind, object_id, reason, request_id,
+       CASE WHEN is_of_erased(org_id, object_kind, object_id) THEN without_person(before) ELSE before END AS before,
+       CASE WHEN is_of_erased(org_id, object_kind, object_id) THEN without_person(after) ELSE after END AS after
+  FROM (SELECT e.*
+          FROM unnest($2::uuid[]) AS object
+         CROSS JOIN LATERAL (SELECT * FROM audit_log WHERE org_id = $1 AND object_id = object ORDER BY id DESC LIMIT $4) AS e
+        UNION
+        SELECT e.*
+          FROM unnest($3::text[]) AS who
+         CROSS JOIN LATERAL (SELECT * FROM audit_log WHERE org_id = $1 AND actor = who ORDER BY id DESC LIMIT $4) AS e
+         ORDER BY id DESC
+         LIMIT $4) AS found
+ ORDER BY id DESC;
 
 -- name: look_back
 WITH looked AS MATERIALIZED (

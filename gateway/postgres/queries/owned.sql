@@ -43,6 +43,10 @@ SELECT id, kind, created_at, expires_at, ended_at
  ORDER BY id
  LIMIT $4;
 
+-- name: jobs_for
+-- The newest, also those that have ended.
+SELECT id, kind, created_at, expires_at, ended_at FROM job WHERE org_id = $1 AND opened_for = $2 ORDER BY id DESC LIMIT $3;
+
 -- name: accounts_of_owner
 SELECT DISTINCT account_id FROM reservation WHERE org_id = $1 AND owner_kind = 'job' AND owner_id = $2 ORDER BY account_id;
 

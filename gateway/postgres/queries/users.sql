@@ -28,6 +28,6 @@ LIMIT $2 OFFSET $3;
 SELECT count(*) FROM org_user WHERE org_id = $1;
 
 -- name: change_user
-SELECT org_id, user_id, external_id, name, email, role, status, created_at
+SELECT org_id, user_id, external_id, name, email, role, status, created_at, erased_at IS NOT NULL AS erased
 FROM change_user($1, $2, $3, $4, $5)
 WHERE user_id IS NOT NULL;
