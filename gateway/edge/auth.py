@@ -9,9 +9,10 @@ from gateway.core.caller import Caller, KeyKind
 from gateway.core.errors import Unauthenticated
 from gateway.edge.api.house import House
 from gateway.edge.connection import Connection, Request
-from gateway.edge.door import DOOR
+from gateway.edge.door import DOOR, Door
 from gateway.edge.rooms import KEY_RING
-from gateway.identity.keys import looks_like_key
+from gateway.identity.key_ring import KeyRing
+from gateway.identity.keys import hash_of, looks_like_key
 from gateway.identity.tokens import looks_like_token
 
 _ROLES: Final = {
@@ -28,12 +29,21 @@ async def authenticate(request: web.Request) -> Caller:
     """
     door = request.app[DOOR]
     try:
-        caller = await request.app[KEY_RING].caller(caller_key(request, key_header="x-api-key"))
+        token = caller_key(request, key_header="x-api-key")
+        caller = await caller_of(hash_of(token), request, request.app[KEY_RING], door)
     except Unauthenticated as error:
         raise door.refusal(request, error) from None
     door.admit(caller, request)
     _mark_authenticated(request)
     return caller
+
+
+async def caller_of(hash: bytes | None, request: Request, key_ring: KeyRing, door: Door) -> Caller:
+    """By the hash of a key. Raises as the key ring does, or TooManyFailures: a key that was not seen here before is not
+    looked up for an address above its limit of failures."""
+    if key_ring.is_new(hash):
+        door.let_look_up(request)
+    return await key_ring.caller_of(hash)
 
 
 async def principal_of(request: web.Request, house: House) -> Principal:
@@ -52,7 +62,7 @@ async def principal_of(request: web.Request, house: House) -> Principal:
 async def _principal(request: web.Request, house: House) -> Principal:
     token = bearer_token(request, whose="operator or API")
     if looks_like_key(token):
-        caller = await house.key_ring.caller(token)
+        caller = await caller_of(hash_of(token), request, house.key_ring, house.door)
         house.door.admit(caller, request)
         return Principal(
             actor=f"key:{caller.key_id}",
@@ -62,7 +72,7 @@ async def _principal(request: web.Request, house: House) -> Principal:
             key_id=caller.key_id,
         )
     if house.tokens is not None and looks_like_token(token) and not house.operator_key.is_it(token):
-        return await house.tokens.principal(token)
+        return await house.tokens.principal(token, before_look_up=lambda: house.door.let_look_up(request))
     house.operator_key.admit(token)
     return Principal(actor="operator", roles=frozenset({Role.OPERATOR}))
 

@@ -1,8 +1,10 @@
 """The door of /v1 and /api: from which address somebody comes, whether their key may come from there, and how often
 those without a good credential may try.
 
-Only failures are counted. A good credential is let in however many bad ones come from its address, which behind a proxy
-or a company's gateway may be everybody's; so nobody can lock out another, and nobody pays for being let in.
+Only failures are counted. A good credential that this process has seen is let in however many bad ones come from its
+address, which behind a proxy or a company's gateway may be everybody's; and nobody pays for being let in. What it has
+not seen would have to be looked up, and from an address above its limit nothing new is: such failures cost the database
+nothing.
 """
 
 from typing import Annotated, Final
@@ -50,9 +52,13 @@ class Door:
     def refusal(self, request: Request, error: Unauthenticated) -> Unauthenticated | TooManyFailures:
         """What someone is told whose credential was found wrong: that, or after too many that it was too often."""
         wait_s = self._failures.take(counted_as(self.address(request)))
-        if wait_s == 0:
-            return error
-        return TooManyFailures("Too many wrong or missing credentials came from this address.", retry_after_s=wait_s)
+        return error if wait_s == 0 else _too_many(wait_s)
+
+    def let_look_up(self, request: Request) -> None:
+        """Raises TooManyFailures where the address is above its limit: nothing new is looked up for it."""
+        wait_s = self._failures.wait_s(counted_as(self.address(request)))
+        if wait_s > 0:
+            raise _too_many(wait_s)
 
     def admit(self, caller: Caller, request: Request) -> None:
         """Raises Forbidden where the key may not be used from there."""
@@ -67,6 +73,10 @@ class Door:
                 "This is a management key: it administers its organisation on /api and cannot infer. Use a key of kind "
                 "`inference`; nothing was reserved or sent."
             )
+
+
+def _too_many(wait_s: float) -> TooManyFailures:
+    return TooManyFailures("Too many wrong or missing credentials came from this address.", retry_after_s=wait_s)
 
 
 DOOR: Final = web.AppKey("door", Door)

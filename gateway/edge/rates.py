@@ -33,13 +33,21 @@ class Buckets:
 
     def take(self, asker: str) -> float:
         """0 where one could be taken; else so many seconds until one can be, and nothing was taken."""
-        now_s = self._clock.monotonic()
-        full_at_s = max(self._full_at_s.get(asker, -math.inf), now_s) + self._interval_s
-        wait_s = full_at_s - now_s - self._span_s
-        if wait_s > 1e-9:
+        wait_s, full_at_s = self._after_one_more(asker)
+        if wait_s > 0:
             return wait_s
         self._full_at_s[asker] = full_at_s
         self._full_at_s.move_to_end(asker)
         if len(self._full_at_s) > self._askers_max:
             self._full_at_s.popitem(last=False)
         return 0.0
+
+    def wait_s(self, asker: str) -> float:
+        """What `take` would answer; nothing is taken."""
+        return self._after_one_more(asker)[0]
+
+    def _after_one_more(self, asker: str) -> tuple[float, float]:
+        now_s = self._clock.monotonic()
+        full_at_s = max(self._full_at_s.get(asker, -math.inf), now_s) + self._interval_s
+        wait_s = full_at_s - now_s - self._span_s
+        return (wait_s if wait_s > 1e-9 else 0.0), full_at_s

@@ -70,6 +70,8 @@ class KeyRing:
         self._settings = settings or KeyRingSettings()
         self._known: OrderedDict[bytes, _Entry] = OrderedDict()
         self._unknown: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        """Hashes that were somebody's when they were looked up last, also where no more is remembered of them."""
         self._waiting: dict[bytes, asyncio.Future[_Entry | None]] = {}
         self._wanted = asyncio.Event()
         self._epoch = 0
@@ -113,6 +115,17 @@ class KeyRing:
             raise _incorrect()
         entry = self._remembered(hash) or await self._ask(hash)
         return _admit(entry, self._clock)
+
+    def known(self, hash: bytes | None) -> Caller | None:
+        """From memory alone; None: `caller_of` has to be asked. Raises as that does."""
+        if hash is None:
+            raise _incorrect()
+        entry = self._remembered(hash)
+        return None if entry is None else _admit(entry, self._clock)
+
+    def is_new(self, hash: bytes | None) -> bool:
+        """Whether only the database can tell whose it is, and never told this process that it is somebody's."""
+        return hash is not None and hash not in self._seen and self._remembered(hash) is None
 
     def forget(self, hash: bytes) -> None:
         self._epoch += 1
@@ -177,8 +190,9 @@ class KeyRing:
                     # Everyone who waits hears it now, instead of each batch after a time-out of its own.
                     self._answer(dict.fromkeys(self._waiting))
                     continue
-                if epoch == self._epoch:
-                    for hash, entry in entries.items():
+                for hash, entry in entries.items():
+                    self._see(hash, entry)
+                    if epoch == self._epoch:
                         self._remember(hash, entry)
                 self._answer(entries)
 
@@ -205,6 +219,15 @@ class KeyRing:
         for row in rows:
             entries[row["hash"]] = _entry(row, stale_at_s=now_s + self._settings.ttl_s)
         return entries
+
+    def _see(self, hash: bytes, entry: _Entry) -> None:
+        if entry.caller is None:
+            self._seen.pop(hash, None)
+            return
+        self._seen[hash] = None
+        self._seen.move_to_end(hash)
+        if len(self._seen) > self._settings.keys_max:
+            self._seen.popitem(last=False)
 
     def _remember(self, hash: bytes, entry: _Entry) -> None:
         cache, entries_max = (

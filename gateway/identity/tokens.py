@@ -7,7 +7,8 @@ among those configured, and its key one of that algorithm's type (RFC 8725, sect
 import binascii
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -34,6 +35,7 @@ SECRET_BYTES_MIN: Final = 32
 """RFC 7518, section 3.2."""
 ROLES_MAX: Final = 200
 SUBJECT_CHARS_MAX: Final = 200
+SEEN_MAX: Final = 10_000
 
 _SHAPE: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _SUBJECT: Final = re.compile(rf"[^\x00-\x1f\x7f]{{1,{SUBJECT_CHARS_MAX}}}")
@@ -108,12 +110,17 @@ class Tokens:
         self._clock = clock
         self._keys = keys
         self._settings = settings
+        self._seen: OrderedDict[tuple[UUID, str], None] = OrderedDict()
+        """Whom the database knew when it was asked last: organisation and subject."""
         self._registry = JWSRegistry(algorithms=list(settings.algorithms), strict_check_header=False)
         self._registry.max_payload_length = settings.token_bytes_max
         self._registry.max_header_length = settings.token_bytes_max
 
-    async def principal(self, token: str) -> Principal:
-        """Raises InvalidToken; Forbidden, OrgSuspended or UserSuspended for whom it proves and may not come in;
+    async def principal(self, token: str, *, before_look_up: Callable[[], None] = lambda: None) -> Principal:
+        """`before_look_up` is called where the database must be asked about whom it has not vouched for lately; what it
+        raises is raised.
+
+        Raises InvalidToken; Forbidden, OrgSuspended or UserSuspended for whom it proves and may not come in;
         TokensUncheckable or LedgerUnavailable where that cannot be found out."""
         claims = await self._proven(token)
         subject = _subject(claims, self._settings.user_claim)
@@ -121,7 +128,10 @@ class Tokens:
         roles = None if words is None else self._roles(words)
         if roles is not None and Role.OPERATOR in roles:
             return Principal(actor=f"operator:{subject}", roles=frozenset({Role.OPERATOR}))
-        return await self._person(_org_id(claims, self._settings.org_claim), subject, roles)
+        org_id = _org_id(claims, self._settings.org_claim)
+        if (org_id, subject) not in self._seen:
+            before_look_up()
+        return await self._person(org_id, subject, roles)
 
     async def _proven(self, token: str) -> dict[str, Any]:
         """The claims, once signature, issuer, audience and times are found good."""
@@ -168,6 +178,7 @@ class Tokens:
     @unavailable_in_outage
     async def _person(self, org_id: UUID, subject: str, roles: frozenset[Role] | None) -> Principal:
         row = await self._pool.fetchrow(_SQL.find_person, org_id, subject, _uuid(subject))
+        self._seen.pop((org_id, subject), None)
         if row is None:
             raise InvalidToken("The token names no organisation that is known here.")
         user_id: UUID | None = row["user_id"]
@@ -175,6 +186,9 @@ class Tokens:
             raise InvalidToken("The token names a user whose data was erased.")
         if user_id is None and self._settings.users == "known":
             raise InvalidToken("The token names nobody who is a user of its organisation.")
+        self._seen[org_id, subject] = None
+        if len(self._seen) > SEEN_MAX:
+            self._seen.popitem(last=False)
         if row["org_status"] != "active":
             raise OrgSuspended(f"The organisation {row['org_name']} is suspended; nothing was done.")
         if user_id is not None and row["user_status"] != "active":

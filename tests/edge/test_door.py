@@ -1,7 +1,8 @@
 """Wrong credentials are limited by address and nobody else pays for it; keys are held to their networks and kinds."""
 
 import asyncio
-from uuid import UUID
+from itertools import product
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -9,10 +10,13 @@ from gateway.core.access import Principal, Role
 from gateway.core.errors import TooManyRequests
 from gateway.edge.api.pace import ApiSettings, Pace
 from gateway.edge.door import AuthSettings, Door
+from gateway.edge.rooms import KEY_RING
 from gateway.identity.keys import new_token
 from gateway.ops.clock import Clock
 from tests.edge.conftest import OPERATOR, House
 from tests.fakes.clock import SteppedClock
+from tests.fakes.issuer import by_secret
+from tests.postgres.outage import Outage
 
 FROM = "x-forwarded-for"
 
@@ -24,6 +28,7 @@ def auth() -> AuthSettings:
 
 async def test_after_too_many_failures_an_address_is_told_no_more(house: House) -> None:
     key = await house.new_key(await house.new_org())
+    assert (await house.ask("GET", "/v1/key", key=key)).status == 200
     wrong = {"authorization": f"Bearer {new_token()}"}
     asks = [("/api/orgs", {}), ("/v1/key", wrong), ("/api/orgs", {"authorization": "Bearer x.y"})]
     for path, headers in asks:
@@ -40,8 +45,31 @@ async def test_after_too_many_failures_an_address_is_told_no_more(house: House) 
     for _ in range(10):  # who is known is let in, from there as well
         assert (await house.ask("GET", "/v1/key", key=key)).status == 200
         assert (await house.ask("GET", "/api/orgs", key=OPERATOR)).status == 200
-    fresh = await house.new_key(await house.new_org())
-    assert (await house.ask("GET", "/v1/key", key=fresh)).status == 200
+
+
+async def test_from_an_address_above_its_limit_nothing_new_is_looked_up(house: House, outage: Outage) -> None:
+    org = await house.new_org()
+    key, fresh = await house.new_key(org), await house.new_key(org)
+    person = str(await house.new_user(org, "anna"))
+    token = by_secret(org=org, sub=person, roles=["org_admin"])
+    for good in (key, token):
+        assert (await house.ask("GET", "/api/credits/balance", key=good)).status == 200
+    for _ in range(3):
+        assert (await house.ask("GET", "/v1/key", key=new_token())).status == 401
+    stranger = by_secret(org=uuid4(), roles=["org_admin"])
+    for path, new in product(("/v1/key", "/api/orgs"), (fresh, new_token())):
+        assert (await house.ask("GET", path, key=new)).status == 429, path
+    assert (await house.ask("GET", "/api/orgs", key=stranger)).status == 429
+    house.app[KEY_RING].flush()  # as when the database tells of a change: who was seen is looked up all the same
+    for good in (key, token):
+        assert (await house.ask("GET", "/api/credits/balance", key=good)).status == 200
+    assert (await house.ask("GET", "/v1/key", key=fresh, headers={FROM: "198.51.100.1"})).status == 200
+    assert (await house.ask("GET", "/v1/key", key=fresh)).status == 200  # by now it was seen
+    await outage.begin()  # whoever asks the database now is answered 503
+    for path, new in product(("/v1/key", "/api/orgs"), (new_token(), new_token())):
+        assert (await house.ask("GET", path, key=new)).status == 429, path
+    assert (await house.ask("GET", "/api/orgs", key=stranger)).status == 429
+    assert (await house.ask("GET", "/v1/key", key=new_token(), headers={FROM: "198.51.100.2"})).status == 503
 
 
 async def test_the_address_is_the_one_that_a_trusted_proxy_names(house: House) -> None:

@@ -24,6 +24,14 @@ def test_the_burst_comes_at_once_and_then_the_rate(clock: SteppedClock) -> None:
         assert taken(buckets, "a", 20) == there, seconds
 
 
+def test_asking_how_long_takes_nothing(clock: SteppedClock) -> None:
+    buckets = Buckets(Rate(per_s=2, burst=2), askers_max=10, clock=clock)
+    assert [buckets.wait_s("a") for _ in range(10)] == [0] * 10
+    assert len(buckets) == 0
+    assert taken(buckets, "a", 3) == 2
+    assert [buckets.wait_s("a") for _ in range(2)] == pytest.approx([0.5, 0.5])
+
+
 def test_one_asker_is_not_another(clock: SteppedClock) -> None:
     buckets = Buckets(Rate(per_s=1, burst=1), askers_max=10, clock=clock)
     assert [buckets.take(asker) for asker in ("a", "b", "a", "b")] == [0, 0, 1, 1]

@@ -12,6 +12,7 @@ from gateway.core.anthropic_messages.request import read_counting_request
 from gateway.core.caller import Caller, KeyKind
 from gateway.core.errors import TollgateError, Unauthenticated
 from gateway.core.rendered import Rendered
+from gateway.edge.auth import caller_of
 from gateway.edge.bodies import Body
 from gateway.edge.connection import Connection, Request
 from gateway.edge.errors import INTERNAL, rendered
@@ -42,7 +43,7 @@ class CountTokens:
         status = 0
         try:
             sender = sender_of(request, self._headers)
-            caller = await rooms.key_ring.caller_of(sender.key_hash)
+            caller = await caller_of(sender.key_hash, request, rooms.key_ring, rooms.door)
             if caller.kind is not KeyKind.INFERENCE or caller.ip_allow is not None:
                 rooms.door.admit_to_inference(caller, request)
             connection.authenticated()

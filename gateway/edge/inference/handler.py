@@ -12,6 +12,7 @@ from gateway.core.caller import Caller, KeyKind
 from gateway.core.dialect import Broken, Dialect
 from gateway.core.errors import InsufficientCredits, TollgateError, Unauthenticated
 from gateway.core.rendered import Rendered
+from gateway.edge.auth import caller_of
 from gateway.edge.bodies import Body
 from gateway.edge.connection import Connection, Request
 from gateway.edge.errors import INTERNAL, rendered
@@ -51,7 +52,8 @@ class InferenceHandler:
         refusal: Rendered | None = None
         try:
             sender = sender_of(request, self._headers)
-            caller = await rooms.key_ring.caller_of(sender.key_hash)
+            hash = sender.key_hash
+            caller = rooms.key_ring.known(hash) or await caller_of(hash, request, rooms.key_ring, rooms.door)
             if caller.kind is not _PLAIN or caller.ip_allow is not None:
                 rooms.door.admit_to_inference(caller, request)
             connection.authenticated()
