@@ -99,6 +99,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     user_id: UUID | None = None
     """Whose person it is, or whose key."""
     key_id: UUID | None = None
+    models: frozenset[str] | None = None
+    """The only models that the key may be used for; None: all, or no key."""
 
     def __post_init__(self) -> None:
         if (self.org_id is None) != (Role.OPERATOR in self.roles):

@@ -70,6 +70,7 @@ async def _principal(request: web.Request, house: House) -> Principal:
             org_id=caller.org_id,
             user_id=caller.user_id,
             key_id=caller.key_id,
+            models=caller.models,
         )
     if house.tokens is not None and looks_like_token(token) and not house.operator_key.is_it(token):
         return await house.tokens.principal(token, before_look_up=lambda: house.door.let_look_up(request))

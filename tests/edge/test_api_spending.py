@@ -349,3 +349,26 @@ async def test_an_amount_stands_for_itself_without_tokens(house: House) -> None:
             wish[field] = 0
             assert (await house.operate("POST", f"/api/credits/{path}", wish)).status in (200, 201)
     assert (await house.ledger.balance(org)).held_ucr == 2_000_000
+
+
+async def test_a_key_uses_its_own_models_alone(house: House) -> None:
+    org = await house.new_org(credits="100")
+    key = await house.new_key(org, models=["long"])
+    tokens = {"input_tokens": 1, "output_tokens": 1}
+    expected = {"expected_input_tokens": 1, "expected_output_tokens": 1}
+    for path, body in (
+        ("usage", tokens | {"usage_type": "CHAT"}),
+        ("reservations", expected),
+        ("check", expected),
+        ("validate", expected),
+    ):
+        answers = [
+            await house.ask("POST", f"/api/credits/{path}", key=key, json={"model": model, **body})
+            for model in ("openai/gpt-5", "long")
+        ]
+        assert (answers[0].status, answers[0].json["code"]) == (404, "model_not_found"), path
+        assert answers[1].status in (200, 201), (path, answers[1].body)
+    held = await house.ask("POST", "/api/credits/reservations", key=key, json={"amount": 1})
+    settle = f"/api/credits/reservations/{held.json['id']}/settle"
+    refused = await house.ask("POST", settle, key=key, json={"model": "openai/gpt-5", **tokens})
+    assert (refused.status, refused.json["code"]) == (404, "model_not_found")

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from gateway.core.errors import ModelNotFound
 from gateway.core.idempotency import Idempotency
 from gateway.core.pricing import charge, most
 from gateway.core.tags import TAG_PATTERN, TAGS_MAX, TAGS_RULE, tags_json
@@ -68,7 +69,7 @@ class Spent(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
 async def expected_ucr(ask: Ask, org_id: UUID, expected: Expected) -> int:
     """The most that it can cost the organisation at any provider that may serve the model.
 
-    Raises InvalidRequest, or ModelNotFound where the model is not served here or not priced.
+    Raises InvalidRequest, or ModelNotFound where the model is not served here, not priced, or not the asking key's.
     """
     if _is_amount(expected.amount, expected.model):
         _refuse_tokens(expected, "expected_input_tokens", "expected_output_tokens")
@@ -107,8 +108,13 @@ def tagged(used: Used, tags: Tags) -> Used:
 
 
 async def _entry(ask: Ask, org_id: UUID, model: str) -> CatalogueEntry:
-    """The model as it is for the organisation: at its volume, with its mark-up."""
+    """The model as it is for the organisation: at its volume, with its mark-up.
+
+    Raises ModelNotFound, also for a model that the key which asks may not use.
+    """
     house = ask.house
+    if ask.principal.models is not None and model not in ask.principal.models:
+        raise ModelNotFound(model)
     entry = house.offers.route(model)
     if not house.offers.differ(entry):
         return entry
