@@ -10,9 +10,9 @@ from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
 from gateway.core.roles import Role
 from gateway.core.units import UCR_MAX
-from gateway.ledger.accounts import Executor
+from gateway.ledger.accounts import Executor, lock_pool
 from gateway.ledger.plans import Period
-from gateway.postgres.once import Removed, once
+from gateway.postgres.once import Guard, Removed, once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -43,9 +43,17 @@ class Allocations:
 
     @unavailable_in_outage
     async def set_rule(
-        self, org_id: UUID, rule: AllocationRule, *, by: Origin, idempotency: Idempotency | None = None
+        self,
+        org_id: UUID,
+        rule: AllocationRule,
+        *,
+        by: Origin,
+        idempotency: Idempotency | None = None,
+        guard: Guard[AllocationRule] | None = None,
     ) -> AllocationRule:
-        """In place of the role's earlier one. Raises InvalidRequest or NotFound (no such organisation)."""
+        """In place of the role's earlier one. Raises InvalidRequest, NotFound (no such organisation) or what `guard`
+        raises; then nothing changed.
+        """
         if rule.role not in get_args(Role):
             raise InvalidRequest(f"The role must be one of {', '.join(get_args(Role))}.", param="role")
         if not 0 < rule.amount_ucr <= UCR_MAX:
@@ -55,6 +63,8 @@ class Allocations:
         terms = (rule.role, rule.kind, rule.amount_ucr, rule.period)
 
         async def change(connection: Executor) -> AllocationRule:
+            if guard is not None:
+                guard(await _locked(connection, org_id, rule.role))
             if not await connection.fetchval(_SQL.set_rule, org_id, *terms, by.row()):
                 raise NotFound(f"There is no organisation {org_id} with an account; nothing was changed.")
             return rule
@@ -63,12 +73,30 @@ class Allocations:
 
     @unavailable_in_outage
     async def drop_rule(
-        self, org_id: UUID, role: Role, *, by: Origin, idempotency: Idempotency | None = None
+        self,
+        org_id: UUID,
+        role: Role,
+        *,
+        by: Origin,
+        idempotency: Idempotency | None = None,
+        guard: Guard[AllocationRule] | None = None,
     ) -> Removed:
-        """Users of the role begin with an empty account. Dropping what is not there changes nothing."""
+        """Users of the role begin with an empty account. Dropping what is not there changes nothing.
+
+        Raises what `guard` raises.
+        """
 
         async def change(connection: Executor) -> Removed:
+            if guard is not None:
+                guard(await _locked(connection, org_id, role))
             await connection.execute(_SQL.drop_rule, org_id, role, by.row())
             return Removed()
 
         return await once(self._pool, org_id, idempotency, change, answer=Removed)
+
+
+async def _locked(connection: Executor, org_id: UUID, role: Role) -> AllocationRule | None:
+    """What there is, under the lock that changes are made under. Raises NotFound."""
+    await lock_pool(connection, org_id)
+    row = await connection.fetchrow(_SQL.rule, org_id, role)
+    return None if row is None else AllocationRule(**dict(row.items()))

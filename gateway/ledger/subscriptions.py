@@ -19,7 +19,7 @@ from gateway.core.units import UCR_MAX
 from gateway.ledger.accounts import Executor, bring_up_to_date, lock_pool
 from gateway.ledger.grants import PRIORITY_MAX
 from gateway.ledger.plans import Plan
-from gateway.postgres.once import once
+from gateway.postgres.once import Guard, once
 from gateway.postgres.outage import unavailable_in_outage
 from gateway.postgres.queries import load
 
@@ -135,15 +135,18 @@ class Subscriptions:
         when: When = "now",
         prorate: bool = True,
         idempotency: Idempotency | None = None,
+        guard: Guard[Subscription] | None = None,
     ) -> Subscription:
         """This is its plan from now, or from the period's end, on, whatever was before: subscribes, changes, takes back
-        a cancellation. Raises like `change`.
+        a cancellation. Raises like `change`, and what `guard` raises of the one that there is.
         """
 
         async def change(connection: Executor) -> Subscription:
             await lock_pool(connection, org_id)
             inside = Subscriptions(connection, moved=lambda _: None)
             current = await inside.current(org_id, account_id)
+            if guard is not None:
+                guard(current)
             if current is None:
                 return await inside.subscribe(org_id, account_id, plan, operation_id=new_id(), by=by)
             if current.cancels:
@@ -165,10 +168,11 @@ class Subscriptions:
         by: Origin,
         when: When = "period_end",
         idempotency: Idempotency | None = None,
+        guard: Guard[Subscription] | None = None,
     ) -> Subscription:
-        """At the period's end, or now: what is left expires, but for what open calls hold. Raises like `change`."""
+        """At the period's end, or now: what is left expires, but for what open calls hold. Raises like `set_plan`."""
         what = "cancel" if when == "now" else "cancel_at_end"
-        return await self._change(org_id, account_id, operation_id, what, by=by, idempotency=idempotency)
+        return await self._change(org_id, account_id, operation_id, what, by=by, idempotency=idempotency, guard=guard)
 
     async def resume(self, org_id: UUID, account_id: UUID, *, operation_id: UUID, by: Origin) -> Subscription:
         """Takes back a cancellation before the period's end. Raises like `change`."""
@@ -202,12 +206,16 @@ class Subscriptions:
         prorate: bool = False,
         by: Origin,
         idempotency: Idempotency | None = None,
+        guard: Guard[Subscription] | None = None,
     ) -> Subscription:
         if plan is not None:
             _check(plan)
         terms = None if plan is None else terms_row(plan)
 
         async def change(connection: Executor) -> Subscription:
+            if guard is not None:
+                await lock_pool(connection, org_id)
+                guard(await Subscriptions(connection, moved=lambda _: None).current(org_id, account_id))
             row = await connection.fetchrow(
                 _SQL.change, org_id, account_id, operation_id, what, kind, terms, anchor_at, prorate, by.row()
             )

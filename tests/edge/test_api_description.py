@@ -72,6 +72,8 @@ async def test_what_can_be_bound_to_a_version_tells_it(house: House) -> None:
         "/api/orgs/{org_id}/policy",
         "/api/orgs/{org_id}/budgets",
         "/api/orgs/{org_id}/budgets/{budget_id}",
+        "/api/orgs/{org_id}/allocation-rules/{role}",
+        "/api/credits/tier",
         "/api/credits/pricing",
         "/api/credits/pricing/{provider}/{model}",
         "/api/credits/markups/all",

@@ -305,3 +305,38 @@ async def test_what_changes_here_is_known_in_every_process(house: House, pool: a
         await until("OrgSuspended")
     finally:
         await elsewhere.stop()
+
+
+async def test_a_rule_is_changed_and_dropped_by_who_saw_it(house: House) -> None:
+    org = await house.new_org()
+    path = f"/api/orgs/{org}/allocation-rules/member"
+
+    def rule(amount: int) -> dict[str, Any]:
+        return {"kind": "transfer", "amount": amount}
+
+    assert (await house.operate("PUT", path, rule(1), headers={"if-match": "*"})).status == 412
+    first = await house.operate("PUT", path, rule(1))
+    [listed] = (await house.operate("GET", f"/api/orgs/{org}/allocation-rules")).json["data"]
+    assert listed["etag"] == first.json["etag"] == first.headers["etag"]
+    seen = {"if-match": listed["etag"]}
+    both = await asyncio.gather(*(house.operate("PUT", path, rule(n), headers=seen) for n in (2, 3)))
+    assert sorted(answer.status for answer in both) == [200, 412]
+    assert (await house.operate("DELETE", path, headers=seen)).status == 412
+    [kept] = (await house.operate("GET", f"/api/orgs/{org}/allocation-rules")).json["data"]
+    assert (await house.operate("DELETE", path, headers={"if-match": kept["etag"]})).status == 204
+    assert (await house.operate("DELETE", path, headers={"if-match": kept["etag"]})).status == 412
+
+
+async def test_an_if_match_that_would_not_be_heeded_is_refused(house: House) -> None:
+    org = await house.new_org()
+    anna = await house.new_user(org)
+    tag = {"if-match": "*"}
+    for method, path, body in (
+        ("GET", f"/api/orgs/{org}/policy", None),
+        ("POST", f"/api/orgs/{org}/users/{anna}/suspend", None),
+        ("POST", "/api/orgs", {"name": "new"}),
+    ):
+        answer = await house.operate(method, path, body, headers=tag)
+        assert (answer.status, answer.field) == (400, "If-Match"), path
+    assert (await house.operate("GET", f"/api/orgs/{org}/users/{anna}")).json["status"] == "active"
+    assert (await house.operate("GET", "/api/orgs")).json["total"] == 1

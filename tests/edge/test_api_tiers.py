@@ -111,3 +111,22 @@ async def test_the_monthly_allocation_is_not_given_twice(house: House) -> None:
     for _ in range(2):
         answer = await house.operate("POST", "/api/credits/monthly-allocation", body)
         assert (answer.status, answer.json["balance"]["balance"]) == (200, "400.000000")
+
+
+async def test_a_tier_is_changed_by_who_saw_it(house: House) -> None:
+    org = await house.new_org()
+    path = f"/api/credits/tier?organization_id={org}"
+    assert (await house.operate("GET", path)).status == 404
+    assert (await tier(house, org, "growth", headers={"if-match": "*"})).status == 412
+    begun = await tier(house, org, "growth")
+    read = await house.operate("GET", path)
+    assert (read.headers["etag"], read.json) == (begun.headers["etag"], begun.json)
+    seen = {"if-match": read.headers["etag"]}
+    both = await asyncio.gather(tier(house, org, "pro", headers=seen), tier(house, org, None, headers=seen))
+    assert sorted(answer.status for answer in both) == [200, 412]
+    for plan in ("enterprise", None):
+        stale = await tier(house, org, plan, headers=seen)
+        assert (stale.status, stale.json["code"]) == (412, "precondition_failed")
+    now = {"if-match": (await house.operate("GET", path)).headers["etag"]}
+    assert (await tier(house, org, None, when="now", headers=now)).json["ended_at"] is not None
+    assert (await house.operate("GET", path)).status == 404

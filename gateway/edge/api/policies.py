@@ -50,6 +50,8 @@ class RuleView(msgspec.Struct, frozen=True, kw_only=True):
     amount_ucr: int
     amount: str
     period: Period | None
+    etag: str
+    """For If-Match."""
 
 
 class RuleList(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +89,7 @@ async def rules(ask: Ask, org_id: UUID) -> RuleList:
     return RuleList(data=[_rule_view(rule) for rule in await ask.house.ledger.allocations.rules(org.org_id)])
 
 
-@endpoint("PUT", "/api/orgs/{org_id}/allocation-rules/{role}", needs=Right.WRITE_LIMITS)
+@endpoint("PUT", "/api/orgs/{org_id}/allocation-rules/{role}", needs=Right.WRITE_LIMITS, tagged=True, versioned=True)
 async def put_rule(ask: Ask, org_id: UUID, role: Role, body: RuleBody) -> RuleView:
     """What users of this role begin with, from the next one that is made on."""
     org_id = ask.org(org_id)
@@ -95,18 +97,28 @@ async def put_rule(ask: Ask, org_id: UUID, role: Role, body: RuleBody) -> RuleVi
         role=role, kind=body.kind, amount_ucr=amount_ucr(body.amount, field="amount"), period=body.period
     )
     made = await ask.house.ledger.allocations.set_rule(
-        org_id, rule, by=ask.origin, idempotency=ask.idempotency(org_id, rule)
+        org_id,
+        rule,
+        by=ask.origin,
+        idempotency=ask.idempotency(org_id, rule),
+        guard=if_match(ask, what="allocation rule"),
     )
     ask.replayed(made.repeated)
-    return _rule_view(made)
+    view = _rule_view(made)
+    ask.headers["etag"] = view.etag
+    return view
 
 
-@endpoint("DELETE", "/api/orgs/{org_id}/allocation-rules/{role}", needs=Right.WRITE_LIMITS, status=204)
+@endpoint("DELETE", "/api/orgs/{org_id}/allocation-rules/{role}", needs=Right.WRITE_LIMITS, status=204, versioned=True)
 async def delete_rule(ask: Ask, org_id: UUID, role: Role) -> None:
     """New users of this role begin with nothing. Again changes nothing."""
     org = await ask.house.orgs.get(ask.org(org_id))
     made = await ask.house.ledger.allocations.drop_rule(
-        org.org_id, role, by=ask.origin, idempotency=ask.idempotency(org.org_id, role)
+        org.org_id,
+        role,
+        by=ask.origin,
+        idempotency=ask.idempotency(org.org_id, role),
+        guard=if_match(ask, what="allocation rule"),
     )
     ask.replayed(made.repeated)
 
@@ -123,4 +135,5 @@ def _rule_view(rule: AllocationRule) -> RuleView:
         amount_ucr=rule.amount_ucr,
         amount=credits_text(rule.amount_ucr),
         period=rule.period,
+        etag=etag(rule),
     )

@@ -85,7 +85,7 @@ def _ask(endpoint: Endpoint, house: House, request: web.Request, principal: Prin
         method=endpoint.method,
         path=endpoint.path,
         idempotency_key=_idempotency_key(request) if endpoint.changes else None,
-        if_match=_if_match(request) if endpoint.versioned else None,
+        if_match=_if_match(request, endpoint),
         reason=_reason(request),
         headers={},
     )
@@ -100,12 +100,14 @@ def _idempotency_key(request: web.Request) -> str | None:
     return keys[0]
 
 
-def _if_match(request: web.Request) -> frozenset[str] | None:
+def _if_match(request: web.Request, endpoint: Endpoint) -> frozenset[str] | None:
     """Raises InvalidRequest for what is no list of tags: an empty one, too, since who means to bind a change and has no
-    tag to bind it to does not mean to make it in any case."""
+    tag to bind it to does not mean to make it in any case. For the same reason where it would not be heeded."""
     headers = request.headers.getall("if-match", None)
     if headers is None:
         return None
+    if not endpoint.versioned:
+        raise invalid("If-Match", "is not heeded here, and so not taken: leave it out")
     tags = frozenset(tag.strip(" \t") for tag in ",".join(headers).split(","))
     if len(tags) > _TAGS_MAX or not all(tag == ANY_TAG or _TAG.fullmatch(tag) for tag in tags):
         raise invalid("If-Match", f"must be `*`, or at most {_TAGS_MAX} tags as they came in `ETag`")

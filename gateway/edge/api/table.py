@@ -71,6 +71,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     statistics.statistics,
     export.export,
     tiers.initialize,
+    tiers.get_tier,
     tiers.set_tier,
     tiers.allocate,
     spending.deduct,

@@ -10,8 +10,9 @@ from gateway.core.access import Right
 from gateway.core.errors import Conflict, IdempotencyMismatch, NotFound
 from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
-from gateway.edge.api.credits import StandingView, standing
+from gateway.edge.api.credits import OfOrg, StandingView, standing
 from gateway.edge.api.endpoint import endpoint
+from gateway.edge.api.etag import etag, if_match
 from gateway.edge.requests import invalid
 from gateway.identity.orgs import Org
 from gateway.ledger.plans import Period, Plan
@@ -115,7 +116,18 @@ async def initialize(ask: Ask, body: Initialization) -> TierView:
     return await _answered(ask, org, made)
 
 
-@endpoint("PUT", "/api/credits/tier", needs=Right.GIVE_CREDITS)
+@endpoint("GET", "/api/credits/tier", needs=Right.READ_CREDITS, tagged=True)
+async def get_tier(ask: Ask, query: OfOrg) -> TierView:
+    """What the organisation subscribes to; 404 where it is nothing. `ETag` is for the next change."""
+    org = await ask.house.orgs.get(ask.org(query.organization_id))
+    current = await ask.house.ledger.subscriptions.current(org.org_id, org.account_id)
+    if current is None:
+        raise NotFound("The organisation has no subscription.")
+    ask.headers["etag"] = etag(current)
+    return await _answered(ask, org, current)
+
+
+@endpoint("PUT", "/api/credits/tier", needs=Right.GIVE_CREDITS, tagged=True, versioned=True)
 async def set_tier(ask: Ask, body: TierChange) -> TierView:
     """The organisation's plan is this one from now, or from the period's end, on: it subscribes, changes, takes back a
     cancellation, or with null cancels.
@@ -134,6 +146,7 @@ async def set_tier(ask: Ask, body: TierChange) -> TierView:
             when=body.when or "period_end",
             by=ask.origin,
             idempotency=key,
+            guard=if_match(ask, what="subscription"),
         )
     else:
         made = await subscriptions.set_plan(
@@ -145,7 +158,9 @@ async def set_tier(ask: Ask, body: TierChange) -> TierView:
             prorate=body.prorate,
             by=ask.origin,
             idempotency=key,
+            guard=if_match(ask, what="subscription"),
         )
+    ask.headers["etag"] = etag(made)
     return await _answered(ask, org, made)
 
 

@@ -6,3 +6,6 @@ SELECT drop_allocation_rule($1, $2, $3);
 
 -- name: rules
 SELECT role, kind, amount_ucr, period FROM allocation_rule WHERE org_id = $1 ORDER BY role;
+
+-- name: rule
+SELECT role, kind, amount_ucr, period FROM allocation_rule WHERE org_id = $1 AND role = $2;
