@@ -1,9 +1,9 @@
 """Requests to /api as typed values: strict, bounded, and every refusal names its field."""
 
 import re
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -19,7 +19,26 @@ OFFSET_MAX: Final = 1_000_000
 
 # One line of text. Postgres refuses NUL, and the other control characters have no place in a name.
 Line = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+INSTANT_YEAR_MIN: Final = 1970
+INSTANT_YEAR_MAX: Final = 8999
+"""As it is written, whatever its offset: nearer to a calendar's ends an offset leads out of what can be counted."""
+Instant = Annotated[
+    datetime,
+    msgspec.Meta(
+        tz=True,
+        description=f"An instant as RFC 3339 writes it, of the years {INSTANT_YEAR_MIN} to {INSTANT_YEAR_MAX}.",
+        extra_json_schema={"pattern": r"^(19[7-9][0-9]|[2-8][0-9]{3})-"},
+    ),
+]
+"""Its years are checked by `body_as` and `read_query`."""
+Day = Annotated[
+    date,
+    msgspec.Meta(
+        description=f"A day of the years {INSTANT_YEAR_MIN} to {INSTANT_YEAR_MAX}.",
+        extra_json_schema={"pattern": r"^(19[7-9][0-9]|[2-8][0-9]{3})-"},
+    ),
+]
+"""Likewise."""
 Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_ROWS_MAX)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=OFFSET_MAX)]
 
@@ -84,13 +103,15 @@ def body_as(data: bytes, type: type[T]) -> T:
     """JSON as `type`: unknown and repeated fields are refused. Raises InvalidRequest."""
     try:
         read_object(data)
-        return msgspec.json.decode(data, type=type)
+        made = msgspec.json.decode(data, type=type)
     except Ambiguous as error:
         raise invalid(error.key or "body", "is given more than once, or in two spellings") from None
     except msgspec.ValidationError as error:
         raise _named(str(error)) from None
     except (msgspec.DecodeError, RecursionError):
         raise InvalidRequest("The request body must be a JSON object; nothing was changed.") from None
+    _check_years(made, "")
+    return made
 
 
 def read_query(request: web.Request, type: type[Query]) -> Query:
@@ -111,6 +132,7 @@ def read_query(request: web.Request, type: type[Query]) -> Query:
         # Not strict, the word is None too: a filter that somebody had nothing for would be none, and all be shown.
         if query.get(field.encode_name, "").lower() == "null" and getattr(made, field.name) is None:
             raise invalid(field.encode_name, "must be left out where nothing is meant")
+    _check_years(made, "")
     return made
 
 
@@ -134,6 +156,20 @@ def invalid(field: str, problem: str) -> InvalidRequest:
     """`invalid("limit", "must be …")`; the message names the field, which came from outside and may be long."""
     name = field[:_NAME_CHARS_MAX]
     return InvalidRequest(f"`{name}` {problem}; nothing was changed.", param=name)
+
+
+def _check_years(value: Any, path: str) -> None:
+    """Raises InvalidRequest for a day or an instant, anywhere in what was asked, that is out of bounds."""
+    if isinstance(value, date):
+        if not INSTANT_YEAR_MIN <= value.year <= INSTANT_YEAR_MAX:
+            raise invalid(path, f"must be of the years {INSTANT_YEAR_MIN} to {INSTANT_YEAR_MAX}")
+    elif isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            inside = f"{path}.{field.encode_name}" if path else field.encode_name
+            _check_years(getattr(value, field.name), inside)
+    elif isinstance(value, list | tuple):
+        for index, one in enumerate(value):
+            _check_years(one, f"{path}[{index}]")
 
 
 @cache
