@@ -1,5 +1,6 @@
 """A price as it is asked for on /api: decimal credits for a million tokens, a message, a request → core's tariff."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Annotated, Final
 
@@ -29,11 +30,13 @@ class TokenPrices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cached_per_million: Credits | None = None
     """Without it, cached input costs what input costs."""
     cache_write_per_million: Credits | None = None
+    """Likewise."""
     output_per_million: Credits | None = None
 
 
 class LengthTier(TokenPrices, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Prices of calls with a longer prompt; what is left out is as below."""
+    """Prices of calls with a longer prompt. What is left out is as in the tier below, or in the price itself; cached
+    input and cache writes that neither gives cost what input costs in this tier."""
 
     above_prompt_tokens: AboveTokens
 
@@ -89,12 +92,14 @@ def _prices(body: OnePrice, where: str) -> Prices:
     if all(price is None for price in (*token_prices, body.per_message, body.per_request)):
         raise invalid(f"{where}input_per_million", "or another price must be said; 0 is one")
     try:
-        tiers = [_tier(0, body, where, Tier(0, 0, 0, 0, 0))]
+        given: list[TokenPrices] = [body]
+        tiers = [_tier(0, given, where, Tier(0, 0, 0, 0, 0))]
         for index, tier in enumerate(body.length_tiers):
             inside = f"{where}length_tiers[{index}]."
             if tier.above_prompt_tokens <= tiers[-1].above_tokens:
                 raise invalid(f"{inside}above_prompt_tokens", "must ascend from tier to tier")
-            tiers.append(_tier(tier.above_prompt_tokens, tier, inside, tiers[-1]))
+            given.append(tier)
+            tiers.append(_tier(tier.above_prompt_tokens, given, inside, tiers[-1]))
         return Prices(
             tuple(tiers),
             message_ucr=_ucr(body.per_message, 0, f"{where}per_message", FIXED_UCR_MAX),
@@ -104,10 +109,17 @@ def _prices(body: OnePrice, where: str) -> Prices:
         raise invalid(f"{where}input_per_million", f"and what goes with it are no price: {error}") from None
 
 
-def _tier(above_tokens: int, body: TokenPrices, where: str, below: Tier) -> Tier:
+def _tier(above_tokens: int, given: Sequence[TokenPrices], where: str, below: Tier) -> Tier:
+    """`given`: the price's own figures, then each tier's up to this one, whose are the last.
+
+    What it does not give is as below. Cached input and cache writes that none of them gives are plain input.
+    """
+    body = given[-1]
     input_ucr = _ucr(body.input_per_million, below.input_ucr, f"{where}input_per_million")
-    cached_ucr = input_ucr if body.input_per_million is not None else below.cached_ucr
-    cache_write_ucr = input_ucr if body.input_per_million is not None else below.cache_write_ucr
+    has_cached = any(each.cached_per_million is not None for each in given)
+    has_cache_write = any(each.cache_write_per_million is not None for each in given)
+    cached_ucr = below.cached_ucr if has_cached else input_ucr
+    cache_write_ucr = below.cache_write_ucr if has_cache_write else input_ucr
     return Tier(
         above_tokens=above_tokens,
         input_ucr=input_ucr,
