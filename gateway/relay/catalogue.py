@@ -99,7 +99,7 @@ class Catalogue:
     """All models of this gateway. `unpriced` are configured without a price: never served, named when refused.
     `replays` are where calls of sandbox keys go.
 
-    `unnamed` finds the targets of any other name, of whatever is served because all of a provider's models have a price.
+    `unnamed` finds the targets of any other name: what is served because all models of a provider have a price.
     Swapped whole when prices change; a call keeps the entry that it was reserved with.
     """
 
