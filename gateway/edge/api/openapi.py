@@ -97,6 +97,7 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: str) -> dict[str
     types: list[Any] = [Problem]
     for endpoint in endpoints:
         types += [type for type in (endpoint.body, endpoint.answer) if type is not None and _is_json(endpoint, type)]
+        types += getattr(endpoint.body, "written_as", ())  # what a body holds without reading it
         types += endpoint.path_types.values()
         if endpoint.query is not None:
             types += [field.type for field in msgspec.structs.fields(endpoint.query)]
