@@ -1,5 +1,6 @@
 """Requests to /api as typed values: strict, bounded, and every refusal names its field."""
 
+import ast
 import re
 from datetime import date, datetime
 from functools import cache
@@ -10,6 +11,7 @@ from aiohttp import web
 
 from gateway.core.errors import InvalidRequest
 from gateway.core.json_object import Ambiguous, read_object
+from gateway.core.tags import TAG_PATTERN
 from gateway.core.units import AmountInvalid, credits_text, ucr_from_text
 from gateway.edge.bodies import Body, BodyBudget, BodyLimits
 
@@ -17,8 +19,10 @@ BODY_BYTES_MAX: Final = 64 * 1024
 PAGE_ROWS_MAX: Final = 200
 OFFSET_MAX: Final = 1_000_000
 
-# One line of text. Postgres refuses NUL, and the other control characters have no place in a name.
-Line = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+# One line of text that is not blank. Postgres refuses NUL, and the other control characters have no place in a name.
+Line = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$")
+]
 INSTANT_YEAR_MIN: Final = 1970
 INSTANT_YEAR_MAX: Final = 8999
 """As it is written, whatever its offset: nearer to a calendar's ends an offset leads out of what can be counted."""
@@ -42,6 +46,8 @@ Day = Annotated[
 Limit = Annotated[int, msgspec.Meta(ge=1, le=PAGE_ROWS_MAX)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=OFFSET_MAX)]
 
+_AMOUNT_PATTERN: Final = r"^[0-9]{1,10}(\.[0-9]{1,6})?$"
+_AMOUNT: Final = re.compile(_AMOUNT_PATTERN)
 Amount = Annotated[
     msgspec.Raw,
     msgspec.Meta(
@@ -49,7 +55,7 @@ Amount = Annotated[
         examples=["2.5"],
         extra_json_schema={
             "anyOf": [
-                {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,6})?$"},
+                {"type": "string", "pattern": _AMOUNT_PATTERN},
                 {"type": "number", "exclusiveMinimum": 0},
             ]
         },
@@ -64,13 +70,36 @@ AmountOrNone = Annotated[
         examples=["2.5"],
         extra_json_schema={
             "anyOf": [
-                {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,6})?$"},
+                {"type": "string", "pattern": _AMOUNT_PATTERN},
                 {"type": "number", "minimum": 0},
             ]
         },
     ),
 ]
 """Read by `amount_ucr` with `least_ucr` 0."""
+
+
+AmountOrNull = Annotated[
+    msgspec.Raw,
+    msgspec.Meta(
+        description="Credits from 0, as a decimal string or a number, with at most 6 places; taken exactly. Null is as "
+        "left out.",
+        examples=["2.5"],
+        extra_json_schema={
+            "anyOf": [
+                {"type": "string", "pattern": _AMOUNT_PATTERN},
+                {"type": "number", "minimum": 0},
+                {"type": "null"},
+            ]
+        },
+    ),
+]
+"""Read by `amount_ucr` with `least_ucr` 0, where `is_said`."""
+
+
+def is_said(amount: msgspec.Raw) -> bool:
+    """Given, and not null."""
+    return bytes(amount) not in (b"", b"null")
 
 
 def left_out() -> msgspec.Raw:
@@ -139,7 +168,7 @@ def read_query(request: web.Request, type: type[Query]) -> Query:
 def amount_ucr(raw: msgspec.Raw, *, field: str, least_ucr: int = 1) -> int:
     """A decimal string or a JSON number of credits, taken exactly → µcr. Raises InvalidRequest."""
     text = bytes(raw).decode()
-    if text.startswith('"'):
+    if is_text := text.startswith('"'):
         text = msgspec.json.decode(text, type=str)
     elif not text.startswith(tuple("-0123456789")):
         raise invalid(field, "must be a decimal string or a number of credits")
@@ -147,6 +176,8 @@ def amount_ucr(raw: msgspec.Raw, *, field: str, least_ucr: int = 1) -> int:
         ucr = ucr_from_text(text)
     except AmountInvalid as error:
         raise invalid(field, str(error)) from None
+    if is_text and _AMOUNT.fullmatch(text) is None:
+        raise invalid(field, "must be decimal digits, such as 2.5: at most 10, a point, and at most 6 more")
     if ucr < least_ucr:
         raise invalid(field, f"must be above 0: at least {credits_text(1)} credits")
     return ucr
@@ -186,11 +217,37 @@ _MESSAGE: Final = re.compile(r"(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>
 _FIELD: Final = re.compile(r"Object (?P<problem>contains unknown|missing required) field `(?P<field>.*)`", re.DOTALL)
 
 
+_REGEX: Final = re.compile(r"matching regex (?P<quoted>'.*'|\".*\")", re.DOTALL)
+_WORDS: Final = {
+    r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$": "that is not blank and has no control characters",
+    r"^[^\x00-\x1f\x7f]+$": "without control characters",
+    r"^[^\x00-\x1f\x7f]*$": "without control characters",
+    r"^[^\x00]*$": "without the character NUL",
+    r"^[^\x00-\x1f\x7f/]+$": "without slashes and control characters",
+    r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+$": "that is an address such as anna@example.com, without blanks",
+    r"^[A-Za-z0-9_-]+$": "of letters, digits, `_` and `-`",
+    r"^[A-Z][A-Z0-9_]{0,63}$": "of 1 to 64 capital letters, digits and `_` that begins with a letter",
+    r"^[a-z_]{1,32}$": "of 1 to 32 small letters and `_`",
+    r"^[a-z_]{1,32}\.[a-z_]{1,32}$": "of two words of small letters and `_` with a dot between them",
+    r"^[a-z0-9][a-z0-9_-]{0,63}$": "of 1 to 64 small letters, digits, `_` and `-` that begins with a letter or a digit",
+    r"^[!-~]{1,255}$": "of 1 to 255 visible ASCII characters",
+    r"^[!-~]{1,200}$": "of 1 to 200 visible ASCII characters",
+    TAG_PATTERN: "of 1 to 64 visible ASCII characters but the comma",
+}
+"""What each pattern asks for, in place of itself."""
+
+
+def in_words(message: str) -> str:
+    """msgspec's message with what a pattern asks for in place of the pattern."""
+    return _REGEX.sub(lambda found: _WORDS.get(ast.literal_eval(found["quoted"]), "of another form"), message)
+
+
 def _named(message: str) -> InvalidRequest:
     """msgspec's message, where a field is named at the end if at all, as ours, where it comes first."""
     parts = _MESSAGE.fullmatch(message)
     assert parts is not None
     what, path = parts["what"], parts["path"] or ""
+    what = in_words(what)
     field = _FIELD.fullmatch(what)
     if field is not None:
         name = f"{path}.{field['field']}" if path else field["field"]

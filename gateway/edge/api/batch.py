@@ -15,7 +15,7 @@ from gateway.edge.api import checking, moves, reservations, spending
 from gateway.edge.api import credits as credits_
 from gateway.edge.api.ask import REPLAYED, Ask
 from gateway.edge.api.endpoint import Endpoint, endpoint
-from gateway.edge.errors import INTERNAL, problem_body, rendered
+from gateway.edge.errors import INTERNAL, problem_body, rendered, said_of
 from gateway.edge.requests import body_as, invalid
 
 log = structlog.get_logger()
@@ -162,7 +162,8 @@ async def _done(ask: Ask, written: msgspec.Raw, position: int) -> ItemAnswer:
         given["query" if asked.body is None else "body"] = body
         answer = await asked.handler(own, **given)
     except TollgateError as error:
-        return _problem(rendered(error, insufficient_status=ask.house.insufficient_status))
+        told = rendered(error, insufficient_status=ask.house.insufficient_status)
+        return _problem(said_of(told, changes=True))
     except Exception:  # Where a request ends: the others have theirs still to come.
         log.exception("batch.item_failed", request_id=str(ask.request_id), position=position)
         return _problem(INTERNAL)
