@@ -2,7 +2,7 @@
 
 import ast
 import re
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, Final, TypeVar
 
@@ -30,8 +30,9 @@ Instant = Annotated[
     datetime,
     msgspec.Meta(
         tz=True,
-        description=f"An instant as RFC 3339 writes it, of the years {INSTANT_YEAR_MIN} to {INSTANT_YEAR_MAX}.",
-        extra_json_schema={"pattern": r"^(19[7-9][0-9]|[2-8][0-9]{3})-"},
+        description=f"An instant as RFC 3339 writes it, of the years {INSTANT_YEAR_MIN} to {INSTANT_YEAR_MAX}, with an "
+        "offset of less than 16 hours.",
+        extra_json_schema={"pattern": r"^(19[7-9][0-9]|[2-8][0-9]{3})-.*([Zz]|[+-](0[0-9]|1[0-5]):[0-9]{2})$"},
     ),
 ]
 """Its years are checked by `body_as` and `read_query`."""
@@ -194,6 +195,8 @@ def _check_years(value: Any, path: str) -> None:
     if isinstance(value, date):
         if not INSTANT_YEAR_MIN <= value.year <= INSTANT_YEAR_MAX:
             raise invalid(path, f"must be of the years {INSTANT_YEAR_MIN} to {INSTANT_YEAR_MAX}")
+        if isinstance(value, datetime) and abs(value.utcoffset() or timedelta()) >= _OFFSET_END:
+            raise invalid(path, "must have an offset of less than 16 hours")  # as Postgres reads it
     elif isinstance(value, msgspec.Struct):
         for field in msgspec.structs.fields(value):
             inside = f"{path}.{field.encode_name}" if path else field.encode_name
@@ -201,6 +204,9 @@ def _check_years(value: Any, path: str) -> None:
     elif isinstance(value, list | tuple):
         for index, one in enumerate(value):
             _check_years(one, f"{path}[{index}]")
+
+
+_OFFSET_END: Final = timedelta(hours=16)
 
 
 @cache
