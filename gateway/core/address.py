@@ -10,13 +10,21 @@ Address = IPv4Address | IPv6Address
 HOPS_MAX: Final = 16
 """Of a list of forwarders: whoever is behind more is taken for the last of them."""
 _IPV6_PREFIX: Final = 64
+_MAPPED_PREFIX: Final = 96
 
 
 def network_of(text: str) -> Network:
-    """`10.0.0.0/8`, or one address. Raises ValueError, also where bits beside the network's are set."""
+    """`10.0.0.0/8`, or one address. IPv4 within IPv6 (`::ffff:10.0.0.0/104`) is IPv4, as addresses are.
+
+    Raises ValueError, also where bits beside the network's are set.
+    """
     if "%" in text:
         raise ValueError(f"{text!r} names an interface")
-    return ip_network(text)
+    network = ip_network(text)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_PREFIX:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_PREFIX))
 
 
 def address_of(text: str) -> Address | None:

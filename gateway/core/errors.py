@@ -63,7 +63,9 @@ class ModelNotFound(TollgateError):
     code = "model_not_found"
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"The model `{model[:128]}` does not exist or this API key may not use it.")
+        super().__init__(
+            f"The model `{model[:128]}` does not exist or this API key may not use it; nothing was reserved or sent."
+        )
         self.model = model
 
 
@@ -77,6 +79,11 @@ class IdempotencyMismatch(Conflict):
     """The same Idempotency-Key came before with another body; nothing changed."""
 
     code = "idempotency_mismatch"
+
+    def __init__(self, message: str, *, param: str = "Idempotency-Key") -> None:
+        super().__init__(message)
+        self.param = param
+        """Where the name stood that came before."""
 
 
 class PreconditionFailed(TollgateError):
@@ -132,7 +139,7 @@ class Forbidden(TollgateError):
 
 
 class OrgSuspended(Forbidden):
-    """The organisation is suspended; its calls are refused until it is resumed."""
+    """The organisation is suspended, or the account that would pay is; calls are refused until it is resumed."""
 
     code = "org_suspended"
 

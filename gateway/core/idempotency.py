@@ -12,6 +12,11 @@ class Idempotency(msgspec.Struct, frozen=True):
     """What is done has a name of its own besides, whatever the request is called: it is not done twice either."""
 
     @property
+    def field(self) -> str:
+        """Where the caller wrote the name: no key has a blank, and what is made of an operation's id has one."""
+        return "operation_id" if " " in self.key else "Idempotency-Key"
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Under each of them the change is made once."""
         return (self.key,) if self.operation is None else (self.key, self.operation)

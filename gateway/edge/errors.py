@@ -1,6 +1,7 @@
 """The error tree → HTTP, per dialect. The only place that knows status codes, and the outermost `except`."""
 
 import math
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
@@ -51,10 +52,13 @@ _RETRY_AFTER_S: Final = {
     errors.UpstreamUnavailable: 5,
 }
 
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HTTP_CODE: Final = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
 
 
 INTERNAL: Final = Rendered(500, "api_error", "internal_error", "Something went wrong inside the gateway.")
+_NOTHING_DONE: Final = re.compile(r"[;.,] nothing (?:was [a-z ]+|(?:is )?changed)\.", re.IGNORECASE)
+_SAYS_WHAT_NOT: Final = re.compile(r"\bnothing\b|\b(?:was|were) not\b|\bno \w+ was\b", re.IGNORECASE)
 NO_HTTP: Final = Rendered(
     400, "invalid_request_error", "invalid_request", "The request is not valid HTTP; it was not read any further."
 )
@@ -67,7 +71,11 @@ def rendered(error: errors.TollgateError, *, insufficient_status: int = 402) -> 
         return INTERNAL
     status, type_ = found
     code = error.reason if isinstance(error, errors.InvalidRequest) else error.code
-    param = error.param if isinstance(error, errors.InvalidRequest | errors.Forbidden) else None
+    param = None
+    if isinstance(error, errors.InvalidRequest | errors.Forbidden | errors.IdempotencyMismatch):
+        param = error.param
+    if isinstance(error, errors.PreconditionFailed):
+        param = "If-Match"
     if isinstance(error, errors.ModelNotFound):
         param = "model"
     if isinstance(error, errors.InsufficientCredits):
@@ -85,6 +93,15 @@ def rendered(error: errors.TollgateError, *, insufficient_status: int = 402) -> 
         if isinstance(error, kind):
             headers = (("retry-after", str(seconds)),)
     return Rendered(status, type_, code, str(error), param, headers)
+
+
+def said_of(error: Rendered, *, changes: bool) -> Rendered:
+    """What goes without saying where nothing was to be changed is left out; elsewhere it is said."""
+    if not changes:
+        return msgspec.structs.replace(error, message=_NOTHING_DONE.sub(".", error.message))
+    if error is INTERNAL or _SAYS_WHAT_NOT.search(error.message):
+        return error
+    return msgspec.structs.replace(error, message=f"{error.message} Nothing was changed.")
 
 
 def _rendered_credits(error: errors.InsufficientCredits, status: int) -> Rendered:
@@ -193,6 +210,7 @@ async def answer_errors(
         response = await handler(request)
     except errors.TollgateError as failure:
         error = rendered(failure, insufficient_status=request.app[INSUFFICIENT_STATUS])
+        error = said_of(error, changes=request.method not in _READING)
     except web.HTTPException as failure:
         error = from_http(failure, request)
     except ConnectionError:

@@ -55,7 +55,7 @@ async def deduct(
     OrgSuspended or Forbidden.
     """
     used = deduction.used
-    if used.cost_ucr or not used.model:  # a call of a model that is free is told all the same
+    if used.cost_ucr or used.feature:  # what was used elsewhere and was free is told all the same
         check_amount(used.cost_ucr)
     for name, units, price_ucr in used.lines:
         check_texts(feature=name)

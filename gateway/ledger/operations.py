@@ -121,6 +121,7 @@ async def take_credits(
         refusals={
             "insufficient": lambda facts: InsufficientCredits(
                 "The account has less available; nothing was taken.",
+                limit_source=_limit_source(org_id, account_id),
                 available_ucr=facts["available_ucr"],
                 required_ucr=amount_ucr,
             )
@@ -159,6 +160,7 @@ async def transfer(
             "restricted": lambda _: Conflict("A restricted account only receives; nothing was transferred."),
             "insufficient": lambda facts: InsufficientCredits(
                 "The source has less available; nothing was transferred.",
+                limit_source=_limit_source(org_id, source_id),
                 available_ucr=facts["available_ucr"],
                 required_ucr=amount_ucr,
             ),
@@ -337,6 +339,11 @@ _REFUSALS: Final[Refusals] = {
     "parked": lambda _: Conflict("The account is parked until a person has looked at its books; nothing changed."),
 }
 """What every operation may meet."""
+
+
+def _limit_source(org_id: UUID, account_id: UUID) -> str:
+    """The pool bears its organisation's id; what is taken from beside it is users' allocations."""
+    return "org_pool" if account_id == org_id else "user_allocation"
 
 
 def check_amount(ucr: int) -> None:

@@ -124,6 +124,37 @@ class Subscriptions:
         )
 
     @unavailable_in_outage
+    async def begin(
+        self,
+        org_id: UUID,
+        account_id: UUID,
+        plan: Plan,
+        *,
+        new_id: Callable[[], UUID],
+        by: Origin,
+        idempotency: Idempotency | None = None,
+    ) -> Subscription:
+        """Subscribes where nothing is subscribed to, also after a cancellation that has come to its end. Where this
+        plan is, nothing changes and the subscription is told as it is, `repeated`.
+
+        Raises InvalidRequest, NotFound, or Conflict where there is another plan; then nothing changed.
+        """
+
+        async def change(connection: Executor) -> Subscription:
+            await lock_pool(connection, org_id)
+            inside = Subscriptions(connection, moved=lambda _: None)
+            current = await inside.current(org_id, account_id)
+            if current is None:
+                return await inside.subscribe(org_id, account_id, plan, operation_id=new_id(), by=by)
+            if current.plan.id != plan.id:
+                _refuse("subscribed")
+            return msgspec.structs.replace(current, repeated=True)
+
+        made = await once(self._pool, org_id, idempotency, change, answer=Subscription)
+        self._moved(account_id)
+        return made
+
+    @unavailable_in_outage
     async def set_plan(
         self,
         org_id: UUID,

@@ -78,7 +78,9 @@ _ERRORS: Final[Mapping[str, Callable[[Unpaid], TollgateError]]] = {
         f"As many calls are open as the {facts.budget_scope}'s limit allows; {facts.undone}."
     ),
     "receivable": lambda facts: Forbidden(f"Credits are owed; {facts.undone} before they are repaid."),
-    "suspended": lambda facts: OrgSuspended(f"The account is suspended; {facts.undone}."),
+    "suspended": lambda facts: OrgSuspended(
+        f"The account that would pay is suspended, by itself or with its organisation; {facts.undone}."
+    ),
     "parked": lambda facts: OrgSuspended(f"The account is parked; {facts.undone}."),
     "no_account": lambda facts: NotFound(f"There is no account that may pay for it; {facts.undone}."),
     "off_clock": lambda facts: InvalidRequest(

@@ -72,7 +72,7 @@ async def once(
         keys = _stored(idempotency)
         row = await connection.fetchrow(_SQL.claim, org_id, keys, idempotency.request_hash)
         assert row is not None
-        _refuse(row["status"])
+        _refuse(row["status"], idempotency)
         if row["status"] is not None:
             return msgspec.structs.replace(msgspec.json.decode(row["answer"], type=answer), repeated=True)
         made = await change(connection)
@@ -99,7 +99,7 @@ async def fetch_once(
             _around(statement, len(arguments)), *arguments, org_id, _stored(idempotency), idempotency.request_hash
         )
         assert row is not None
-        _refuse(row["claimed"])
+        _refuse(row["claimed"], idempotency)
     assert row is not None
     return row
 
@@ -132,17 +132,17 @@ def _stored(idempotency: Idempotency) -> list[str]:
     return [hashlib.sha256(name.encode()).hexdigest() for name in idempotency.names]
 
 
-def _refuse(claimed: str | None) -> None:
+def _refuse(claimed: str | None, idempotency: Idempotency) -> None:
     refused = _REFUSALS.get(claimed or "")
     if refused is not None:
-        raise refused()
+        raise refused(idempotency.field)
 
 
-_REFUSALS: Final[dict[str, Callable[[], TollgateError]]] = {
-    "mismatch": lambda: IdempotencyMismatch(
-        "This Idempotency-Key or operation_id came before with another request; nothing was changed."
+_REFUSALS: Final[dict[str, Callable[[str], TollgateError]]] = {
+    "mismatch": lambda field: IdempotencyMismatch(
+        "This Idempotency-Key or operation_id came before with another request; nothing was changed.", param=field
     ),
-    "erased": lambda: Conflict(
+    "erased": lambda _: Conflict(
         "What was done under this Idempotency-Key told of a person whose data was erased since; nothing was changed."
     ),
 }

@@ -78,6 +78,10 @@ class PriceBook:
             beside, prices=price.prices, volume_steps=price.volume_steps, service_tiers={}, source=price.source
         )
 
+    def prices_any(self, provider: str) -> bool:
+        """A stored price holds for every model of the provider, or for every one that has no other."""
+        return self._sheet.own(provider, EVERY_MODEL) is not None or self._sheet.default(provider) is not None
+
     def stored(self, provider: str, model: str) -> StoredPrice | None:
         """The stored price that holds for the model, be it the one of every model or the provider's default."""
         found = self._sheet.find(provider, model)

@@ -1,6 +1,6 @@
 """Which models are served, by whom, at which price: alias → targets in the order in which they are tried."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -9,10 +9,15 @@ from gateway.core.dialect import DialectName
 from gateway.core.errors import Forbidden, InvalidRequest, ModelNotFound
 from gateway.core.pricing import Prices, Tariff, Tier, VolumeStep
 from gateway.pricing.book import PriceBook
+from gateway.pricing.stored import EVERY_MODEL
 from gateway.upstream.registry import Upstream
 
 REPLAY: Final = "replay"
 """The provider of upstreams that play recorded and made-up answers: what sandbox keys reach, and nothing else."""
+UNNAMED_MAX: Final = 1_000
+"""Entries of models that are served without being named anywhere; callers choose the names, so they are made anew."""
+NAME_CHARS_MAX: Final = 256
+_NOWHERE: Final[Mapping[str, tuple[str, ...]]] = {}
 _FREE: Final = Prices((Tier(0, 0, 0, 0, 0),))
 
 
@@ -94,27 +99,43 @@ class Catalogue:
     """All models of this gateway. `unpriced` are configured without a price: never served, named when refused.
     `replays` are where calls of sandbox keys go.
 
+    `unnamed` finds the targets of any other name: what is served because all models of a provider have a price.
     Swapped whole when prices change; a call keeps the entry that it was reserved with.
     """
 
     def __init__(
-        self, entries: Iterable[CatalogueEntry], unpriced: Mapping[str, str], *, replays: Sequence[Upstream] = ()
+        self,
+        entries: Iterable[CatalogueEntry],
+        unpriced: Mapping[str, str],
+        *,
+        replays: Sequence[Upstream] = (),
+        counted_at: Mapping[str, tuple[str, ...]] = _NOWHERE,
+        unnamed: Callable[[str], tuple[Target, ...]] = lambda _: (),
     ) -> None:
         self._entries = {entry.name: entry for entry in entries}
         self._unpriced = dict(unpriced)
         self._replays = tuple(replays)
+        self._counted_at = counted_at
+        self._unnamed = unnamed
+        self._found: dict[str, CatalogueEntry] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def upstreams_of(self, provider: str) -> tuple[str, ...]:
-        """By name; those that serve a model with a price."""
+        """By name."""
+        return self._counted_at.get(provider, ())
+
+    def serves(self, provider: str, model: str) -> bool:
+        """Some name leads to the model at the provider."""
         targets = [target for entry in self._entries.values() for target in entry.targets]
-        return next((target.counted_at for target in targets if target.upstream.provider == provider), ())
+        targets += self._unnamed(f"{provider}/{model}")
+        return any((target.upstream.provider, target.model) == (provider, model) for target in targets)
 
     def become(self, other: "Catalogue") -> None:
         """From now on it has the other's models."""
         self._entries, self._unpriced, self._replays = other._entries, other._unpriced, other._replays
+        self._counted_at, self._unnamed, self._found = other._counted_at, other._unnamed, other._found
 
     def models(self) -> Iterable[CatalogueEntry]:
         """Sorted by name."""
@@ -127,7 +148,15 @@ class Catalogue:
             return entry
         if model in self._unpriced:
             raise not_priced(model, self._unpriced[model])
-        raise ModelNotFound(model)
+        entry = self._found.get(model)
+        if entry is None:
+            targets = self._unnamed(model)
+            if not targets:
+                raise ModelNotFound(model)
+            if len(self._found) >= UNNAMED_MAX:
+                self._found.clear()
+            entry = self._found[model] = entry_of(model, targets)
+        return entry
 
     def sandbox(self, model: str) -> CatalogueEntry:
         """The model as a sandbox key has it: under its name and with its limits, answered by replay, at no price.
@@ -176,7 +205,10 @@ def entry_of(name: str, targets: tuple[Target, ...]) -> CatalogueEntry:
 
 
 class Served(msgspec.Struct, frozen=True):
-    """An upstream and the models it serves under their own names; None: every chat model that has a price."""
+    """An upstream and the models it serves under their own names.
+
+    None: every chat model that has a price, and any model at all while all of its provider's have one.
+    """
 
     upstream: Upstream
     models: tuple[str, ...] | None = None
@@ -215,7 +247,27 @@ def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: Pr
             entries.append(entry_of(name, targets))
         else:
             unpriced[name] = ", ".join(f"{upstream.provider}/{model}" for upstream, model in places)
-    return Catalogue(entries, unpriced, replays=[one.upstream for one in served if one.upstream.provider == REPLAY])
+
+    anything: dict[str, list[Upstream]] = {}
+    for one in served:
+        if one.models is None and book.prices_any(one.upstream.provider):
+            anything.setdefault(one.upstream.provider, []).append(one.upstream)
+
+    def unnamed(name: str) -> tuple[Target, ...]:
+        """A model of the provider that the name begins with, else of the first that serves anything: no call is tried
+        at a provider that was not meant."""
+        if not anything or len(name) > NAME_CHARS_MAX or not name.isprintable():
+            return ()
+        provider, _, model = name.partition("/")
+        if provider not in anything:
+            provider, model = next(iter(anything)), name
+        if model in ("", EVERY_MODEL):
+            return ()
+        found = [_target(upstream, model, book, counted_at) for upstream in anything[provider]]
+        return tuple(target for target in found if target is not None)
+
+    replays = [one.upstream for one in served if one.upstream.provider == REPLAY]
+    return Catalogue(entries, unpriced, replays=replays, counted_at=counted_at, unnamed=unnamed)
 
 
 def _target(

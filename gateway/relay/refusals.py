@@ -23,7 +23,10 @@ def refused(quote: Quote, size: Size, refusal: Refusal) -> TollgateError:
     needed = f"{credits_text(size.amount_ucr)} credits needed, {credits_text(refusal.available_ucr)} available"
     match refusal.reason:
         case RefusalReason.SUSPENDED:
-            return OrgSuspended("The organisation is suspended; nothing was reserved or sent.")
+            return OrgSuspended(
+                "The account that would pay is suspended, by itself or with its organisation; "
+                "nothing was reserved or sent."
+            )
         case RefusalReason.PARKED:
             return OrgSuspended(
                 "The organisation's account is parked until its books are checked; nothing was reserved or sent."

@@ -46,6 +46,26 @@ async def test_items_are_done_in_order_and_each_is_answered(house: House) -> Non
     assert await house.available_ucr(org) == 3_000_000
 
 
+async def test_an_item_that_cannot_be_read_sinks_no_other(house: House) -> None:
+    org = await house.new_org(credits="10")
+    wrong: list[tuple[Any, str]] = [
+        ({"operation": "steal", "body": {}}, "operation"),
+        ({"operation": "deduct", "body": 5}, "body"),
+        ({"operation": "deduct"}, "body"),
+        (deduct(org, 1, colour="red"), "colour"),
+        (deduct(org, 1, idempotency_key=""), "idempotency_key"),
+        ("deduct", "items[5]"),
+        ([deduct(org, 1)], "items[6]"),
+        (None, "items[7]"),
+    ]
+    answer = await send(house, [*(item for item, _ in wrong), deduct(org, 1)])
+    assert answer.status == 200
+    *refused, done = answer.json["data"]
+    assert [(item["status"], item["body"]["errors"][0]["field"]) for item in refused] == [(400, f) for _, f in wrong]
+    assert (done["status"], answer.json["failed"]) == (201, len(wrong))
+    assert await house.available_ucr(org) == 9_000_000
+
+
 async def test_a_batch_that_is_sent_again_does_nothing_twice(house: House) -> None:
     org = await house.new_org(credits="10")
     items = [deduct(org, 1), deduct(org, 1), deduct(org, 1, idempotency_key="mine"), deduct(org, 100)]
@@ -121,12 +141,12 @@ async def test_items_beyond_the_batchs_time_are_not_begun(house: House, monkeypa
 
 async def test_a_batch_that_is_none_is_refused_as_a_whole(house: House) -> None:
     org = await house.new_org(credits="10")
-    for items, field in (
-        ([deduct(org, 1), {"operation": "steal", "body": {}}], "items[1].operation"),
-        ([deduct(org, 1), {"operation": "add", "body": []}], "items[1].body"),
-        ([deduct(org, 1), {"operation": "add"}], "items[1].body"),
+    for body, field in (
+        ({"items": {"operation": "add"}}, "items"),
+        ({"items": [deduct(org, 1)], "colour": "red"}, "colour"),
+        ({}, "items"),
     ):
-        assert (await send(house, items)).field == field
+        assert (await house.operate("POST", "/api/credits/batch", body)).field == field
     assert await house.available_ucr(org) == 10_000_000
 
 

@@ -1,14 +1,19 @@
 """/api/openapi.json is a valid document that says all of every endpoint, and /api/docs shows it."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from typing import Any
 
+import msgspec
 import schemathesis
 from markupsafe import escape
 from schemathesis.core.result import Ok
 
+from gateway.edge.api.documentation import prose
+from gateway.edge.api.endpoint import Endpoint
+from gateway.edge.api.examples import example_of
 from gateway.edge.api.table import ENDPOINTS
 from tests.edge.conftest import House
 
@@ -54,7 +59,8 @@ async def test_every_operation_is_described_with_all_that_goes_with_it(house: Ho
             assert operation["requestBody"]["description"], place
         [done] = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
         assert ("Idempotent-Replayed" in done["headers"]) == (method != "get"), place
-        assert {"400", "401", "403", "404", "413", "429", "503"} <= operation["responses"].keys(), place
+        assert {"400", "401", "403", "429", "503"} <= operation["responses"].keys(), place
+        assert ("X-Tollgate-Reason" in headers) == (method != "get"), place
 
 
 async def test_what_can_be_bound_to_a_version_tells_it(house: House) -> None:
@@ -120,7 +126,7 @@ async def test_the_page_shows_every_operation(house: House) -> None:
     page = answer.body.decode()
     document = await document_of(house)
     for _, path, operation in operations_of(document):
-        assert f'<span class="path">{escape(path)}</span> {escape(operation["summary"])}' in page
+        assert f'<span class="path">{escape(path)}</span> {prose(operation["summary"])}' in page
         assert f'<details id="{operation["operationId"]}">' in page
     for name in document["components"]["schemas"]:
         assert f'<details id="type-{name}">' in page
@@ -129,6 +135,51 @@ async def test_the_page_shows_every_operation(house: House) -> None:
     assert reader.open == []
     assert "None" not in reader.words
     assert reader.tags == TAGS
+
+
+async def test_an_operation_lists_the_errors_that_it_can_answer(house: House) -> None:
+    document = await document_of(house)
+    assert document["servers"]
+    for method, path, operation in operations_of(document):
+        place, told = (method, path), operation["responses"].keys()
+        headers = {one["name"] for one in operation["parameters"] if one["in"] == "header"}
+        assert ("422" in told) == ("409" in told) == ("Idempotency-Key" in headers), place
+        assert ("412" in told) == ("If-Match" in headers), place
+        assert ("413" in told) == ("requestBody" in operation), place
+        assert ("404" in told) or "{" not in path, place
+    paths = document["paths"]
+    assert "402" in paths["/api/credits/deduct"]["post"]["responses"]
+    assert "402" not in paths["/api/orgs/{org_id}/keys"]["post"]["responses"]
+    assert "404" not in paths["/api/plans"]["get"]["responses"]
+    problem = document["components"]["schemas"]["Problem"]
+    assert {"limit_source", "available", "required"} <= problem["properties"].keys()
+    assert not {"limit_source", "available", "required"} & {*problem["required"]}
+
+
+async def test_the_page_links_types_shows_examples_and_lists_the_errors(house: House) -> None:
+    page = (await house.ask("GET", "/api/docs")).body.decode()
+    document = await document_of(house)
+    for name in set(re.findall(r'<a href="#type-([\w.]+)">', page)):
+        assert f'<details id="type-{name}">' in page, name
+    assert 'list of <a href="#type-KeyView">KeyView</a>' in page
+    assert "`" not in page
+    for status in document["components"]["responses"]:
+        assert f'<td id="error-{status}">' in page
+    bodies = sum("requestBody" in operation for _, _, operation in operations_of(document))
+    assert page.count('<code class="example">') > bodies
+    # An example is what the endpoint takes.
+    components = document["components"]["schemas"]
+    for endpoint in ENDPOINTS:
+        if endpoint.body is not None:
+            schema = {"$ref": f"#/components/schemas/{_body_of(document, endpoint)}"}
+            msgspec.json.decode(msgspec.json.encode(example_of(schema, components)), type=endpoint.body)
+
+
+def _body_of(document: Any, endpoint: Endpoint) -> str:
+    operation = document["paths"][endpoint.plain_path][endpoint.method.lower()]
+    name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert isinstance(name, str)
+    return name
 
 
 class Reader(HTMLParser):

@@ -1,6 +1,7 @@
 """Prices on /api: set, listed, ended and calculated, as the operator and as an organisation see them."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -64,7 +65,7 @@ async def test_every_kind_of_price_is_stored_shown_and_added_up(house: House) ->
     shown = (await house.operate("GET", f"{PRICING}/openai/ft/own:1")).json
     assert shown["cache_write_per_million"] == "2.000000"
     (longer,) = shown["length_tiers"]
-    assert (longer["above_prompt_tokens"], longer["cached_per_million"]) == (1000, "4.000000")
+    assert (longer["above_prompt_tokens"], longer["cached_per_million"]) == (1000, "0.500000")
     assert shown["volume_tiers"][0]["above_month_tokens"] == 10
     told = await cost(
         house, provider="openai", model="ft/own:1", input_tokens=1000, cached_tokens=400, output_tokens=3, messages=2
@@ -74,6 +75,46 @@ async def test_every_kind_of_price_is_stored_shown_and_added_up(house: House) ->
     assert [line["kind"] for line in told.json["lines"]] == ["input", "cached_input", "output", "message", "request"]
     long = await cost(house, provider="openai", model="ft/own:1", input_tokens=1001, messages=0, requests=0)
     assert long.json["cost_ucr"] == 4004
+
+
+@pytest.mark.parametrize(
+    ("own", "tiers", "told"),
+    [
+        # What a tier does not give is as below …
+        (
+            {"cached_per_million": "0.2", "cache_write_per_million": "2.5", "output_per_million": "8"},
+            [{"input_per_million": "4"}, {"output_per_million": "9"}],
+            [("4", "0.2", "2.5", "8"), ("4", "0.2", "2.5", "9")],
+        ),
+        # … and what was given in no tier goes with input in each.
+        (
+            {"output_per_million": "8"},
+            [{"input_per_million": "4"}, {"cached_per_million": "0.5"}, {"input_per_million": "6"}],
+            [("4", "4", "4", "8"), ("4", "0.5", "4", "8"), ("6", "0.5", "6", "8")],
+        ),
+    ],
+)
+async def test_what_a_length_tier_leaves_out_is_as_below(
+    house: House, own: dict[str, str], tiers: list[dict[str, str]], told: list[tuple[str, ...]]
+) -> None:
+    longer = [{"above_prompt_tokens": 1000 * n, **tier} for n, tier in enumerate(tiers, 1)]
+    price = {"provider": "openai", "model": "gpt-5", "input_per_million": "2", **own, "length_tiers": longer}
+    made = await house.operate("POST", PRICING, price)
+    kinds = ("input_per_million", "cached_per_million", "cache_write_per_million", "output_per_million")
+    shown = [[Decimal(tier[kind]) for kind in kinds] for tier in made.json["length_tiers"]]
+    assert shown == [[Decimal(one) for one in tier] for tier in told]
+    called = house.api.catalogue.route("openai/gpt-5").prices.tiers
+    asked: dict[str, Any] = {
+        "input_tokens": 1000 * len(tiers) + 3,
+        "cached_tokens": 1,
+        "cache_write_tokens": 1,
+        "output_tokens": 1,
+    }
+    lines = (await cost(house, model="openai/gpt-5", **asked)).json["lines"]
+    calculated = [Decimal(line["price_per_unit"]) * 10**6 for line in lines]
+    last = called[-1]
+    proxied = [Decimal(ucr) / 10**6 for ucr in (last.input_ucr, last.cached_ucr, last.cache_write_ucr, last.output_ucr)]
+    assert calculated == proxied == shown[-1]
 
 
 async def test_an_organisation_sees_and_calculates_its_own_price_and_nothing_of_the_margin(house: House) -> None:

@@ -41,6 +41,24 @@ async def test_an_organisation_begins_once_however_often_it_is_asked(house: Hous
     assert await house.available_ucr(org) == 400_000_000
 
 
+async def test_who_begins_again_is_told_the_plan_that_there_is(house: House) -> None:
+    org = await house.new_org()
+    first = (await initialize(house, org)).json
+    assert (await tier(house, org, None, when="now")).json["ended_at"] is not None
+    assert await house.available_ucr(org) == 0
+    anew = await asyncio.gather(*(initialize(house, org) for _ in range(3)))
+    assert {(answer.status, answer.json["ended_at"]) for answer in anew} == {(201, None)}
+    assert {answer.json["id"] for answer in anew}.isdisjoint({first["id"]})
+    assert sum("idempotent-replayed" in answer.headers for answer in anew) == 2
+    assert await house.available_ucr(org) == 400_000_000
+    await tier(house, org, "growth")
+    assert (await initialize(house, org)).status == 409
+    told = await initialize(house, org, "growth")
+    assert (told.status, told.json["plan"]["id"], told.json["id"]) == (201, "growth", anew[0].json["id"])
+    await tier(house, org, None)
+    assert (await initialize(house, org, "growth")).json["cancels"] is True
+
+
 async def test_a_plan_that_is_not_there_is_refused_by_name(house: House) -> None:
     org = await house.new_org()
     for answer in (await initialize(house, org, "gold"), await tier(house, org, "gold")):

@@ -210,3 +210,36 @@ async def test_calls_of_every_kind_at_once_are_held_at_what_they_may_cost(roads:
     assert len(books) == 60
     assert {(call.overage_ucr, call.waived_ucr) for call in books} == {(0, 0)}
     assert len({call.cost_ucr for call in books}) > 3
+
+
+@pytest.mark.parametrize(
+    "price", [{"model": "flagship", "default": True}, {"model": "*"}], ids=["default", "every model"]
+)
+async def test_a_price_of_all_models_makes_every_model_of_the_provider_callable(
+    roads: Roads, provider: Provider, price: dict[str, Any]
+) -> None:
+    road = await roads.open(msgspec.structs.replace(upstream_at(provider.base_url), models=None))
+    refused = await road.ask(chat(model="never-heard-of", max_tokens=5))
+    assert (refused.status, json.loads(refused.body)["error"]["code"]) == (404, "model_not_found")
+    await operate(road, "POST", PRICING, {"provider": "test", "per_message": "3"} | price)
+    for name in ("never-heard-of", "test/never-heard-of"):
+        told = await operate(road, "POST", "/api/credits/calculate-cost", {"model": name})
+        assert (told["provider"], told["model"], told["cost"]) == ("test", "never-heard-of", "3.000000")
+    by_provider = await operate(
+        road, "POST", "/api/credits/calculate-cost", {"provider": "test", "model": "never-heard-of"}
+    )
+    assert (by_provider["cost"], by_provider["served"]) == ("3.000000", True)
+    answer = await road.ask(chat(model="never-heard-of", max_tokens=5), x_replay_output_tokens=5)
+    assert answer.status == 200, answer.body
+    assert await road.spent_ucr() == 3_000_000
+    assert (await road.get("/v1/models/never-heard-of")).status == 200
+    assert (await road.ask(chat(model="*", max_tokens=5))).status == 404
+    assert (await road.ask(chat(model="x" * 257, max_tokens=5))).status in (400, 404)
+
+
+async def test_an_upstream_with_a_list_serves_no_more_than_that(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(upstream_at(provider.base_url))
+    await operate(road, "POST", PRICING, {"provider": "test", "model": "*", "per_message": "3"})
+    assert (await road.ask(chat(model="never-heard-of", max_tokens=5))).status == 404
+    told = await operate(road, "POST", "/api/credits/calculate-cost", {"provider": "test", "model": "never-heard-of"})
+    assert (told["cost"], told["served"]) == ("3.000000", False)

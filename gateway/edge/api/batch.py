@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 from uuid import UUID
 
 import msgspec
@@ -15,7 +15,7 @@ from gateway.edge.api import checking, moves, reservations, spending
 from gateway.edge.api import credits as credits_
 from gateway.edge.api.ask import REPLAYED, Ask
 from gateway.edge.api.endpoint import Endpoint, endpoint
-from gateway.edge.errors import INTERNAL, problem_body, rendered
+from gateway.edge.errors import INTERNAL, problem_body, rendered, said_of
 from gateway.edge.requests import body_as, invalid
 
 log = structlog.get_logger()
@@ -97,7 +97,12 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    items: Annotated[list[Item], msgspec.Meta(min_length=1, max_length=ITEMS_MAX)]
+    written_as: ClassVar = (Item,)
+    items: Annotated[
+        list[Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"$ref": "#/components/schemas/Item"})]],
+        msgspec.Meta(min_length=1, max_length=ITEMS_MAX),
+    ]
+    """Each is read by itself: what is wrong with one is its own answer."""
 
 
 class ItemAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,15 +131,12 @@ async def batch(ask: Ask, body: Batch) -> BatchAnswer:
     answer was lost can be sent again. Items that were not begun within 30 seconds are answered with 503. Two batches of
     an asker are under way at a time, unless configured otherwise.
     """
-    for position, item in enumerate(body.items):
-        if not bytes(item.body).startswith(b"{"):
-            raise invalid(f"items[{position}].body", "must be an object")
     with ask.house.pace.of_batch(ask.principal):
         answers = await _all_done(ask, body.items)
     return BatchAnswer(data=answers, failed=sum(answer.status >= 400 for answer in answers))
 
 
-async def _all_done(ask: Ask, items: list[Item]) -> list[ItemAnswer]:
+async def _all_done(ask: Ask, items: list[msgspec.Raw]) -> list[ItemAnswer]:
     clock = ask.house.clock
     ends_s = clock.monotonic() + WORK_S_MAX
     answers = []
@@ -146,8 +148,9 @@ async def _all_done(ask: Ask, items: list[Item]) -> list[ItemAnswer]:
     return answers
 
 
-async def _done(ask: Ask, item: Item, position: int) -> ItemAnswer:
+async def _done(ask: Ask, written: msgspec.Raw, position: int) -> ItemAnswer:
     try:
+        item = _item(bytes(written), position)
         asked = ENDPOINTS[item.operation]
         ask.principal.require(asked.needs)
         body = body_as(bytes(item.body), BODIES[item.operation])
@@ -159,11 +162,22 @@ async def _done(ask: Ask, item: Item, position: int) -> ItemAnswer:
         given["query" if asked.body is None else "body"] = body
         answer = await asked.handler(own, **given)
     except TollgateError as error:
-        return _problem(rendered(error, insufficient_status=ask.house.insufficient_status))
+        told = rendered(error, insufficient_status=ask.house.insufficient_status)
+        return _problem(said_of(told, changes=True))
     except Exception:  # Where a request ends: the others have theirs still to come.
-        log.exception("batch.item_failed", request_id=str(ask.request_id), operation=item.operation)
+        log.exception("batch.item_failed", request_id=str(ask.request_id), position=position)
         return _problem(INTERNAL)
     return ItemAnswer(status=asked.status, body=answer, replayed=REPLAYED in own.headers)
+
+
+def _item(written: bytes, position: int) -> Item:
+    """Raises InvalidRequest."""
+    if not written.startswith(b"{"):
+        raise invalid(f"items[{position}]", "must be an object")
+    item = body_as(written, Item)
+    if not bytes(item.body).startswith(b"{"):
+        raise invalid("body", "must be an object")
+    return item
 
 
 def _problem(error: Rendered) -> ItemAnswer:

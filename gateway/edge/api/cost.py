@@ -59,12 +59,15 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     tariff: Tariff
     service_tiers: Mapping[str, Prices]
     upstreams: tuple[str, ...]
+    is_served: bool
 
 
 class CostView(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     """Its name there."""
+    served: bool
+    """The gateway takes calls of it; otherwise this is what they would cost if it did."""
     organization_id: UUID | None
     month_tokens: int | None
     """What the organisation has used of it in its month, where the price goes by that."""
@@ -102,6 +105,7 @@ async def calculate(ask: Ask, body: CostQuestion) -> CostView:
     return CostView(
         provider=asked.provider,
         model=asked.model,
+        served=asked.is_served,
         organization_id=org_id,
         month_tokens=used,
         lines=[
@@ -129,6 +133,7 @@ def _asked(ask: Ask, body: CostQuestion) -> _Asked:
             tariff=Tariff(target.prices, target.volume_steps),
             service_tiers=target.service_tiers,
             upstreams=target.counted_at,
+            is_served=True,
         )
     price = house.price_book.with_stored(house.stored_prices.sheet).find(body.provider, body.model)
     if price is None:
@@ -139,6 +144,7 @@ def _asked(ask: Ask, body: CostQuestion) -> _Asked:
         tariff=Tariff(price.prices, price.volume_steps),
         service_tiers=price.service_tiers,
         upstreams=house.catalogue.upstreams_of(body.provider),
+        is_served=house.catalogue.serves(body.provider, body.model),
     )
 
 

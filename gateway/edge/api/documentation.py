@@ -7,9 +7,11 @@ from typing import Any, Final
 import jinja2
 import msgspec
 from aiohttp import web
+from markupsafe import Markup, escape
 
 from gateway import __version__
 from gateway.edge.api.endpoint import Endpoint
+from gateway.edge.api.examples import example_of
 from gateway.edge.api.house import House
 from gateway.edge.api.openapi import openapi_document
 
@@ -46,13 +48,44 @@ def _written(endpoints: tuple[Endpoint, ...]) -> tuple[bytes, bytes]:
 def docs_page(document: dict[str, Any]) -> str:
     """The document as one page, without scripts."""
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    components = document["components"]["schemas"]
     environment.filters["type_of"] = type_of
+    environment.filters["linked"] = linked
+    environment.filters["prose"] = prose
+    environment.filters["example"] = lambda schema: example_text(schema, components)
     by_tag: dict[str, list[dict[str, Any]]] = {}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             entry = operation | {"method": method.upper(), "path": path}
             by_tag.setdefault(operation["tags"][0], []).append(entry)
     return environment.from_string(_TEMPLATE.read_text()).render(document=document, by_tag=by_tag)
+
+
+def linked(schema: dict[str, Any]) -> Markup:
+    """A schema in a few words, of which types lead to where they are explained."""
+    if "$ref" in schema:
+        name = type_of(schema)
+        return Markup('<a href="#type-{name}">{name}</a>').format(name=name)
+    for word in ("anyOf", "allOf", "oneOf"):
+        if word in schema:
+            return Markup(" or ").join(dict.fromkeys(linked(one) for one in schema[word]))
+    if schema.get("type") == "array" and "enum" not in schema:
+        return Markup("list of {}").format(linked(schema.get("items", {})))
+    return escape(type_of(schema))
+
+
+def prose(text: str) -> Markup:
+    """What stands between backticks is code."""
+    parts = [escape(part) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # one without its other
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
+
+
+def example_text(schema: dict[str, Any], components: dict[str, Any]) -> str:
+    return msgspec.json.format(msgspec.json.encode(example_of(schema, components)), indent=2).decode()
 
 
 def type_of(schema: dict[str, Any]) -> str:

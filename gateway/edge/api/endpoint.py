@@ -20,7 +20,7 @@ import msgspec
 
 from gateway.core.access import Right
 from gateway.core.errors import InvalidRequest, NotFound
-from gateway.edge.requests import BODY_BYTES_MAX
+from gateway.edge.requests import BODY_BYTES_MAX, in_words
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Handler = Callable[..., Awaitable[Any]]
@@ -130,4 +130,6 @@ def path_value(text: str, name: str, type: Any) -> Any:
     try:
         return msgspec.convert(text, type, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"`{name}` is not valid: {error}; nothing was changed.", param=name) from None
+        raise InvalidRequest(
+            f"`{name}` is not valid: {in_words(str(error))}; nothing was changed.", param=name
+        ) from None

@@ -11,7 +11,7 @@ from gateway.core.units import credits_text
 from gateway.edge.api.ask import Ask
 from gateway.edge.api.credits import OfOrg, StandingView, standing
 from gateway.edge.api.endpoint import endpoint
-from gateway.edge.requests import Amount, amount_ucr, left_out
+from gateway.edge.requests import Amount, amount_ucr, invalid, left_out
 from gateway.ledger.operations import TEXT_MAX, Standing
 
 Note = Annotated[str, msgspec.Meta(max_length=TEXT_MAX, pattern=r"^[^\x00]*$")]
@@ -82,6 +82,8 @@ async def transfer(ask: Ask, body: NewTransfer) -> TransferView:
     """From one account of an organisation to another; priority, category and end of the credits stay as they are."""
     org_id = ask.org(body.organization_id)
     ucr = amount_ucr(body.amount, field="amount")
+    if body.to_account_id == body.from_account_id:
+        raise invalid("to_account_id", "must be another account than `from_account_id`")
     made = await ask.house.ledger.desk.transfer(
         org_id,
         source_id=body.from_account_id,

@@ -1,12 +1,13 @@
 """The OpenAPI 3.1 document of /api, made from the endpoints themselves: what is checked is what is described."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
-from gateway.core.access import HOLDERS
+from gateway.core.access import HOLDERS, Right
 from gateway.edge.api.endpoint import Endpoint
 from gateway.edge.api.field_texts import field_texts, structs_in
 from gateway.edge.api.ways import one_of
@@ -20,7 +21,7 @@ class FieldProblem(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """RFC 9457. Some codes carry further members, such as `available` and `required` of insufficient_credits."""
+    """RFC 9457. Where credits do not suffice, it says whose and how many."""
 
     type: str
     title: str
@@ -29,6 +30,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """What is wrong, and what was not done."""
     code: str
     errors: list[FieldProblem] | msgspec.UnsetType = msgspec.UNSET
+    """The field or the header that is wrong, where it is one."""
+    limit_source: str | msgspec.UnsetType = msgspec.UNSET
+    """Of a 402: what has not so much left, such as org_pool, user_allocation, receivable or key_budget."""
+    available: str | msgspec.UnsetType = msgspec.UNSET
+    """Of a 402: credits that could be had there."""
+    required: str | msgspec.UnsetType = msgspec.UNSET
+    """Of a 402: credits that are needed."""
+    affordable_max_tokens: int | msgspec.UnsetType | None = msgspec.UNSET
+    """Of a 402 of a call: the output limit with which it would fit."""
+    resets_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
+    """Of a budget's 402: when its next period begins; null: never."""
 
 
 _PROBLEMS: Final = {
@@ -54,6 +66,10 @@ _HEADERS: Final = {
     "X-Request-Id": "Of this answer, in the gateway's log and in the audit log.",
 }
 _PROBLEM_HEADERS: Final = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}
+
+_OF_ALL: Final = (400, 401, 403, 429, 503)
+_OF_CREDITS: Final = frozenset({Right.SPEND_CREDITS, Right.MOVE_CREDITS, Right.GIVE_CREDITS, Right.WRITE_USERS})
+"""What is done with these may want credits that are not there."""
 
 _PATH_TEXTS: Final = {
     "org_id": "The organisation's id.",
@@ -97,6 +113,7 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: str) -> dict[str
     types: list[Any] = [Problem]
     for endpoint in endpoints:
         types += [type for type in (endpoint.body, endpoint.answer) if type is not None and _is_json(endpoint, type)]
+        types += getattr(endpoint.body, "written_as", ())  # what a body holds without reading it
         types += endpoint.path_types.values()
         if endpoint.query is not None:
             types += [field.type for field in msgspec.structs.fields(endpoint.query)]
@@ -115,6 +132,7 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: str) -> dict[str
             "summary": "Credits, people and access of a gateway to LLM providers.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "The gateway that this document is from."}],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -168,6 +186,14 @@ def _operation(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, An
                 "in": "header",
                 "description": "Sent again with the same request within 24 hours, it brings the first answer again.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+            }
+        )
+        operation["parameters"].append(
+            {
+                "name": "X-Tollgate-Reason",
+                "in": "header",
+                "description": "Why, in your words: it is kept in the audit log.",
+                "schema": {"type": "string", "maxLength": 1000},
             }
         )
     if endpoint.versioned:
@@ -244,8 +270,30 @@ def _responses(endpoint: Endpoint, schema_of: Mapping[str, Any]) -> dict[str, An
     if endpoint.answer is not None:
         schema = schema_of[_identity(endpoint.answer)] if _is_json(endpoint, endpoint.answer) else {"type": "string"}
         done["content"] = {endpoint.content_type: {"schema": schema}}
-    problems = {str(status): {"$ref": f"#/components/responses/{status}"} for status in _PROBLEMS}
+    problems = {str(status): {"$ref": f"#/components/responses/{status}"} for status in problems_of(endpoint)}
     return {str(endpoint.status): done, **problems}
+
+
+def problems_of(endpoint: Endpoint) -> list[int]:
+    """The statuses of the problems that it can answer."""
+    found = set(_OF_ALL)
+    if endpoint.path_types or _names_something(endpoint.body) or _names_something(endpoint.query):
+        found.add(404)
+    if endpoint.body is not None:
+        found |= {408, 413, 415}
+    if endpoint.changes:
+        found |= {409, 422}
+    if endpoint.versioned:
+        found.add(412)
+    if endpoint.needs in _OF_CREDITS and endpoint.changes:
+        found.add(402)
+    return sorted(found)
+
+
+def _names_something(struct: type[msgspec.Struct] | None) -> bool:
+    """An id, or a model, which may not be there."""
+    fields = () if struct is None else msgspec.structs.fields(struct)
+    return any(field.name in ("model", "set", "cursor") or field.name.endswith("_id") for field in fields)
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gateway.edge.api.credits import OfOrg
 from gateway.edge.api.endpoint import endpoint
 from gateway.edge.api.subject import whose
 from gateway.edge.api.transactions import Name, settled_org
-from gateway.edge.requests import invalid
+from gateway.edge.requests import Day, invalid
 from gateway.usage.statistics import Group, GroupBy, Slice
 
 DAYS_MAX: Final = 92
@@ -23,9 +23,9 @@ GROUPS_MAX: Final = 1_000
 
 class StatisticsQuery(OfOrg, frozen=True, kw_only=True, forbid_unknown_fields=True):
     group_by: GroupBy = GroupBy.DAY
-    from_: date | None = msgspec.field(default=None, name="from")
+    from_: Day | None = msgspec.field(default=None, name="from")
     """A day in the organisation's time zone; 30 days before `to` unless said."""
-    to: date | None = None
+    to: Day | None = None
     """The day after the last; tomorrow unless said. At most 92 days after `from`."""
     model: Name | None = None
     user: UUID | None = None
@@ -106,11 +106,8 @@ async def statistics(ask: Ask, query: StatisticsQuery) -> StatisticsView:
 
 def _days(query: StatisticsQuery, today: date) -> tuple[date, date]:
     """Raises InvalidRequest."""
-    try:
-        end = query.to or (today + timedelta(days=1) if query.from_ is None else query.from_ + timedelta(days=DAYS))
-        first = query.from_ or end - timedelta(days=DAYS)
-    except OverflowError:
-        raise invalid("to" if query.from_ is None else "from", "is no day to count from") from None
+    end = query.to or (today + timedelta(days=1) if query.from_ is None else query.from_ + timedelta(days=DAYS))
+    first = query.from_ or end - timedelta(days=DAYS)
     if not timedelta(days=1) <= end - first <= timedelta(days=DAYS_MAX):
         raise invalid("to", f"must be 1 to {DAYS_MAX} days after `from`")
     return first, end

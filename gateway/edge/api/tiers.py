@@ -92,17 +92,19 @@ async def plans(ask: Ask) -> PlanList:
 
 @endpoint("POST", "/api/credits/initialize", needs=Right.GIVE_CREDITS, status=201)
 async def initialize(ask: Ask, body: Initialization) -> TierView:
-    """Begins a plan and gives its first credits. Repeated, it changes nothing and answers as the first time.
+    """Begins a plan and gives its first credits. While the organisation has that plan it changes nothing and tells the
+    subscription as it is.
 
-    409 where the organisation has begun otherwise: `PUT /api/credits/tier` changes a plan.
+    409 where the organisation has another plan: `PUT /api/credits/tier` changes it. After a cancellation has come to
+    its end, it begins anew.
     """
     org = await ask.house.orgs.get(ask.org(body.organization_id))
     try:
-        made = await ask.house.ledger.subscriptions.subscribe(
+        made = await ask.house.ledger.subscriptions.begin(
             org.org_id,
             org.account_id,
             _plan(ask, body.plan),
-            operation_id=org.account_id,  # so that it happens once for ever, with an Idempotency-Key or without
+            new_id=ask.house.ids.next,
             by=ask.origin,
             idempotency=ask.idempotency(org.org_id, body.plan),
         )
@@ -110,7 +112,7 @@ async def initialize(ask: Ask, body: Initialization) -> TierView:
         raise
     except Conflict:
         raise Conflict(
-            "The organisation has begun otherwise, or its account is closed; nothing was changed. "
+            "The organisation has another plan, or its account is closed; nothing was changed. "
             "PUT /api/credits/tier changes a plan."
         ) from None
     return await _answered(ask, org, made)
