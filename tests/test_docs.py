@@ -225,7 +225,7 @@ def test_cli_names_every_command_with_its_options() -> None:
 
 def spelled(param: click.Parameter) -> list[str]:
     if isinstance(param, click.Argument):
-        return [param.make_metavar(click.Context(main))]
+        return [param.make_metavar(click.Context(main)).strip("[]")]
     return [name for name in param.opts if name.startswith("--")]
 
 
