@@ -16,7 +16,7 @@ from gateway.edge import rooms
 from gateway.edge.api.house import House
 from gateway.edge.api.pace import Pace
 from gateway.edge.bodies import BodyBudget
-from gateway.edge.connection import Routes, Runner
+from gateway.edge.connection import Routes
 from gateway.edge.door import DOOR, Door
 from gateway.edge.errors import answer_errors
 from gateway.edge.headers import HeaderPolicy
@@ -24,6 +24,7 @@ from gateway.edge.inference.rooms import Inference
 from gateway.edge.observer import Observer
 from gateway.edge.probes import READINESS, SCRAPE, Readiness, Scrape
 from gateway.edge.routes import add_metrics_route, add_routes, inference_routes
+from gateway.edge.runner import Runner
 from gateway.identity.key_ring import KeyRing
 from gateway.identity.keys import Keys
 from gateway.identity.orgs import Orgs

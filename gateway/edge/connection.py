@@ -19,7 +19,6 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway.edge.errors import INTERNAL, NO_HTTP, from_http, is_api, unrouted_response
 from gateway.edge.plain_request import Content, PlainHead, PlainRequest, read_plain
-from gateway.edge.rooms import IDS
 from gateway.ops.ids import IdSource
 
 log = structlog.get_logger()
@@ -381,44 +380,3 @@ class Listener(web.Server):
         for connection in self.connections:
             if isinstance(connection, Connection):
                 connection.abort_if_stalled(now)
-
-
-class Runner(web.AppRunner):
-    """aiohttp's runner, listening with our Listener. Its own access log and decompression are off.
-
-    `straight` names requests by method and raw path that go to their handler past the router and its middlewares:
-    those cost more than the handler's own work.
-    """
-
-    def __init__(
-        self,
-        app: web.Application,
-        limits: ConnectionLimits,
-        *,
-        straight: Routes,
-    ) -> None:
-        super().__init__(
-            app,
-            handle_signals=False,
-            access_log=None,
-            keepalive_timeout=limits.keepalive_s,
-            max_line_size=limits.header_bytes_max,
-            max_field_size=limits.header_bytes_max,
-            auto_decompress=False,
-            lingering_time=LINGER_S,
-        )
-        self._limits = limits
-        self._straight = straight
-        self.listener: Listener | None = None
-
-    async def _make_server(self) -> Listener:
-        server = await super()._make_server()
-        self.listener = Listener(
-            server.request_handler,
-            straight=self._straight,
-            limits=self._limits,
-            ids=self.app[IDS],
-            request_factory=server.request_factory,
-            **server._kwargs,
-        )
-        return self.listener

@@ -92,17 +92,7 @@ class Ledger:
             metrics=metrics,
             on_fenced=on_fenced,
         )
-        self._lanes = [
-            Lane(
-                line=self._line,
-                connect=partial(self._connect, f"tollgate lane {number}"),
-                instance_id=lambda: self.instances.id,
-                settler=self._settler,
-                settings=settings,
-                metrics=metrics,
-            )
-            for number in range(settings.lanes)
-        ]
+        self._lanes = [self._lane(number, metrics) for number in range(settings.lanes)]
         self._reservations = Reservations(
             line=self._line,
             settler=self._settler,
@@ -137,6 +127,16 @@ class Ledger:
             reservations=self._reservations,
             sweeper=self.sweeper,
             settings=settings,
+            metrics=metrics,
+        )
+
+    def _lane(self, number: int, metrics: Metrics) -> Lane:
+        return Lane(
+            line=self._line,
+            connect=partial(self._connect, f"tollgate lane {number}"),
+            instance_id=lambda: self.instances.id,
+            settler=self._settler,
+            settings=self._settings,
             metrics=metrics,
         )
 

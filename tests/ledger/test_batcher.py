@@ -288,24 +288,3 @@ async def test_stopping_drains_what_was_handed_over(
         mine.ledger.settle(mine.ending(wish, 3, end=End.CANCELLED))
     assert await mine.ledger.stop(drain_s=5) == 0
     assert (await bench.ledger.balance(mine.org_id)).balance_ucr == 85
-
-
-async def test_a_rehearsal_takes_the_whole_road_and_leaves_nothing(bench: Bench, owner: asyncpg.Connection) -> None:
-    tables = [
-        row[0]
-        for row in await owner.fetch(
-            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace ="
-            " 'public'::regnamespace ORDER BY relname"
-        )
-    ]
-    count = " UNION ALL ".join(f"SELECT count(*) AS rows FROM {table}" for table in tables)
-    before = await owner.fetch(count)
-    await owner.execute("SET track_functions = 'all'")
-    await owner.execute("SELECT rehearse_batch()")
-    await owner.execute("SELECT pg_stat_force_next_flush()")
-    assert await owner.fetch(count) == before
-    walked = {row[0] for row in await owner.fetch("SELECT funcname FROM pg_stat_user_functions")}
-    assert walked >= {
-        *("run_batch", "lock_for_batch", "lock_budgets", "settle_batch", "settle_together", "settle_one_by_one"),
-        *("extend_batch", "reserve_batch", "admit_together", "admit_one_by_one", "save_account", "book_endings"),
-    }
