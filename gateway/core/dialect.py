@@ -12,7 +12,17 @@ from gateway.core.rendered import Rendered
 from gateway.core.sse import SseEvent
 from gateway.core.usage import Usage
 
-DialectName = Literal["openai-chat", "anthropic-messages"]
+DialectName = Literal[
+    "openai-chat",
+    "openai-responses",
+    "openai-completions",
+    "openai-embeddings",
+    "openai-moderations",
+    "rerank",
+    "anthropic-messages",
+    "gemini-generate",
+    "gemini-embed",
+]
 
 
 class Facts(Protocol):
@@ -149,6 +159,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     name: DialectName
     path: str
     """Where calls go, behind a provider's base URL and behind our /v1."""
+    path_of: Callable[[Any, str], str] | None = None
+    """Where a call goes behind a provider's base URL, of its facts and the provider's name for the model, in a dialect
+    that says so in its address."""
     read_request: Callable[[bytes], Facts]
     """Raises InvalidRequest, whose `param` names the field."""
     splice: Callable[[Any, str, Habits, int | None], tuple[bytes, bool]]

@@ -32,6 +32,7 @@ from tests.bench.ledger_growth import flat, long
 from tests.bench.ledger_load import Load, quiet_log
 from tests.bench.ledger_plots import draw
 from tests.bench.ledger_scenes import Scene, cold, delayed, hot, small, snapshot
+from tests.bench.log_files import make_log_files
 
 SCENES: Final[dict[str, Scene]] = {
     "hot": hot,
@@ -47,6 +48,7 @@ SCENES: Final[dict[str, Scene]] = {
 async def run(dsn: str, options: argparse.Namespace, console: Console, done: Callable[[str, Played], None]) -> None:
     connection = await asyncpg.connect(dsn)
     await migrate(connection)
+    await make_log_files(connection)
     version = await connection.fetchval("SELECT split_part(current_setting('server_version'), ' ', 1)")
     await connection.close()
     conditions = (
