@@ -15,7 +15,9 @@ _SHARE_IN_ADVANCE: Final = 0.9
 async def make_log_files(connection: asyncpg.Connection) -> None:
     """Fill as many log files as the server keeps, then have them ready to be written again. A superuser's right."""
     kept = await connection.fetchval("SELECT setting::int FROM pg_settings WHERE name = 'min_wal_size'")
-    file_mb = await connection.fetchval("SELECT setting::bigint / 1048576 FROM pg_settings WHERE name = 'wal_segment_size'")
+    file_mb = await connection.fetchval(
+        "SELECT setting::bigint / 1048576 FROM pg_settings WHERE name = 'wal_segment_size'"
+    )
     for _ in range(int(kept / file_mb * _SHARE_IN_ADVANCE)):
         await connection.execute("SELECT pg_logical_emit_message(true, 'tollgate', ''); SELECT pg_switch_wal()")
     await connection.execute("CHECKPOINT")
