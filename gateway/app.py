@@ -53,6 +53,7 @@ from gateway.relay.counting import TokenCounts
 from gateway.relay.offers import Offers
 from gateway.relay.quoter import Quoter
 from gateway.relay.relay import Relay
+from gateway.relay.ways import Interpreter
 from gateway.settings import Settings
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.document import fetch_document, may_be_fetched, read_document
@@ -191,6 +192,7 @@ class Gateway:
             client=client,
             offers=self.offers,
             quoter=self._quoter,
+            interpreter=Interpreter(settings.reserve),
             clock=clock,
             settings=settings.reserve,
         )

@@ -139,6 +139,7 @@ class _UpstreamTable(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool | None = None
     on_disconnect: OnDisconnect | None = None
     output_limit_field: OutputLimitField | None = None
+    extended_chat: bool | None = None
     hidden_context: bool = False
     headers: dict[str, str] = {}
     timeouts: Timeouts = Timeouts()
@@ -346,10 +347,12 @@ def _served(table: _UpstreamTable, *, api_key: str) -> Served:
         api_key=api_key,
         dialects=frozenset(habits.dialects if table.dialects is None else table.dialects),
         auth_header=table.auth_header or habits.auth_header,
+        elsewhere={} if table.base_url or table.auth_header else habits.elsewhere,
         timeouts=table.timeouts,
         include_usage=habits.include_usage if table.include_usage is None else table.include_usage,
         on_disconnect=table.on_disconnect or habits.on_disconnect,
         output_limit_field=table.output_limit_field or habits.output_limit_field,
+        extended_chat=habits.extended_chat if table.extended_chat is None else table.extended_chat,
         hidden_context=table.hidden_context,
         headers=tuple(table.headers.items()),
     )

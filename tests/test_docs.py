@@ -16,8 +16,9 @@ from click.testing import CliRunner
 
 from gateway.cli import main
 from gateway.core import errors
+from gateway.core.dialects import DIALECTS
 from gateway.edge import headers
-from gateway.edge.routes import DIALECTS, add_metrics_route, add_routes
+from gateway.edge.routes import add_metrics_route, add_routes
 from gateway.ledger.plans import PlanTable
 from gateway.ops.metrics import Metrics
 from gateway.pricing.sets import SetTable
@@ -121,7 +122,7 @@ def test_configuration_knows_the_providers_habits() -> None:
 def test_configuration_names_the_headers_that_pass() -> None:
     text = read("configuration.md")
     passing = {*headers.TO_UPSTREAM, *headers.TO_CALLER, *(f"{prefix}…" for prefix in headers.TO_UPSTREAM_PREFIXES)}
-    for dialect in DIALECTS:
+    for dialect in DIALECTS.values():
         passing |= {dialect.name, *dialect.to_upstream, *dialect.to_caller}
     assert {name for name in passing if f"`{name}`" not in text} == set()
 

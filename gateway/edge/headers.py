@@ -22,6 +22,8 @@ _NEVER: Final = re.compile(
     r"|te|trailer|transfer-encoding|upgrade|content-(length|encoding|type)|accept-encoding|expect|x-request-id"
     r"|x-tollgate-.*"
 )
+LISTED_CHARS_MAX: Final = 2048
+_UNPRINTABLE: Final = re.compile(r"[^\x21-\x7e]")
 
 
 def never_passes(name: str) -> bool:
@@ -87,6 +89,10 @@ def tollgate_headers(call: Call, *, available_ucr: int, low_balance_ucr: int, wh
     )
     if whole and call.charged_ucr is not None:
         lines += f"x-tollgate-credits-charged: {credits_text(call.charged_ucr)}\r\n"
+    if call.spoken is not None:
+        lines += f"x-tollgate-translated: {call.spoken}\r\n"
+        if call.dropped:
+            lines += f"x-tollgate-dropped: {_listed(call.dropped)}\r\n"
     if call.send_limit is not None:
         lines += f"x-tollgate-output-limit: {call.send_limit}\r\n"
     if available_ucr < low_balance_ucr:
@@ -96,3 +102,9 @@ def tollgate_headers(call: Call, *, available_ucr: int, low_balance_ucr: int, wh
     if call.client_request_id:
         lines += f"x-client-request-id: {call.client_request_id}\r\n"
     return lines
+
+
+def _listed(dropped: tuple[str, ...]) -> str:
+    """Fields as one header's value. Callers choose their names, so what no header may hold is replaced."""
+    listed = ", ".join(_UNPRINTABLE.sub("?", field) for field in dropped)
+    return listed if len(listed) <= LISTED_CHARS_MAX else f"{listed[:LISTED_CHARS_MAX]}..."

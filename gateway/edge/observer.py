@@ -67,6 +67,8 @@ class Observer:
     def call_ended(self, call: Call) -> None:
         """Lets go of the request's body, and keeps the rest until it is told of."""
         call.request.body = b""
+        if call.said is not None:
+            call.said.body = b""
         self._ended.append((call, self._clock.monotonic() - call.started_at))
         if len(self._ended) >= GATHERED_MAX:
             self.flush()
@@ -84,7 +86,7 @@ class Observer:
         self._metrics.calls_ended([_counted(call, duration_s) for call, duration_s in ended])
         self._log.write([_line(call, duration_s) for call, duration_s in ended])
         for call, _ in ended:
-            self._quoter.learn(call.upstream_model, call.request, call.usage)
+            self._quoter.learn(call.upstream_model, call.said or call.request, call.usage)
 
 
 def _counted(call: Call, duration_s: float) -> EndedCall:

@@ -1,12 +1,8 @@
 """The URL table."""
 
-from typing import Final
-
 from aiohttp import web
 
-from gateway.core.anthropic_messages.dialect import ANTHROPIC_MESSAGES
-from gateway.core.dialect import Dialect
-from gateway.core.openai_chat.dialect import OPENAI_CHAT
+from gateway.core.dialects import DIALECTS
 from gateway.edge import account, probes
 from gateway.edge.api.documentation import add_documentation
 from gateway.edge.api.house import House
@@ -19,14 +15,11 @@ from gateway.edge.inference.count_tokens import CountTokens
 from gateway.edge.inference.handler import InferenceHandler
 from gateway.edge.inference.rooms import Inference
 
-DIALECTS: Final[tuple[Dialect, ...]] = (OPENAI_CHAT, ANTHROPIC_MESSAGES)
-"""Those that callers may speak."""
-
 
 def inference_routes(rooms: Inference) -> Routes:
     """By method and path, as they are spelled on the wire: served straight, past the router."""
     return {
-        **{("POST", f"/v1{dialect.path}"): InferenceHandler(rooms, dialect) for dialect in DIALECTS},
+        **{("POST", f"/v1{dialect.path}"): InferenceHandler(rooms, dialect) for dialect in DIALECTS.values()},
         ("POST", COUNT_TOKENS): CountTokens(rooms),
     }
 
@@ -35,7 +28,7 @@ def add_routes(app: web.Application, house: House) -> None:
     """What applications, people and probes may ask for. Anything else is 404 in the dialect of its path."""
     post, get = app.router.add_post, app.router.add_get
 
-    for path in (*(f"/v1{dialect.path}" for dialect in DIALECTS), COUNT_TOKENS):
+    for path in (*(f"/v1{dialect.path}" for dialect in DIALECTS.values()), COUNT_TOKENS):
         post(path, _misspelled, expect_handler=answer_expect_later)
     get("/v1/models", account.models)
     get("/v1/models/{model:.+}", account.model)

@@ -76,6 +76,8 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: bool = False
     """It may think without showing it: output is billed that nobody sees."""
     vision: bool = False
+    adaptive_thinking: bool = False
+    """Asked to think by an effort rather than by a budget of tokens."""
 
     def prices_at(self, service_tier: str | None) -> Prices:
         """The prices of the service tier that was asked for or answered."""
@@ -141,6 +143,7 @@ def _read_entry(name: str, entry: Entry, ucr: Callable[[Decimal], int]) -> Model
         output_tokens_max=_tokens(entry, "max_output_tokens"),
         reasoning=entry.get("supports_reasoning") is True,
         vision=entry.get("supports_vision") is True,
+        adaptive_thinking=entry.get("supports_adaptive_thinking") is True,
     )
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.caller import Caller
-from gateway.core.dialect import Dialect, Facts
+from gateway.core.dialect import Dialect, DialectName, Facts
 from gateway.core.errors import TollgateError
 from gateway.core.usage import NOTHING_USED, Usage
 from gateway.ledger.calls import End
@@ -56,6 +56,12 @@ class Call(msgspec.Struct, eq=False, kw_only=True):
     charged_ucr: int | None = None
     usage: Usage = NOTHING_USED
     finish_reason: str = ""
+    spoken: DialectName | None = None
+    """The dialect that the provider was asked in, where it is not the caller's."""
+    dropped: tuple[str, ...] = ()
+    """What of the request could not be said in it, by path."""
+    said: Facts | None = None
+    """The request as it was said in it."""
 
     def sent_to(self, target: Target) -> None:
         self.upstream, self.upstream_model = target.upstream.name, target.model

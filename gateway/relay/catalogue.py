@@ -37,6 +37,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_max: int | None = None
     hides_reasoning: bool = False
     """The model may bill reasoning tokens that are not in the stream."""
+    adaptive_thinking: bool = False
+    """Asked to think by an effort rather than by a budget of tokens."""
 
     def prices_at(self, service_tier: str | None) -> Prices:
         return self.service_tiers.get(service_tier or "", self.prices)
@@ -76,7 +78,7 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
             spoken = ", ".join(sorted({name for target in self.targets for name in target.upstream.dialects}))
             raise InvalidRequest(
                 f"The model `{self.name[:128]}` cannot be called in the dialect `{dialect}`: where it is served, "
-                f"`{spoken}` is spoken, and nothing is translated yet. Nothing was reserved or sent.",
+                f"`{spoken}` is spoken. Nothing was reserved or sent.",
                 param="model",
                 code="dialect_not_spoken",
             )
@@ -286,4 +288,5 @@ def _target(
         context_tokens=price.context_tokens,
         output_tokens_max=price.output_tokens_max,
         hides_reasoning=price.reasoning,
+        adaptive_thinking=price.adaptive_thinking,
     )

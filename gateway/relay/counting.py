@@ -51,9 +51,16 @@ class TokenCounts:
                 f"As many prompts of this key are being counted as may be at one time ({AT_ONCE_MAX}).",
                 retry_after_s=RETRY_AFTER_S,
             )
-        opening = Opening(self._client, path, dialect.meter, headers, stream=False, choices=1)
+        opening = Opening(self._client, stream=False, choices=1)
         attempts = (
-            Attempt(t.upstream, dialect.splice(request, t.model, t.upstream, None)[0], strip_usage_chunk=False)
+            Attempt(
+                upstream=t.upstream,
+                dialect=dialect.name,
+                path=path,
+                headers=headers,
+                body=dialect.splice(request, t.model, t.upstream, None)[0],
+                new_meter=dialect.meter,
+            )
             for t in targets
         )
         self._open[key] += 1

@@ -1,5 +1,6 @@
 """What a call can cost before it is made: from its facts, the targets' terms, and what prompts have cost so far."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.dialect import Facts
@@ -22,20 +23,21 @@ class Quoter:
         self._settings = settings
         self._ratios = PromptRatios()
 
-    def quote(self, request: Facts, entry: CatalogueEntry) -> Quote:
-        """The most this call can cost at every target that may serve it. Raises InvalidRequest: it is unknown."""
-        hidden = more_than_text = _more_than_text(request)
-        bound = prompt_hard_bound(
-            prompt_bytes=request.prompt_bytes,
-            message_count=request.message_count,
-            images=request.images,
-            tools=request.tools,
-            by_reference=request.by_reference or more_than_text,
-        )
+    def quote(self, request: Facts, entry: CatalogueEntry, said: Sequence[Facts] | None = None) -> Quote:
+        """The most this call can cost at every target that may serve it. Raises InvalidRequest: it is unknown.
+
+        `said` is the request as it is said to each target, where it is not said to all as the caller did.
+        """
+        hidden = _more_than_text(request)
+        bound = _hard_bound(request)
         terms = []
         unknown_max = False
-        for target in entry.targets:
-            terms.append(self._terms(request, target, bound))
+        for at, target in enumerate(entry.targets):
+            if said is None:
+                terms.append(self._terms(request, target, bound))
+            else:
+                terms.append(self._terms(said[at], target, _hard_bound(said[at])))
+                hidden |= _more_than_text(said[at])
             unknown_max |= target.output_tokens_max is None
             hidden |= target.hides_reasoning
         return Quote(
@@ -87,6 +89,17 @@ class Quoter:
         by_bytes = not (request.images or request.by_reference)  # else the ratio says nothing of a text's
         if usage.prompt_tokens and not usage.estimated and by_bytes:
             self._ratios.observe(model, request.prompt_bytes, usage.prompt_tokens)
+
+
+def _hard_bound(request: Facts) -> int | None:
+    """Tokens that its prompt can never exceed; None: unknown."""
+    return prompt_hard_bound(
+        prompt_bytes=request.prompt_bytes,
+        message_count=request.message_count,
+        images=request.images,
+        tools=request.tools,
+        by_reference=request.by_reference or _more_than_text(request),
+    )
 
 
 def _more_than_text(request: Facts) -> bool:

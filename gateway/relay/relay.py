@@ -1,6 +1,7 @@
 """The recipe of one call: route → quote → reserve → commit point → turn → settle."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -18,6 +19,7 @@ from gateway.relay.refusals import SMALLER_MAY_FIT, nobody_pays, refused
 from gateway.relay.reservation import Reservation
 from gateway.relay.settings import ReserveSettings
 from gateway.relay.turn import StreamTurn
+from gateway.relay.ways import Interpreter, Way
 from gateway.relay.whole import WholeTurn
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.failover import Attempt, Opening
@@ -39,6 +41,7 @@ class Relay:
         client: UpstreamClient,
         offers: Offers,
         quoter: Quoter,
+        interpreter: Interpreter,
         clock: Clock,
         settings: ReserveSettings,
     ) -> None:
@@ -46,6 +49,7 @@ class Relay:
         self._client = client
         self._offers = offers
         self._quoter = quoter
+        self._interpreter = interpreter
         self._clock = clock
         self._settings = settings
         self._open: dict[Call, asyncio.Task[object]] = {}
@@ -66,26 +70,34 @@ class Relay:
             entry = self._offers.route(request.model)
             if self._offers.differ(entry):
                 entry = await self._offers.to(entry, caller.org_id, caller.plan_id)
-        if dialect.name not in entry.dialects:
-            entry = entry.speaking(dialect.name)
         call.model_label = entry.name
-        quote = self._quoter.quote(request, entry)
+        ways: Sequence[Way] | None = None
+        if dialect.name in entry.dialects:
+            quote = self._quoter.quote(request, entry)
+        else:
+            entry, ways = self._interpreter.ways(dialect, request, entry)
+            quote = self._quoter.quote(request, entry, [way.request for way in ways])
         task = asyncio.current_task()
         assert task is not None
         self._open[call] = task
         self._idle.clear()
         call.on_gone = task.cancel  # nothing is forwarded yet
         reservation = await self._reserve(call, quote, entry)
-        opening = Opening(
-            self._client, dialect.path, dialect.meter, call.forward_headers, stream=request.stream, choices=request.n
-        )
+        opening = Opening(self._client, stream=request.stream, choices=request.n)
         try:
             call.on_gone = partial(self._gone_while_opening, task, opening, entry, stream=request.stream)
-            attempts = (self._attempt(call, target, reservation.size) for target in entry.targets)
+            own = Way(dialect=dialect, request=request)
+            attempts = (
+                self._attempt(call, target, own if ways is None else ways[at], reservation.size)
+                for at, target in enumerate(entry.targets)
+            )
             opened = await opening.run(attempts, count=len(entry.targets))
             call.first_event_at = self._clock.monotonic()
             target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
+            way = own if ways is None else ways[opened.attempt_index]
             call.sent_to(target)
+            if way.translation is not None:
+                call.spoken, call.dropped, call.said = way.dialect.name, way.dropped, way.request
             send_limit = reservation.size.send_limit
             limit = terms.want_tokens if send_limit is None else min(terms.want_tokens, send_limit)
             output_max = limit * quote.choices
@@ -95,6 +107,7 @@ class Relay:
                     reservation,
                     target,
                     opened,
+                    way=way,
                     prompt_tokens=terms.prompt_expected,
                     output_max=output_max,
                 )
@@ -103,6 +116,7 @@ class Relay:
                 reservation,
                 target,
                 opened,
+                way=way,
                 quote=quote,
                 terms=terms,
                 output_max=output_max,
@@ -167,9 +181,19 @@ class Relay:
 
     # --- up to the commit point -------------------------------------------------------------------------------------
 
-    def _attempt(self, call: Call, target: Target, size: Size) -> Attempt:
-        body, asks_usage = call.dialect.splice(call.request, target.model, target.upstream, size.send_limit)
-        return Attempt(target.upstream, body, strip_usage_chunk=asks_usage)
+    def _attempt(self, call: Call, target: Target, way: Way, size: Size) -> Attempt:
+        dialect = way.dialect
+        body, asks_usage = dialect.splice(way.request, target.model, target.upstream, size.send_limit)
+        return Attempt(
+            upstream=target.upstream,
+            dialect=dialect.name,
+            path=way.path(target),
+            headers=way.headers(call.dialect, call.forward_headers),
+            body=body,
+            new_meter=dialect.meter,
+            strip_usage_chunk=asks_usage,
+            translated=way.translation is not None,
+        )
 
     def _gone_while_opening(
         self, task: "asyncio.Task[object]", opening: Opening, entry: CatalogueEntry, *, stream: bool

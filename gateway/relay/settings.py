@@ -18,5 +18,7 @@ class ReserveSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Sent and held where neither the caller nor the price map knows the model's maximum."""
     drain_s: float = 60.0
     """How long an answer is read on after its caller left, where the provider bills it in full; 0 never."""
+    drop_unsupported: bool = False
+    """Of a call that is translated: leave out what the provider's dialect cannot say, rather than refuse."""
     low_balance_credits: int = 10
     """Below this an answer carries `x-tollgate-low-balance: true`."""

@@ -7,11 +7,14 @@ from gateway.core.errors import InsufficientCredits, LedgerUnavailable, Tollgate
 from gateway.core.pricing import affordable_output_tokens, most
 from gateway.core.reservation import Mode, Quote, Terms
 from gateway.core.sse import SseEvent
+from gateway.core.translation.fields import UnreadableAnswer
+from gateway.core.translation.pairs import StreamTranslator
 from gateway.core.usage import Usage
 from gateway.ledger.calls import End
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Target
 from gateway.relay.reservation import Reservation
+from gateway.relay.ways import Way
 from gateway.upstream.failover import Opened, last_event, parse
 
 AFTER_DONE_S: Final = 1.0
@@ -33,6 +36,7 @@ class StreamTurn:
         target: Target,
         opened: Opened,
         *,
+        way: Way,
         quote: Quote,
         terms: Terms,
         output_max: int,
@@ -51,7 +55,10 @@ class StreamTurn:
         self._answer = opened.answer
         self._parser = opened.parser
         self.meter = opened.meter
-        self._strip = strip_usage_chunk
+        self._translator: StreamTranslator | None = None
+        if way.translation is not None:
+            self._translator = way.translation.stream(call.request, call.started_unix_ms // 1000)
+        self._strip = strip_usage_chunk and self._translator is None  # a translator wants the usage
         self._timeouts = target.upstream.timeouts
         self._slice = first_slice_tokens * quote.choices
         self._drain_s = drain_s
@@ -99,7 +106,7 @@ class StreamTurn:
     async def _pass_what_opened(self) -> bytes:
         """What was held back until the first content, and what came in one piece with it."""
         opened = self._opened
-        out = [event.raw for event, seen in opened.held_back if not (seen.usage_only and self._strip)]
+        out = [self._said(event) for event, seen in opened.held_back if not (seen.usage_only and self._strip)]
         opened.held_back = []
         if self.meter.estimated_output_tokens > self._covered_tokens:
             await self._grow()
@@ -112,7 +119,7 @@ class StreamTurn:
         whole = parser.at_boundary
         out: list[bytes] = []
         whole &= await self._meter(parse(parser, chunk, self.target.upstream), out)
-        return chunk if whole and parser.at_boundary else b"".join(out)
+        return chunk if whole and parser.at_boundary and self._translator is None else b"".join(out)
 
     async def _meter(self, events: list[SseEvent], out: list[bytes]) -> bool:
         """Meters events and puts those that are paid for into `out`. False: not all of them."""
@@ -129,7 +136,11 @@ class StreamTurn:
                 except TollgateError as error:
                     self._failure = error
                     return False
-            out.append(event.raw)
+            try:
+                out.append(self._said(event))
+            except UpstreamBroken as error:
+                self._failure = error
+                return False
         self._after_events()
         return complete
 
@@ -137,12 +148,25 @@ class StreamTurn:
         """The upstream has ended."""
         self._opened.ended = True
         out = [
-            event.raw
+            self._said(event)
             for event in last_event(self._parser)
             if not (self.meter.observe(event).usage_only and self._strip)
         ]
+        if self._translator is not None:
+            out.append(self._translator.close())
         self._after_events()
         return b"".join(out)
+
+    def _said(self, event: SseEvent) -> bytes:
+        """What the caller is told of an event: the event itself, or what it is in the caller's dialect."""
+        if self._translator is None:
+            return event.raw
+        try:
+            return self._translator.feed(event)
+        except UnreadableAnswer as error:
+            raise UpstreamBroken(
+                f"{error} What was delivered is charged.", upstream=self.target.upstream.name
+            ) from None
 
     def _after_events(self) -> None:
         meter = self.meter

@@ -1,11 +1,14 @@
 """An answer that is not streamed: read to its end (or its first megabyte), metered by its own usage, settled."""
 
 from gateway.core.errors import UpstreamBroken
+from gateway.core.translation.fields import UnreadableAnswer
+from gateway.core.translation.pairs import Translation
 from gateway.core.usage import Usage
 from gateway.ledger.calls import End
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Target
 from gateway.relay.reservation import Reservation
+from gateway.relay.ways import Way
 from gateway.upstream.failover import Opened
 
 METERED_BYTES_MAX = 64 * 1024 * 1024
@@ -22,6 +25,7 @@ class WholeTurn:
         target: Target,
         opened: Opened,
         *,
+        way: Way,
         prompt_tokens: int,
         output_max: int,
     ) -> None:
@@ -34,6 +38,7 @@ class WholeTurn:
         self.content_length = opened.answer.content_length
         self.body = opened.whole
         self.complete = opened.ended
+        self._dialect = way.dialect
         self._answer = opened.answer
         self._idle_s = target.upstream.timeouts.idle_s
         self._prompt_tokens = prompt_tokens
@@ -42,6 +47,8 @@ class WholeTurn:
         self._kept_bytes = len(opened.whole)
         call.status = opened.answer.status
         call.on_gone = None
+        if way.translation is not None:
+            self._translate(opened.whole, way.translation)
         if self.complete and not self._settle(opened.whole):
             reservation.release(End.ERROR, target)
             raise UpstreamBroken(
@@ -86,7 +93,7 @@ class WholeTurn:
         if body is None:
             self.reservation.charge(gone or End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target)
             return True
-        answer = self.call.dialect.read_answer(body)
+        answer = self._dialect.read_answer(body)
         if not answer.readable:
             return False
         self.call.finish_reason = answer.finish_reason
@@ -98,6 +105,24 @@ class WholeTurn:
             usage = self._estimated(answer.output_tokens)
             self.reservation.charge(gone or End.ESTIMATED, usage, self.target, said=answer)
         return True
+
+    def _translate(self, body: bytes, translation: Translation) -> None:
+        """Raises UpstreamBroken, with the call ended, where that is not possible."""
+        call, name = self.call, self.target.upstream.name
+        kept = [each for each in self.upstream_headers if each[0] not in ("content-type", "content-length")]
+        self.upstream_headers = [("content-type", "application/json"), *kept]
+        if not self.complete:
+            self.close()
+            raise UpstreamBroken("The provider's answer is too long to be translated; it is charged.", upstream=name)
+        if self.status >= 400:
+            error = translation.error(self.status, body, str(call.id))
+            self.status, self.body = error.status, error.body
+            return
+        try:
+            self.body = translation.answer(body, call.started_unix_ms // 1000).body
+        except UnreadableAnswer as error:
+            self.reservation.release(End.ERROR, self.target)
+            raise UpstreamBroken(f"{error} Nothing was charged.", upstream=name) from None
 
     def _estimated(self, output_tokens: int) -> Usage:
         """Never above the limit that was sent: more cannot have been billed."""

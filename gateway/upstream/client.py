@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+from gateway.core.dialect import DialectName
 from gateway.core.errors import UpstreamBroken, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from gateway.upstream.answer_parser import AnswerBroken, AnswerParser
 from gateway.upstream.connection import Connection
@@ -98,7 +99,7 @@ class UpstreamClient:
         addresses is followed. `tls` replaces the system's trust, for upstreams behind an authority of one's own.
         """
         self._pool: Final = Pool(connections_max=connections_max, idle_s=idle_s, age_max_s=age_max_s, tls=tls)
-        self._routes: Final[dict[tuple[Upstream, str], _Route]] = {}
+        self._routes: Final[dict[tuple[Upstream, DialectName, str], _Route]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,14 +112,21 @@ class UpstreamClient:
         await self._pool.close()
 
     async def send(
-        self, upstream: Upstream, path: str, body: bytes, headers: Iterable[tuple[str, str]] = ()
+        self,
+        upstream: Upstream,
+        path: str,
+        body: bytes,
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        dialect: DialectName = "openai-chat",
     ) -> UpstreamAnswer:
         """POST a JSON body and wait for the answer's head; interim answers (1xx) are passed over.
 
-        `path` is a constant of ours such as `/chat/completions`; `headers` were chosen by the relay and go as they are.
+        `path` goes behind the address where the upstream speaks the dialect; it is a constant of ours such as
+        `/chat/completions`. `headers` were chosen by the relay and go as they are.
         Raises UpstreamUnreachable (nothing was sent), UpstreamTimeout, UpstreamBroken.
         """
-        route = self._routes.get((upstream, path)) or self._learn(upstream, path)
+        route = self._routes.get((upstream, dialect, path)) or self._learn(upstream, dialect, path)
         request = route.request(body, headers)
         timeouts = upstream.timeouts
         pool = self._pool
@@ -139,10 +147,10 @@ class UpstreamClient:
         failure = connection.failure
         raise route.explain(failure, "closed the connection or sent no HTTP before it answered") from failure
 
-    def _learn(self, upstream: Upstream, path: str) -> "_Route":
+    def _learn(self, upstream: Upstream, dialect: DialectName, path: str) -> "_Route":
         if len(self._routes) >= ROUTES_MAX:
             self._routes.clear()
-        route = self._routes[upstream, path] = _Route(upstream, path, self._pool)
+        route = self._routes[upstream, dialect, path] = _Route(upstream, dialect, path, self._pool)
         return route
 
     async def _connect(self, route: "_Route", timeout_s: float) -> Connection:
@@ -164,8 +172,9 @@ class _Route:
 
     __slots__ = ("_head_start", "origin", "upstream")
 
-    def __init__(self, upstream: Upstream, path: str, pool: Pool) -> None:
-        url = urlsplit(upstream.base_url + path)
+    def __init__(self, upstream: Upstream, dialect: DialectName, path: str, pool: Pool) -> None:
+        surface = upstream.surface(dialect)
+        url = urlsplit(surface.base_url + path)
         assert url.hostname is not None
         assert not url.query, "paths are constants of ours, without a query"
         tls = url.scheme == "https"
@@ -180,8 +189,8 @@ class _Route:
             f"host: {shown_host}" + (f":{port}" if port != usual_port else ""),
         ]
         if upstream.api_key:
-            key = upstream.api_key if upstream.auth_header == "x-api-key" else f"Bearer {upstream.api_key}"
-            lines.append(f"{upstream.auth_header}: {key}")
+            bearer = "Bearer " if surface.auth_header == "authorization" else ""
+            lines.append(f"{surface.auth_header}: {bearer}{upstream.api_key}")
         lines.extend(f"{name.lower()}: {value}" for name, value in upstream.headers)
         lines.append("content-type: application/json")
         lines.append("accept-encoding: identity")  # a compressed stream would blind the meter

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gateway.core.dialect import Meter, NewMeter, Seen
+from gateway.core.dialect import DialectName, Meter, NewMeter, Seen
 from gateway.core.errors import UpstreamBroken, UpstreamFailed, UpstreamRejectedCredential
 from gateway.core.sse import SseEvent, SseParser, SseTooLong
 from gateway.upstream.client import UpstreamAnswer, UpstreamClient
@@ -18,18 +18,26 @@ from gateway.upstream.registry import Upstream
 HELD_BACK_BYTES_MAX = 64 * 1024
 WHOLE_BYTES_MAX = 1024 * 1024
 """Up to this size an answer is read to its end before the caller gets a byte: headers can then say the charge."""
+TRANSLATED_BYTES_MAX = 32 * 1024 * 1024
+"""Up to this size, where it is to be translated."""
 
 _OUR_CREDENTIAL = frozenset({401, 402, 403})
 _TRY_ANOTHER = frozenset({408, 409, 429})
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """One target with the very bytes that would be sent to it."""
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One target with the very bytes that would be sent to it, and the dialect that they are in."""
 
     upstream: Upstream
+    dialect: DialectName
+    path: str
+    headers: list[tuple[str, str]]
     body: bytes
-    strip_usage_chunk: bool
+    new_meter: NewMeter
+    strip_usage_chunk: bool = False
     """We asked for the usage chunk and the caller did not."""
+    translated: bool = False
+    """The caller speaks another one, so a whole answer is needed whole."""
 
 
 class Opened(msgspec.Struct, eq=False):
@@ -57,17 +65,11 @@ class Opening:
     def __init__(
         self,
         client: UpstreamClient,
-        path: str,
-        new_meter: NewMeter,
-        headers: list[tuple[str, str]],
         *,
         stream: bool,
         choices: int,
     ) -> None:
         self._client = client
-        self._path = path
-        self._new_meter = new_meter
-        self._headers = headers
         self._stream = stream
         self._choices = choices
         self._last_index = 0
@@ -111,7 +113,9 @@ class Opening:
         """None: this target's answer is not worth relaying while another target is left."""
         name = attempt.upstream.name
         first_by = asyncio.get_running_loop().time() + attempt.upstream.timeouts.first_event_s
-        answer = await self._client.send(attempt.upstream, self._path, attempt.body, self._headers)
+        answer = await self._client.send(
+            attempt.upstream, attempt.path, attempt.body, attempt.headers, dialect=attempt.dialect
+        )
         opened = self.opened = Opened(answer, index, attempt.strip_usage_chunk)
         status = answer.status
         if status in _OUR_CREDENTIAL:
@@ -130,7 +134,7 @@ class Opening:
     async def _until_content(self, attempt: Attempt, opened: Opened, first_by: float) -> Opened | None:
         """Comments keep a connection alive, not the wait for the first event: that goes by one clock."""
         parser = opened.parser = SseParser()
-        meter = opened.meter = self._new_meter(n=self._choices)
+        meter = opened.meter = attempt.new_meter(n=self._choices)
         loop = asyncio.get_running_loop()
         held_bytes = 0
         while True:
@@ -166,12 +170,13 @@ class Opening:
         answer = opened.answer
         parts: list[bytes] = []
         size = 0
-        while not answer.ended and size <= WHOLE_BYTES_MAX:
+        size_max = TRANSLATED_BYTES_MAX if attempt.translated else WHOLE_BYTES_MAX
+        while not answer.ended and size <= size_max:
             chunk = await answer.read(timeout_s)
             timeout_s = idle_s
             parts.append(chunk)
             size += len(chunk)
-        opened.ended = answer.ended and size <= WHOLE_BYTES_MAX  # else the turn hands it on in pieces
+        opened.ended = answer.ended and size <= size_max  # else the turn hands it on in pieces
         opened.whole = b"".join(parts)
 
 

@@ -12,8 +12,8 @@ from gateway.core.dialect import DialectName
 OnDisconnect = Literal["cancel", "drain"]
 """What is done with a stream whose client went away: stop it, or read on for its usage because it is billed in full."""
 OutputLimitField = Literal["max_completion_tokens", "max_tokens"]
-AuthHeader = Literal["authorization", "x-api-key"]
-"""Where the upstream's key goes: `authorization: Bearer …` or `x-api-key: …`."""
+AuthHeader = Literal["authorization", "x-api-key", "api-key", "x-goog-api-key"]
+"""Where the upstream's key goes: `authorization: Bearer …`, or the key alone."""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
@@ -23,16 +23,27 @@ _OUR_HEADERS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """Where one dialect is spoken."""
+
+    base_url: str
+    auth_header: AuthHeader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """The habits of a provider: defaults for an upstream's settings."""
 
     base_url: str
     """Empty: each upstream has its own."""
     dialects: tuple[DialectName, ...] = ("openai-chat",)
+    elsewhere: Mapping[DialectName, "Surface"] = field(default_factory=dict)
+    """Dialects that are spoken under another address, or with the key in another header."""
     auth_header: AuthHeader = "authorization"
     include_usage: bool = True
     on_disconnect: OnDisconnect = "cancel"
     output_limit_field: OutputLimitField = "max_tokens"
+    extended_chat: bool = False
 
 
 PROVIDERS: Final[Mapping[str, Provider]] = {
@@ -49,7 +60,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     "mistral": Provider(base_url="https://api.mistral.ai/v1", include_usage=False, on_disconnect="drain"),
     "deepseek": Provider(base_url="https://api.deepseek.com/v1"),
     "together_ai": Provider(base_url="https://api.together.xyz/v1"),
-    "openrouter": Provider(base_url="https://openrouter.ai/api/v1"),
+    "openrouter": Provider(base_url="https://openrouter.ai/api/v1", extended_chat=True),
 }
 """By the name under which the price map knows the provider. Any other name works with a base_url of its own.
 
@@ -91,11 +102,15 @@ class Upstream:
     dialects: frozenset[DialectName] = frozenset({"openai-chat"})
     """Those in which it can be called; never empty."""
     auth_header: AuthHeader = "authorization"
+    elsewhere: Mapping[DialectName, Surface] = field(default_factory=dict)
+    """Dialects that are spoken under another address, or with the key in another header."""
     timeouts: Timeouts = Timeouts()
     include_usage: bool = True
     """Streams may be asked for their usage with `stream_options.include_usage`."""
     on_disconnect: OnDisconnect = "cancel"
     output_limit_field: OutputLimitField = "max_completion_tokens"
+    extended_chat: bool = False
+    """Its chat knows what OpenRouter and others have added to OpenAI's: what is translated may use it."""
     hidden_context: bool = False
     """The model reads more than it is sent (its own search results, for instance): body size bounds nothing."""
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -105,11 +120,8 @@ class Upstream:
         if not self.name:
             raise ValueError("name must not be empty")
         object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("base_url must be an http or https address")
-        if parts.username is not None or parts.query or parts.fragment or not _HEADER_VALUE.fullmatch(self.base_url):
-            raise ValueError("base_url must have no user, query, fragment or control character")
+        for base_url in (self.base_url, *(surface.base_url for surface in self.elsewhere.values())):
+            _check_address(base_url)
         if not self.dialects:
             raise ValueError("dialects must not be empty")
         if not _HEADER_VALUE.fullmatch(self.api_key):
@@ -117,5 +129,19 @@ class Upstream:
         for name, value in self.headers:
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
                 raise ValueError(f"headers.{name} is not a header that may be sent")
-            if name.lower() in _OUR_HEADERS or name.lower() == self.auth_header:
+            if name.lower() in _OUR_HEADERS or name.lower() in self._auth_headers():
                 raise ValueError(f"headers.{name} is set by the gateway itself")
+
+    def surface(self, dialect: DialectName) -> Surface:
+        return self.elsewhere.get(dialect) or Surface(base_url=self.base_url, auth_header=self.auth_header)
+
+    def _auth_headers(self) -> set[str]:
+        return {self.auth_header, *(surface.auth_header for surface in self.elsewhere.values())}
+
+
+def _check_address(base_url: str) -> None:
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("base_url must be an http or https address")
+    if parts.username is not None or parts.query or parts.fragment or not _HEADER_VALUE.fullmatch(base_url):
+        raise ValueError("base_url must have no user, query, fragment or control character")

@@ -1,7 +1,7 @@
 """A server's log files made before anything is measured, as on a server that has run for a day.
 
-PostgreSQL makes a log file (16 MiB) when it first needs one, and fills it with zeros while every commit waits: 60 ms on a
-quick disk. After a checkpoint it writes to used ones again, as many as `min_wal_size` says and its recent load needed.
+PostgreSQL makes a log file (16 MiB) when it first needs one, and fills it with zeros while every commit waits: 60 ms on
+a quick disk. After a checkpoint it writes to used ones again: as many as `min_wal_size` says and its load has needed.
 """
 
 from typing import Final

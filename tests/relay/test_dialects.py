@@ -1,34 +1,239 @@
-"""A call goes only where its dialect is spoken."""
+"""A call goes where its dialect is spoken, or is translated into one that is."""
+
+from typing import Any
+
+import msgspec
+import pytest
 
 from gateway.relay.catalogue import Alias
+from gateway.upstream.registry import Surface, Timeouts
+from tests.fakes.hostile_upstream import HostileUpstream
 from tests.provider import Provider
-from tests.road import Roads, chat, upstream_at
+from tests.relay.messages import (
+    ERROR,
+    MESSAGES,
+    OPENED,
+    PING,
+    STOP,
+    delta,
+    event,
+    message,
+    says,
+    speaking_messages,
+    start,
+    text,
+)
+from tests.road import PATIENT, Roads, chat, price_ucr, upstream_at
 
 OURS = Alias("ours", (("main", "dear"), ("spare", "plain")))
 MESSAGES_ALONE = frozenset({"anthropic-messages"})
+HASTY = Timeouts(connect_s=5, first_event_s=5, idle_s=0.1, total_s=20)
 
 
-async def test_a_model_that_is_served_in_another_dialect_alone_is_refused_by_name(
+def chunks(body: bytes) -> list[Any]:
+    """The data of a chat stream's events."""
+    lines = [line.removeprefix(b"data: ") for line in body.split(b"\n\n") if line.startswith(b"data: ")]
+    return [line if line == b"[DONE]" else msgspec.json.decode(line) for line in lines]
+
+
+def events(body: bytes) -> list[Any]:
+    return [
+        msgspec.json.decode(line.removeprefix(b"data: ")) for line in body.splitlines() if line.startswith(b"data: ")
+    ]
+
+
+async def test_a_chat_is_answered_by_a_provider_of_messages(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(speaking_messages(provider.base_url))
+    answer = await road.ask(chat(max_tokens=50), x_replay_prompt_tokens=20, x_replay_output_tokens=7)
+    assert (answer.status, answer.json["object"], answer.json["model"]) == (200, "chat.completion", "plain")
+    assert answer.json["choices"][0]["message"]["role"] == "assistant"
+    assert (answer.json["usage"]["prompt_tokens"], answer.json["usage"]["completion_tokens"]) == (20, 7)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-tollgate-translated"] == "anthropic-messages"
+    assert "x-tollgate-dropped" not in answer.headers
+    assert await road.spent_ucr() == price_ucr(20, 7)
+    assert (await provider.call())["id"].startswith("msg_")
+
+
+async def test_a_message_is_answered_by_a_provider_of_chats(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(upstream_at(provider.base_url))
+    answer = await road.ask(message(), path=MESSAGES, x_replay_prompt_tokens=20, x_replay_output_tokens=7)
+    assert (answer.status, answer.json["type"], answer.json["stop_reason"]) == (200, "message", "end_turn")
+    assert (answer.json["usage"]["input_tokens"], answer.json["usage"]["output_tokens"]) == (20, 7)
+    assert answer.headers["x-tollgate-translated"] == "openai-chat"
+    assert await road.spent_ucr() == price_ucr(20, 7)
+    assert (await provider.call())["id"].startswith("chatcmpl-")
+
+
+@pytest.mark.parametrize("wants_usage", [True, False])
+async def test_a_streamed_chat_is_told_as_chunks(roads: Roads, provider: Provider, wants_usage: bool) -> None:
+    road = await roads.open(speaking_messages(provider.base_url))
+    options = {"include_usage": True} if wants_usage else None
+    answer = await road.ask(
+        chat(stream=True, stream_options=options), x_replay_prompt_tokens=20, x_replay_output_tokens=7
+    )
+    told = chunks(answer.body)
+    assert told.pop() == b"[DONE]"
+    assert [chunk["usage"]["completion_tokens"] for chunk in told if chunk.get("usage")] == [7] * wants_usage
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert await road.spent_ucr() == price_ucr(20, 7)
+
+
+@pytest.mark.parametrize("include_usage", [True, False])
+async def test_a_streamed_message_is_told_as_events_and_usage_is_asked_for_where_it_may_be(
+    roads: Roads, provider: Provider, include_usage: bool
+) -> None:
+    road = await roads.open(upstream_at(provider.base_url, include_usage=include_usage))
+    answer = await road.ask(message(stream=True), path=MESSAGES, x_replay_prompt_tokens=20, x_replay_output_tokens=7)
+    told = events(answer.body)
+    assert (told[0]["type"], told[-1]["type"]) == ("message_start", "message_stop")
+    assert (await provider.call())["usage_sent"] is include_usage
+    (call,) = await road.books()
+    assert (call.ended, call.output_tokens) == (("ok", 7) if include_usage else ("estimated", 7))
+
+
+async def test_headers_of_the_callers_dialect_stay_behind_and_the_providers_own_are_sent(
+    roads: Roads, hostile: HostileUpstream
+) -> None:
+    road = await roads.open(speaking_messages(hostile.url("well_behaved")))
+    await road.ask(chat(), headers={"openai-beta": "assistants=v2", "user-agent": "ours"})
+    (request,) = hostile.requests
+    head = request.head.decode().lower()
+    assert "openai-beta" not in head
+    assert "anthropic-version: 2023-06-01\r\n" in head
+    assert "user-agent: ours\r\n" in head
+    assert "x-api-key: sk-of-the-operator\r\n" in head
+
+
+async def test_what_cannot_be_said_is_refused_by_name_before_anything_is_reserved(
     roads: Roads, provider: Provider
 ) -> None:
-    road = await roads.open(upstream_at(provider.base_url, dialects=MESSAGES_ALONE))
-    for request in (chat(), chat(stream=True)):
-        answer = await road.ask(request)
-        assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "dialect_not_spoken", "model")
-        assert "`openai-chat`" in answer.error["message"]
-        assert "`anthropic-messages`" in answer.error["message"]
+    road = await roads.open(speaking_messages(provider.base_url))
+    answer = await road.ask(chat(seed=7))
+    assert (answer.status, answer.error["param"], answer.error["code"]) == (400, "seed", "unsupported_parameter")
     assert await road.books() == []
     assert (await provider.sent())["calls"] == []
 
 
-async def test_targets_that_do_not_speak_the_dialect_are_passed_over(roads: Roads, provider: Provider) -> None:
+async def test_what_cannot_be_said_may_be_dropped_and_is_listed(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(speaking_messages(provider.base_url), reserve={"drop_unsupported": True})
+    answer = await road.ask({**chat(seed=7), "häßlich\r\nx-evil: 1": True})
+    assert answer.status == 200
+    assert answer.headers["x-tollgate-dropped"] == "seed, h??lich??x-evil:?1"
+    assert "x-evil" not in answer.headers
+
+
+async def test_a_model_that_nobody_can_be_asked_for_in_this_dialect_is_refused(
+    roads: Roads, provider: Provider
+) -> None:
+    road = await roads.open(upstream_at(provider.base_url, dialects=frozenset({"rerank"})))
+    answer = await road.ask(chat())
+    assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "dialect_not_spoken", "model")
+    assert "`openai-chat`" in answer.error["message"]
+    assert "`rerank`" in answer.error["message"]
+    assert await road.books() == []
+
+
+async def test_a_target_that_speaks_the_dialect_takes_what_cannot_be_translated(
+    roads: Roads, provider: Provider
+) -> None:
     road = await roads.open(
         upstream_at("http://127.0.0.1:9/v1", dialects=MESSAGES_ALONE),
         upstream_at(provider.base_url, "spare"),
         aliases=(OURS,),
     )
-    answer = await road.ask(chat(model="ours"))
-    assert answer.status == 200
-    assert answer.headers["x-tollgate-upstream"] == "spare"
+    answer = await road.ask(chat("ours", seed=7))
+    assert (answer.status, answer.headers["x-tollgate-upstream"]) == (200, "spare")
+    assert "x-tollgate-translated" not in answer.headers
     (call,) = await road.books()
     assert call.upstream_model == "plain"
+
+
+async def test_a_call_fails_over_from_one_dialect_to_another(roads: Roads, provider: Provider) -> None:
+    async with says([start(input_tokens=9, output_tokens=1), PING, ERROR]) as url:
+        road = await roads.open(speaking_messages(url), upstream_at(provider.base_url, "spare"), aliases=(OURS,))
+        answer = await road.ask(chat("ours", stream=True))
+    assert answer.headers["x-tollgate-upstream"] == "spare"
+    assert answer.body.endswith(b"data: [DONE]\n\n")
+    assert b"overloaded" not in answer.body
+
+
+async def test_a_dialect_is_spoken_where_its_provider_speaks_it(roads: Roads, provider: Provider) -> None:
+    elsewhere = {
+        "openai-chat": Surface(base_url=provider.base_url.replace("/v1", "/compatible"), auth_header="api-key")
+    }
+    road = await roads.open(upstream_at("http://127.0.0.1:9/v1", elsewhere=elsewhere))
+    assert (await road.ask(chat())).status == 200
+
+
+@pytest.mark.parametrize(("status", "told"), [(400, 400), (429, 429), (529, 503), (500, 500)])
+async def test_a_providers_error_is_told_in_the_callers_dialect_and_costs_nothing(
+    roads: Roads, provider: Provider, status: int, told: int
+) -> None:
+    road = await roads.open(speaking_messages(provider.base_url))
+    answer = await road.ask(chat(), x_replay_status=status)
+    assert answer.status == told
+    assert set(answer.json) == {"error"}
+    assert {"message", "type", "param", "code"} <= set(answer.error)
+    assert await road.spent_ucr() == 0
+
+
+# --- hostile ----------------------------------------------------------------------------------------------------------
+
+BEGUN = [start(input_tokens=9, output_tokens=1), OPENED, text("four")]
+
+
+async def asked(roads: Roads, body: list[bytes], *, then_hang: bool = False) -> tuple[Any, int]:
+    async with says(body, then_hang=then_hang) as url:
+        road = await roads.open(speaking_messages(url, timeouts=HASTY if then_hang else PATIENT))
+        answer = await road.ask(chat(stream=True))
+        return answer, await road.spent_ucr()
+
+
+async def test_a_stream_that_is_cut_ends_with_an_error_in_the_callers_dialect(roads: Roads) -> None:
+    answer, spent = await asked(roads, BEGUN)
+    last = chunks(answer.body)[-1]
+    assert last["error"]["code"] == "upstream_error"
+    assert spent == price_ucr(9, 1)
+
+
+async def test_a_stream_that_falls_silent_ends_with_a_timeout(roads: Roads) -> None:
+    answer, spent = await asked(roads, BEGUN, then_hang=True)
+    assert chunks(answer.body)[-1]["error"]["type"] == "timeout_error"
+    assert spent == price_ucr(9, 1)
+
+
+async def test_an_error_event_is_told_as_an_error_chunk(roads: Roads) -> None:
+    answer, spent = await asked(roads, [*BEGUN, ERROR])
+    last = chunks(answer.body)[-1]
+    assert (last["choices"][0]["finish_reason"], last["error"]["code"]) == ("error", "overloaded")
+    assert spent == price_ucr(9, 1)
+
+
+async def test_a_stream_in_a_wrong_order_is_told_as_far_as_it_makes_sense(roads: Roads) -> None:
+    answer, _ = await asked(roads, [text("four"), start(input_tokens=9, output_tokens=1), delta(output_tokens=1), STOP])
+    assert chunks(answer.body)[-1] == b"[DONE]"
+
+
+@pytest.mark.parametrize("broken", [b"event: content_block_delta\ndata: {]\n\n", event("message_delta", delta=5)])
+async def test_a_stream_that_turns_into_nonsense_never_ends_cleanly(roads: Roads, broken: bytes) -> None:
+    answer, spent = await asked(roads, [*BEGUN, broken])
+    last = chunks(answer.body)[-1]
+    assert last["error"]["code"] == "upstream_error"
+    assert price_ucr(9, 1) <= spent <= price_ucr(9, 2), "at least what was understood"
+
+
+async def test_an_answer_that_is_not_of_its_dialect_is_502_and_costs_nothing(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(speaking_messages(provider.base_url))
+    for garbage in ("json", "html"):
+        answer = await road.ask(chat(), x_replay_garbage=garbage)
+        assert (answer.status, answer.error["type"]) == (502, "upstream_error")
+    assert await road.spent_ucr() == 0
+
+
+async def test_a_caller_who_leaves_a_translated_stream_pays_for_what_came(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(speaking_messages(provider.base_url))
+    async with road.begin(chat(stream=True), x_replay_output_tokens=50, x_replay_hang=20) as caller:
+        await caller.until_read(b'"content":"')
+    end = await road.ended()
+    assert (end.ended, end.output_tokens > 0) == ("cancelled", True)

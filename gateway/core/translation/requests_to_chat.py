@@ -38,7 +38,7 @@ class ChatTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def request_to_chat(body: bytes, target: ChatTarget, *, drop_unsupported: bool = False) -> Translated:
-    """A stream is asked for its usage, which the messages dialect always tells.
+    """Whether a stream is asked for its usage is up to the provider's habits: see `openai_chat.splicing`.
 
     Raises InvalidRequest, whose `param` names the field, for what is malformed and, unless `drop_unsupported`, for
     what the chat dialect cannot say. Linear in the body.
@@ -152,5 +152,3 @@ def _translate_rest(request: Fields, target: ChatTarget, out: Out) -> None:
         out["cache_control"] = mark
     if (stream := request.take_flag("stream")) is not None:
         out["stream"] = stream
-        if stream:
-            out["stream_options"] = {"include_usage": True}

@@ -72,6 +72,10 @@ class StreamToChat:
         with reading_answer():
             return self._translate(_EVENT.decode(event.data), event.event)
 
+    def close(self) -> bytes:
+        """Anthropic's streams have an end of their own, so the end of the bytes completes nothing."""
+        return b""
+
     def _translate(self, data: dict[str, Any], name: str) -> bytes:
         match data.get("type", name):
             case "message_start":

@@ -143,7 +143,7 @@ def chat_requests(draw: st.DrawFn) -> Json:
         ),
     }
     if draw(st.booleans()):
-        request |= {"stream": True, "stream_options": {"include_usage": True}}
+        request |= {"stream": True}
     if tools:
         request["tools"] = tools
         named = {"type": "function", "function": {"name": tools[0]["function"]["name"]}}

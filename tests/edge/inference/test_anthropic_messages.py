@@ -171,7 +171,7 @@ async def test_what_may_work_a_little_later_is_overloaded(roads: Roads, provider
 
 
 async def test_an_unknown_model_and_a_dialect_that_is_not_spoken(roads: Roads, provider: Provider) -> None:
-    road = await roads.open(upstream_at(provider.base_url))
+    road = await roads.open(upstream_at(provider.base_url, dialects=frozenset({"rerank"})))
     for path in (MESSAGES, COUNT_TOKENS):
         unknown = await road.ask(message("no-such"), path=path)
         assert (unknown.status, told(unknown.body)["type"]) == (404, "not_found_error")

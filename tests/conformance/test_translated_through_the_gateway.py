@@ -1,0 +1,190 @@
+"""Recorded calls through a running gateway by callers of the other dialect: they read the translated answer, and are
+charged the usage that the provider recorded.
+
+Every model has one price here, so that a charge says exactly which usage was counted.
+"""
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from gateway.core.errors import InvalidRequest
+from gateway.core.translation.answers_to_chat import answer_to_chat
+from gateway.core.translation.answers_to_messages import answer_to_messages
+from gateway.core.translation.errors import error_to_chat, error_to_messages
+from gateway.core.translation.requests_to_chat import ChatTarget, request_to_chat
+from gateway.core.translation.requests_to_messages import MessagesTarget, request_to_messages
+from gateway.core.translation.stream_to_chat import StreamToChat
+from gateway.core.translation.stream_to_messages import StreamToMessages
+from gateway.core.usage import Usage
+from gateway.replay.server import ReplayOptions, ReplayServer
+from tests.conformance.recorded import Recorded, expected_usage, messages_usage, own_usage, recorded, states_an_error
+from tests.conformance.test_translation import told
+from tests.e2e.audit import audit
+from tests.e2e.running import Customer, RunningGateway, running_gateway
+
+AT_ONCE: Final = 8
+CREDITS: Final = 1_000_000
+UCR_PER_CREDIT: Final = 1_000_000
+CONFIG: Final = """
+[reserve]
+drop_unsupported = true
+
+[[upstreams]]
+name = "chats"
+provider = "own"
+base_url = "{url}"
+models = ["a-chat"]
+extended_chat = true
+
+[[upstreams]]
+name = "messages"
+provider = "own"
+base_url = "{url}"
+models = ["a-message"]
+dialects = ["anthropic-messages"]
+
+[[prices]]
+provider = "own"
+model = "a-chat"
+input_usd_per_million = 2
+output_usd_per_million = 9
+context_tokens = 1000000
+output_tokens_max = 64000
+
+[[prices]]
+provider = "own"
+model = "a-message"
+input_usd_per_million = 2
+output_usd_per_million = 9
+context_tokens = 1000000
+output_tokens_max = 64000
+"""
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[ReplayServer]:
+    folder = os.environ.get("RECORDINGS_DIR")
+    async with ReplayServer(ReplayOptions(recordings=Path(folder) if folder else None)) as server:
+        yield server
+
+
+@pytest.fixture
+async def gateway(dsn: str, provider: ReplayServer, tmp_path: Path) -> AsyncIterator[RunningGateway]:
+    config = CONFIG.format(url=provider.base_url)
+    async with running_gateway(dsn=dsn, upstream_url=None, data_dir=tmp_path, config=config) as running:
+        yield running
+        assert await running.stop() == 0
+        assert running.said.complaints() == []
+        assert await audit(dsn) == []
+
+
+def as_a_chat(row: Recorded) -> dict[str, Any] | None:
+    """What a chat client would have asked; None where nothing is left to say."""
+    try:
+        said = request_to_chat(json.dumps(row.request).encode(), ChatTarget(), drop_unsupported=True)
+    except InvalidRequest:
+        return None
+    return {**json.loads(said.body), "model": "a-message"}
+
+
+def as_a_message(row: Recorded) -> dict[str, Any] | None:
+    target = MessagesTarget(max_tokens_default=4096)
+    try:
+        said = request_to_messages(json.dumps(row.request).encode(), target, drop_unsupported=True)
+    except InvalidRequest:
+        return None
+    return {**json.loads(said.body), "model": "a-chat"}
+
+
+def in_a_chat(row: Recorded, asked: dict[str, Any]) -> tuple[int, bytes]:
+    """The answer that the chat client should read."""
+    if row.status >= 400:
+        error = error_to_chat(row.status, row.body)
+        return error.status, error.body
+    if row.streamed:
+        usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        return 200, told(StreamToChat(created=0, include_usage=usage), row.body)
+    return 200, answer_to_chat(row.body, created=0).body
+
+
+def in_messages(row: Recorded) -> tuple[int, bytes]:
+    if row.status >= 400:
+        error = error_to_messages(row.status, row.body)
+        return error.status, error.body
+    if row.streamed:
+        return 200, told(StreamToMessages(), row.body)
+    return 200, answer_to_messages(row.body).body
+
+
+def comparable(body: bytes) -> bytes:
+    """Without the moment, and without the id of a refused call, which are the gateway's own."""
+    return re.sub(rb'"created":\d+|,"request_id":"[^"]*"', b"", body)
+
+
+def cost_ucr(usage: Usage) -> int:
+    # USD per million tokens are millionths of a USD per token, and a USD is a thousand credits.
+    return 1_000 * (usage.prompt_tokens * 2 + usage.output_tokens * 9)
+
+
+async def compare(
+    gateway: RunningGateway,
+    customer: Customer,
+    path: str,
+    wanted: list[tuple[Recorded, dict[str, Any], tuple[int, bytes], Usage | None]],
+) -> None:
+    room = asyncio.Semaphore(AT_ONCE)
+    key = {"authorization": f"Bearer {customer.api_key}"}
+
+    async def one(row: Recorded, request: dict[str, Any], answer: tuple[int, bytes], usage: Usage | None) -> int:
+        headers = {**key, "content-type": "application/json", "x-replay-id": row.id}
+        async with room:
+            async with gateway.session.post(
+                f"{gateway.base_url}{path}", data=json.dumps(request).encode(), headers=headers
+            ) as response:
+                status, body, id = response.status, await response.read(), response.headers["x-request-id"]
+            assert (status, comparable(body)) == (answer[0], comparable(answer[1])), row.id
+            async with gateway.session.get(
+                f"{gateway.base_url}/generation", params={"id": id}, headers=key
+            ) as response:
+                call = json.loads(await response.read(), parse_float=Decimal)["data"]
+        charged = int(Decimal(call["total_cost"]) * UCR_PER_CREDIT)
+        if usage is None or row.status >= 400:
+            assert charged == 0 or call["end"] == "estimated", row.id
+        else:
+            assert (call["end"], charged) == ("ok", cost_ucr(usage)), row.id
+        return charged
+
+    spent = sum(await asyncio.gather(*(one(*each) for each in wanted)))
+    balance = await gateway.balance(customer.org_id)
+    assert (balance.balance_ucr, balance.held_ucr) == (CREDITS * UCR_PER_CREDIT - spent, 0)
+
+
+async def test_recorded_messages_are_read_by_callers_of_chats_at_the_recorded_cost(gateway: RunningGateway) -> None:
+    customer = await gateway.customer(credits=str(CREDITS))
+    wanted = []
+    for row in recorded("anthropic-messages"):
+        asked = as_a_chat(row)
+        if asked is not None and not states_an_error(row):
+            wanted.append((row, asked, in_a_chat(row, asked), messages_usage(row)))
+    assert wanted
+    await compare(gateway, customer, "/chat/completions", wanted)
+
+
+async def test_recorded_chats_are_read_by_callers_of_messages_at_the_recorded_cost(gateway: RunningGateway) -> None:
+    customer = await gateway.customer(credits=str(CREDITS))
+    wanted = []
+    for row in recorded():
+        asked = as_a_message(row)
+        if asked is not None and not states_an_error(row):
+            usage = own_usage(row) if row.status == 200 else None
+            wanted.append((row, asked, in_messages(row), expected_usage(usage) if usage else None))
+    assert wanted
+    await compare(gateway, customer, "/messages", wanted)
