@@ -9,6 +9,7 @@ from gateway.cli.desk import Desk, at_desk
 from gateway.cli.params import AMOUNT
 from gateway.cli.show import credits as credits_
 from gateway.cli.show import table
+from gateway.core.caller import UnsupportedFields
 from gateway.core.payment_order import PaymentOrder
 from gateway.core.roles import Role
 from gateway.core.units import credits_text
@@ -55,6 +56,11 @@ async def show(desk: Desk, org: str) -> None:
 @click.option("--payment-order", type=click.Choice(get_args(PaymentOrder)), help="Which account pays first.")
 @click.option("--time-zone", help="An IANA name, such as Europe/Berlin; holds from each next period on.")
 @click.option(
+    "--unsupported-fields",
+    type=click.Choice(get_args(UnsupportedFields)),
+    help="What a translated call's provider cannot be told: refuse the call, drop it, or as the gateway does.",
+)
+@click.option(
     "--allocation",
     "rules",
     type=RuleParam(),
@@ -71,13 +77,20 @@ async def set_(
     org: str,
     payment_order: PaymentOrder | None,
     time_zone: str | None,
+    unsupported_fields: UnsupportedFields | None,
     rules: tuple[AllocationRule, ...],
     dropped: tuple[Role, ...],
 ) -> None:
     """Change what is given, and leave the rest."""
     found = await desk.orgs.named(org)
-    if payment_order is not None or time_zone is not None:
-        await Policies(desk.pool).set(found.org_id, by=desk.by, payment_order=payment_order, time_zone=time_zone)
+    if (payment_order, time_zone, unsupported_fields) != (None, None, None):
+        await Policies(desk.pool).set(
+            found.org_id,
+            by=desk.by,
+            payment_order=payment_order,
+            time_zone=time_zone,
+            unsupported_fields=unsupported_fields,
+        )
     allocations = Allocations(desk.pool)
     for rule in rules:
         await allocations.set_rule(found.org_id, rule, by=desk.by)
@@ -97,6 +110,7 @@ async def _show(desk: Desk, org: Org) -> None:
             "organization_id": org.org_id,
             "payment_order": policy.payment_order,
             "time_zone": policy.time_zone,
+            "unsupported_fields": policy.unsupported_fields,
             "allocation_rules": [
                 {"role": rule.role, "kind": rule.kind, "amount": credits_text(rule.amount_ucr), "period": rule.period}
                 for rule in rules
@@ -105,5 +119,6 @@ async def _show(desk: Desk, org: Org) -> None:
         f"[bold]{escape(org.name)}[/]",
         f"payment order  {policy.payment_order}",
         f"time zone      {escape(policy.time_zone)}",
+        f"not supported  {policy.unsupported_fields}",
         rows if rules else "New users begin with an empty account.",
     )

@@ -2,12 +2,16 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
 from gateway.core.address import Network
 from gateway.core.payment_order import PayingAccount, PaymentOrder, candidate_accounts
+
+UnsupportedFields = Literal["default", "refuse", "drop"]
+"""What becomes of fields that the dialect of a model's provider cannot say; by default as the gateway is set up."""
 
 
 class KeyKind(StrEnum):
@@ -37,6 +41,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     accounts: tuple[PayingAccount, ...] = ()
     """Those of the organisation that may pay for this key's calls: `core.payment_order` says which for which."""
     payment_order: PaymentOrder = "allocation_first"
+    unsupported_fields: UnsupportedFields = "default"
     plan_id: str | None = None
     """The plan that the organisation is on."""
 

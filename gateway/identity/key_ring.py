@@ -254,6 +254,7 @@ def _entry(row: asyncpg.Record, *, stale_at_s: float) -> _Entry:
             expires_at=row["expires_at"],
             accounts=msgspec.json.decode(row["accounts"], type=tuple[PayingAccount, ...]),
             payment_order=row["payment_order"],
+            unsupported_fields=row["unsupported_fields"],
             plan_id=row["plan_id"],
         ),
         suspended=row["org_status"] == OrgStatus.SUSPENDED,

@@ -1,11 +1,13 @@
-"""What an organisation chose about its credits: which account pays first, and whose clocks its periods follow."""
+"""What an organisation chose: which account pays first, whose clocks periods follow, what may be dropped."""
 
 from typing import get_args
 from uuid import UUID
 from zoneinfo import available_timezones
 
+import asyncpg
 import msgspec
 
+from gateway.core.caller import UnsupportedFields
 from gateway.core.errors import InvalidRequest
 from gateway.core.idempotency import Idempotency
 from gateway.core.origin import Origin
@@ -22,13 +24,22 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     payment_order: PaymentOrder = "allocation_first"
     time_zone: str = "UTC"
     """An IANA name. Another one holds from each subscription's next period on; the anchor's day and hour stay."""
+    unsupported_fields: UnsupportedFields = "default"
     repeated: bool = False
 
 
 async def _read(connection: Executor, org_id: UUID) -> Policy:
     row = await connection.fetchrow(_SQL.read_policy, org_id)
     assert row is not None
-    return Policy(payment_order=row["payment_order"], time_zone=row["time_zone"])
+    return _policy(row)
+
+
+def _policy(row: asyncpg.Record) -> Policy:
+    return Policy(
+        payment_order=row["payment_order"],
+        time_zone=row["time_zone"],
+        unsupported_fields=row["unsupported_fields"],
+    )
 
 
 class Policies:
@@ -48,6 +59,7 @@ class Policies:
         by: Origin,
         payment_order: PaymentOrder | None = None,
         time_zone: str | None = None,
+        unsupported_fields: UnsupportedFields | None = None,
         idempotency: Idempotency | None = None,
         guard: Guard[Policy] | None = None,
     ) -> Policy:
@@ -67,9 +79,11 @@ class Policies:
             await lock_pool(connection, org_id)
             if guard is not None:
                 guard(await _read(connection, org_id))
-            row = await connection.fetchrow(_SQL.set_policy, org_id, payment_order, time_zone, by.row())
+            row = await connection.fetchrow(
+                _SQL.set_policy, org_id, payment_order, time_zone, unsupported_fields, by.row()
+            )
             assert row is not None
-            return Policy(payment_order=row["payment_order"], time_zone=row["time_zone"])
+            return _policy(row)
 
         return await once(self._pool, org_id, idempotency, change, answer=Policy)
 

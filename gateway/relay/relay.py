@@ -75,7 +75,7 @@ class Relay:
         if dialect.name in entry.dialects:
             quote = self._quoter.quote(request, entry)
         else:
-            entry, ways = self._interpreter.ways(dialect, request, entry)
+            entry, ways = self._interpreter.ways(dialect, request, entry, caller.unsupported_fields)
             quote = self._quoter.quote(request, entry, [way.request for way in ways])
         task = asyncio.current_task()
         assert task is not None

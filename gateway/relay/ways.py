@@ -2,6 +2,7 @@
 
 import msgspec
 
+from gateway.core.caller import UnsupportedFields
 from gateway.core.dialect import Dialect, DialectName, Facts
 from gateway.core.dialects import DIALECTS
 from gateway.core.errors import InvalidRequest
@@ -38,16 +39,19 @@ class Interpreter:
     def __init__(self, settings: ReserveSettings) -> None:
         self._settings = settings
 
-    def ways(self, dialect: Dialect, request: Facts, entry: CatalogueEntry) -> tuple[CatalogueEntry, tuple[Way, ...]]:
+    def ways(
+        self, dialect: Dialect, request: Facts, entry: CatalogueEntry, unsupported_fields: UnsupportedFields
+    ) -> tuple[CatalogueEntry, tuple[Way, ...]]:
         """The entry with those targets alone that can be asked this, and the way of each.
 
         Raises InvalidRequest, which names the field, where none can: the refusal of the first.
         """
+        drop = self._settings.drop_unsupported if unsupported_fields == "default" else unsupported_fields == "drop"
         targets, ways = [], []
         refusal: InvalidRequest | None = None
         for target in entry.targets:
             try:
-                way = self._way(dialect, request, target)
+                way = self._way(dialect, request, target, drop=drop)
             except InvalidRequest as error:
                 refusal = refusal or error
                 continue
@@ -60,13 +64,13 @@ class Interpreter:
             entry = entry_of(entry.name, tuple(targets))
         return entry, tuple(ways)
 
-    def _way(self, dialect: Dialect, request: Facts, target: Target) -> Way | None:
+    def _way(self, dialect: Dialect, request: Facts, target: Target, *, drop: bool) -> Way | None:
         spoken = target.upstream.dialects
         if dialect.name in spoken:
             return Way(dialect=dialect, request=request)
         for translation in TRANSLATIONS.get(dialect.name, ()):
             if translation.provider in spoken:
-                said = translation.request(request.body, self._abilities(target), self._settings.drop_unsupported)
+                said = translation.request(request.body, self._abilities(target), drop)
                 own = DIALECTS[translation.provider]
                 return Way(
                     dialect=own, request=own.read_request(said.body), translation=translation, dropped=said.dropped

@@ -41,7 +41,12 @@ def test_users_are_listed_in_pages(tollgate: Tollgate) -> None:
 def test_a_policy_is_shown_and_changed(tollgate: Tollgate) -> None:
     shown = json.loads(tollgate("policy", "show", "Acme", "--json").stdout)
     del shown["organization_id"]
-    assert shown == {"payment_order": "allocation_first", "time_zone": "UTC", "allocation_rules": []}
+    assert shown == {
+        "payment_order": "allocation_first",
+        "time_zone": "UTC",
+        "unsupported_fields": "default",
+        "allocation_rules": [],
+    }
     assert "empty account" in tollgate("policy", "show", "Acme").stdout
     changed = tollgate(
         "policy", "set", "Acme", "--payment-order", "pool_first", "--time-zone", "Europe/Berlin",

@@ -156,6 +156,7 @@ async def test_the_policy_is_chosen_and_its_tag_guards_it(house: House) -> None:
     tag = {"if-match": first.headers["etag"]}
     changed = await house.operate("PUT", path, mine, headers=tag)
     assert changed.status == 200
+    assert changed.json["unsupported_fields"] == "default"
     assert (await house.operate("GET", path)).headers["etag"] == changed.headers["etag"]
     stale = await house.operate("PUT", path, mine | {"payment_order": "allocation_only"}, headers=tag)
     assert stale.status == 412
@@ -163,8 +164,13 @@ async def test_the_policy_is_chosen_and_its_tag_guards_it(house: House) -> None:
     for wrong, field in (
         ({"time_zone": "Mars/Olympus"}, "time_zone"),
         ({"payment_order": "mine_first"}, "payment_order"),
+        ({"unsupported_fields": "keep"}, "unsupported_fields"),
     ):
         assert (await house.operate("PUT", path, mine | wrong)).field == field
+    assert (await house.operate("PUT", path, mine | {"unsupported_fields": "drop"})).json[
+        "unsupported_fields"
+    ] == "drop"
+    assert (await house.operate("PUT", path, mine)).json["unsupported_fields"] == "drop", "what is absent stays"
 
 
 async def test_rules_say_what_new_users_begin_with(house: House) -> None:

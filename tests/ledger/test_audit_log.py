@@ -111,7 +111,7 @@ async def test_what_an_organisation_chooses_is_told(bench: Bench, pool: asyncpg.
     await policies.set(bench.org_id, time_zone="Europe/Berlin", by=ANNA)
     for _ in range(2):
         await allocations.drop_rule(bench.org_id, "member", by=ANNA)
-    first = {"payment_order": "pool_first", "time_zone": "UTC"}
+    first = {"payment_order": "pool_first", "time_zone": "UTC", "unsupported_fields": "default"}
     given = {"role": "member", "kind": "quota", "amount_ucr": 5, "period": "day"}
     assert await told(pool, bench.org_id) == [
         ("policy.set", "credit_policy", "anna", {}, first),

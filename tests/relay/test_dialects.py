@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.core.caller import UnsupportedFields
+from gateway.core.origin import ITSELF
 from gateway.relay.catalogue import Alias
 from gateway.upstream.registry import Surface, Timeouts
 from tests.fakes.hostile_upstream import HostileUpstream
@@ -23,7 +25,7 @@ from tests.relay.messages import (
     start,
     text,
 )
-from tests.road import PATIENT, Roads, chat, price_ucr, upstream_at
+from tests.road import PATIENT, Roads, chat, price_ucr, until, upstream_at
 
 OURS = Alias("ours", (("main", "dear"), ("spare", "plain")))
 MESSAGES_ALONE = frozenset({"anthropic-messages"})
@@ -121,6 +123,18 @@ async def test_what_cannot_be_said_may_be_dropped_and_is_listed(roads: Roads, pr
     assert answer.status == 200
     assert answer.headers["x-tollgate-dropped"] == "seed, h??lich??x-evil:?1"
     assert "x-evil" not in answer.headers
+
+
+@pytest.mark.parametrize("by_default", [True, False])
+async def test_an_organisation_may_choose_otherwise(roads: Roads, provider: Provider, by_default: bool) -> None:
+    road = await roads.open(speaking_messages(provider.base_url), reserve={"drop_unsupported": by_default})
+    chosen: UnsupportedFields = "refuse" if by_default else "drop"
+    await road.gateway.ledger.policies.set(road.org.org_id, unsupported_fields=chosen, by=ITSELF)
+
+    async def has_it() -> bool:
+        return (await road.ask(chat(seed=7))).status == (400 if by_default else 200)
+
+    await until(has_it)
 
 
 async def test_a_model_that_nobody_can_be_asked_for_in_this_dialect_is_refused(

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from gateway.core.access import Right
+from gateway.core.caller import UnsupportedFields
 from gateway.core.payment_order import PaymentOrder
 from gateway.core.roles import Role
 from gateway.core.units import credits_text
@@ -24,12 +25,16 @@ class PolicyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Whether a user's allocation or the pool pays first; `allocation_only`: the pool never pays for a user."""
     time_zone: Line
     """An IANA name. Budgets' periods follow its clocks, subscriptions' from their next period on."""
+    unsupported_fields: UnsupportedFields | None = None
+    """Of a call that is translated, what its provider's dialect cannot say: `refuse` the call, `drop` the field, or
+    `default`: as the gateway is set up. Absent: as it is."""
 
 
 class PolicyView(msgspec.Struct, frozen=True, kw_only=True):
     organization_id: UUID
     payment_order: PaymentOrder
     time_zone: str
+    unsupported_fields: UnsupportedFields
 
 
 class RuleBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,6 +78,7 @@ async def put(ask: Ask, org_id: UUID, body: PolicyBody) -> PolicyView:
         org_id,
         payment_order=body.payment_order,
         time_zone=body.time_zone,
+        unsupported_fields=body.unsupported_fields,
         by=ask.origin,
         idempotency=ask.idempotency(org_id, body),
         guard=if_match(ask, what="policy"),
@@ -125,7 +131,12 @@ async def delete_rule(ask: Ask, org_id: UUID, role: Role) -> None:
 
 def _answered(ask: Ask, org_id: UUID, policy: Policy) -> PolicyView:
     ask.headers["etag"] = etag(policy)
-    return PolicyView(organization_id=org_id, payment_order=policy.payment_order, time_zone=policy.time_zone)
+    return PolicyView(
+        organization_id=org_id,
+        payment_order=policy.payment_order,
+        time_zone=policy.time_zone,
+        unsupported_fields=policy.unsupported_fields,
+    )
 
 
 def _rule_view(rule: AllocationRule) -> RuleView:

@@ -11,8 +11,9 @@ $$;
 
 
 -- NULL leaves a value as it is. Returns NULL where there is no such organisation.
-CREATE OR REPLACE FUNCTION set_credit_policy(p_org uuid, p_payment_order text, p_time_zone text, p_by origin) RETURNS credit_policy
-LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION set_credit_policy(
+    p_org uuid, p_payment_order text, p_time_zone text, p_unsupported_fields text, p_by origin
+) RETURNS credit_policy LANGUAGE plpgsql AS $$
 DECLARE
     v_before credit_policy;
     v_after  credit_policy;
@@ -21,10 +22,11 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT * INTO v_before FROM credit_policy WHERE org_id = p_org;
-    INSERT INTO credit_policy AS p (org_id, payment_order, time_zone)
-    VALUES (p_org, coalesce(p_payment_order, 'allocation_first'), coalesce(p_time_zone, 'UTC'))
+    INSERT INTO credit_policy AS p (org_id, payment_order, time_zone, unsupported_fields)
+    VALUES (p_org, coalesce(p_payment_order, 'allocation_first'), coalesce(p_time_zone, 'UTC'), coalesce(p_unsupported_fields, 'default'))
         ON CONFLICT (org_id)
-        DO UPDATE SET payment_order = coalesce(p_payment_order, p.payment_order), time_zone = coalesce(p_time_zone, p.time_zone)
+        DO UPDATE SET payment_order = coalesce(p_payment_order, p.payment_order), time_zone = coalesce(p_time_zone, p.time_zone),
+                      unsupported_fields = coalesce(p_unsupported_fields, p.unsupported_fields)
     RETURNING * INTO v_after;
     IF v_after IS DISTINCT FROM v_before THEN
         PERFORM write_audit_log(p_org, p_by, 'policy.set', 'credit_policy', p_org,

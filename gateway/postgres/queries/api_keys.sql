@@ -31,6 +31,7 @@ SELECT status, answer, hash FROM revoke_api_key($1, $2, $3);
 SELECT k.hash, k.org_id, k.key_id, k.name AS key_name, k.kind, k.models, k.ip_allow::text[] AS ip_allow, k.user_id, k.expires_at,
        k.revoked_at,
        o.name AS org_name, o.status AS org_status, u.name AS user_name, u.status AS user_status,
+       coalesce(p.unsupported_fields, 'default') AS unsupported_fields,
        coalesce(p.payment_order, 'allocation_first') AS payment_order, coalesce(a.accounts, '[]') AS accounts,
        (s.terms).plan_id AS plan_id
 FROM api_key AS k
