@@ -15,6 +15,7 @@ from tests.fakes.turnstile import Turnstile
 CREDITS: Final = 10_000
 SAID: Final = "This is the replay provider, no model was asked. You said: “What is a toll?”."
 ANSWERED: Final = "The tool said: “It is 18 °C in Paris.”."
+BROKEN: Final = "The upstream `{}` broke off its answer."
 LIMA: Final = {"name": "Lima", "inhabitants": 9_751_000}
 
 
@@ -120,7 +121,7 @@ async def test_langchains_own_tests_pass(
 async def test_pydantic_ai(environ: dict[str, str], turnstile: Turnstile, broke: Customer) -> None:
     seen = await PYDANTIC_AI.run([], environ)
 
-    for model in ("openai", "anthropic"):
+    for model, raised in (("openai", "ModelAPIError"), ("anthropic", "ModelServerError")):
         of = {case: facts[model] for case, facts in seen.items()}
         assert of["chat"]["text"].startswith(SAID)
         assert of["chat"]["output_tokens"] > 0
@@ -130,6 +131,8 @@ async def test_pydantic_ai(environ: dict[str, str], turnstile: Turnstile, broke:
         assert ANSWERED in of["tool"]["text"]
         assert of["structured_output"] == LIMA
         assert of["structured_output_after_a_tool"] == {"asked": ["Lima"], "name": "Lima", "inhabitants": 1}
+        assert of["stream_breaks"]["raised"] == raised
+        assert BROKEN.format(model) in of["stream_breaks"]["message"]
         assert (of["out_of_credits"]["raised"], of["out_of_credits"]["status"]) == ("ModelQuotaExceededError", 402)
         assert "insufficient_credits" in of["out_of_credits"]["message"]
     assert tries_of(turnstile, broke) == 2, "one for each model"
@@ -144,6 +147,7 @@ async def test_llama_index(environ: dict[str, str], turnstile: Turnstile, broke:
     assert seen["stream"]["pieces"] > 1
     assert seen["tool"] == {"asked": ["Paris"], "text": "It is 18 °C in Paris."}
     assert seen["structured_output"] == LIMA
+    assert (seen["stream_breaks"]["raised"], seen["stream_breaks"]["message"]) == ("APIError", BROKEN.format("openai"))
     assert_refused(seen["out_of_credits"], "APIStatusError", turnstile, broke)
 
 
@@ -154,6 +158,8 @@ async def test_instructor(environ: dict[str, str], turnstile: Turnstile, broke: 
     assert seen["structured_output"] == dict.fromkeys(("tool_call", "tools_strict", "json_schema_mode"), LIMA)
     assert seen["stream"]["last"] == LIMA
     assert seen["stream"]["pieces"] > 1
+    assert seen["stream_breaks"]["raised"] == "InstructorRetryException"
+    assert seen["stream_breaks"]["message"] == BROKEN.format("openai")
     assert_refused(seen["out_of_credits"], "InstructorRetryException", turnstile, broke)
 
 
@@ -181,5 +187,5 @@ async def test_vercels_ai_sdk(environ: dict[str, str], turnstile: Turnstile, bro
         facts = [error[fact] for fact in ("raised", "status", "code", "retryable")]
         assert facts == ["AI_APICallError", 402, "insufficient_credits", False]
         assert len(of["stream_breaks"]["text"]) == 5 * 4
-        assert of["stream_breaks"]["errors"] == [f"The upstream `{upstream}` broke off its answer."]
+        assert of["stream_breaks"]["errors"] == [BROKEN.format(upstream)]
     assert tries_of(turnstile, broke) == 3, "one for each provider"

@@ -31,3 +31,12 @@ def failure(call: Callable[[], object], *expected: type[Exception]) -> Seen:
             "message": str(error),
         }
     raise AssertionError("the call succeeded")
+
+
+def replay(**directions: object) -> dict[str, str]:
+    """Headers that direct the replay provider; an application of yours sends none."""
+    return {f"x-replay-{name.replace('_', '-')}": str(value) for name, value in directions.items()}
+
+
+BREAKS = replay(output_tokens=20, **{"break": 5})
+"""A provider that hangs up in mid-stream: that must never look like the end of an answer."""

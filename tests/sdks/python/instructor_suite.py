@@ -14,7 +14,7 @@ import openai
 from instructor.core.exceptions import InstructorRetryException
 from pydantic import BaseModel
 
-from tests.sdks.python.cases import Seen, failure, run_cases
+from tests.sdks.python.cases import Seen, failure, replay, run_cases
 
 MODEL = "gpt-4o-mini"
 LIMA: Any = [{"role": "user", "content": "'Lima' has 9751000 inhabitants."}]
@@ -48,10 +48,16 @@ def stream() -> Seen:
     return {"pieces": len(cities), "last": cities[-1].model_dump()}
 
 
+def stream_breaks() -> Seen:
+    client: Any = instructor.from_openai(openai.OpenAI(), mode=instructor.Mode.JSON_SCHEMA)
+    asked = {"model": MODEL, "messages": LIMA, "response_model": City, "extra_headers": replay(**{"break": 2})}
+    return failure(lambda: list(client.create_partial(**asked)), InstructorRetryException)
+
+
 def out_of_credits() -> Seen:
     broke = openai.OpenAI(api_key=os.environ["BROKE_API_KEY"])
     return failure(lambda: city(broke), InstructorRetryException)
 
 
 if __name__ == "__main__":
-    run_cases(chat, structured_output, stream, out_of_credits)
+    run_cases(chat, structured_output, stream, stream_breaks, out_of_credits)

@@ -15,7 +15,7 @@ from llama_index.core.tools import FunctionTool
 from llama_index.llms.openai import OpenAI
 from pydantic import BaseModel
 
-from tests.sdks.python.cases import Seen, failure, run_cases
+from tests.sdks.python.cases import BREAKS, Seen, failure, run_cases
 
 GREETING = [ChatMessage(role="user", content="What is a toll?")]
 
@@ -64,9 +64,13 @@ def structured_output() -> Seen:
     return dict(answer.raw.model_dump())
 
 
+def stream_breaks() -> Seen:
+    return failure(lambda: list(LLM.stream_chat(GREETING, extra_headers=BREAKS)), openai.APIError)
+
+
 def out_of_credits() -> Seen:
     return failure(lambda: llm_of(os.environ["BROKE_API_KEY"]).chat(GREETING), openai.APIStatusError)
 
 
 if __name__ == "__main__":
-    run_cases(chat, stream, tool, structured_output, out_of_credits)
+    run_cases(chat, stream, tool, structured_output, stream_breaks, out_of_credits)

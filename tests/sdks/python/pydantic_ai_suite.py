@@ -14,13 +14,13 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic_ai import Agent
-from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from tests.sdks.python.cases import Seen, failure, run_cases
+from tests.sdks.python.cases import BREAKS, Seen, failure, run_cases
 
 
 def each(call: Callable[[Any], Seen], **key: str) -> Seen:
@@ -45,15 +45,17 @@ def chat() -> Seen:
 
 
 def stream() -> Seen:
-    async def pieces(model: Any) -> list[str]:
-        async with Agent(model).run_stream("What is a toll?") as result:
-            return [piece async for piece in result.stream_text(delta=True, debounce_by=None)]
-
     def ask(model: Any) -> Seen:
         received = asyncio.run(pieces(model))
         return {"text": "".join(received), "pieces": len(received)}
 
     return each(ask)
+
+
+async def pieces(model: Any, **headers: str) -> list[str]:
+    settings: Any = {"extra_headers": headers}
+    async with Agent(model).run_stream("What is a toll?", model_settings=settings) as result:
+        return [piece async for piece in result.stream_text(delta=True, debounce_by=None)]
 
 
 def tool() -> Seen:
@@ -98,6 +100,10 @@ def city(result: Any) -> Seen:
     return found
 
 
+def stream_breaks() -> Seen:
+    return each(lambda model: failure(lambda: asyncio.run(pieces(model, **BREAKS)), ModelAPIError))
+
+
 def out_of_credits() -> Seen:
     return each(
         lambda model: failure(lambda: Agent(model).run_sync("What is a toll?"), ModelHTTPError),
@@ -106,4 +112,7 @@ def out_of_credits() -> Seen:
 
 
 if __name__ == "__main__":
-    run_cases(chat, stream, tool, structured_output, structured_output_after_a_tool, out_of_credits)
+    run_cases(
+        *(chat, stream, tool, structured_output, structured_output_after_a_tool),
+        *(stream_breaks, out_of_credits),
+    )

@@ -1,4 +1,4 @@
-"""LangChain's own standard tests of its two chat models, as langchain-tests has them: here stands what each model can do.
+"""LangChain's own standard tests of its two chat models, as langchain-tests has them; here stands what each can do.
 
 A feature that is not claimed below is skipped by the standard tests themselves, and why is written there. So is the
 recording of cassettes (`enable_vcr_tests`): what is compared with a recording reaches no gateway.
@@ -17,6 +17,8 @@ from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
+from tests.sdks.python.cases import BREAKS, replay
+
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 FILES = {"png": base64.b64decode(PIXEL), "pdf": b"%PDF-1.4\n%%EOF\n", "wav": b"RIFF\x24\x00\x00\x00WAVE"}
 
@@ -29,10 +31,6 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         return httpx.Response(200, content=FILES[url.rpartition(".")[2]], request=httpx.Request("GET", url))
 
     monkeypatch.setattr(httpx, "get", get)
-
-
-def replay(**directions: object) -> dict[str, str]:
-    return {f"x-replay-{name.replace('_', '-')}": str(value) for name, value in directions.items()}
 
 
 class GatewayTests(ChatModelIntegrationTests):
@@ -79,7 +77,7 @@ class GatewayTests(ChatModelIntegrationTests):
         assert getattr(raised.value, "status_code", None) == 402
 
     def test_a_stream_that_breaks_raises(self) -> None:
-        model = self.model_with(default_headers=replay(output_tokens=20, **{"break": 5}))
+        model = self.model_with(default_headers=BREAKS)
         chunks = []
         with pytest.raises(self.api_error, match="broke off"):
             chunks.extend(model.stream("Hello"))
