@@ -76,7 +76,7 @@ fuzz-api: $(VENV)/.dev  ## Ask /api what its OpenAPI document allows, and what i
 lock: $(VENV)/.dev  ## Resolve the dependencies anew for every supported Python
 	$(BIN)/python -m uv pip compile $(LOCK) -o requirements.lock pyproject.toml
 	$(BIN)/python -m uv pip compile $(LOCK) -o requirements-dev.lock --group dev -c requirements.lock pyproject.toml
-	for sdk in openai-latest openai-1 anthropic node; do \
+	for sdk in $(PYTHON_SDKS) node; do \
 		$(BIN)/python -m uv pip compile $(LOCK) -o tests/sdks/$$sdk.lock tests/sdks/$$sdk.in; done
 
 LOCK := --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url \

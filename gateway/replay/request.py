@@ -33,9 +33,16 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     """The last thing that a user said, in text."""
     after_tool: bool
-    """The last message is a tool's result: an answer in words is due."""
+    """The last message is a tool's result: an answer in words is due, where no call is demanded."""
+    result: str = ""
+    """What tools have answered since, in text."""
+    called: frozenset[str] = frozenset()
+    """The names of the tools that were called since."""
     tools: list[Mapping[str, Any]]
     tool_choice: Any
+    """As OpenAI has it: `auto`, `none`, `required` or an object that names a function."""
+    parallel: bool = True
+    """One answer may call several tools."""
     response_format: Mapping[str, Any]
     fingerprint: int
     """Of everything but what a gateway may change on the way."""
@@ -59,6 +66,7 @@ def read_chat_request(body: bytes) -> ChatRequest:
     options = fields.get("stream_options")
     tools = fields.get("tools")
     response_format = fields.get("response_format")
+    since = _since_the_question(messages)
     return ChatRequest(
         model=model,
         stream=fields.get("stream") is True,
@@ -68,8 +76,16 @@ def read_chat_request(body: bytes) -> ChatRequest:
         prompt_tokens=_prompt_tokens(messages, tools),
         prompt=_last_user_text(messages),
         after_tool=messages[-1].get("role") == "tool",
+        result=" ".join(_text(message) for message in since if message.get("role") == "tool"),
+        called=frozenset(
+            str(call["function"].get("name"))
+            for message in since
+            for call in _objects(message.get("tool_calls"))
+            if isinstance(call.get("function"), dict)
+        ),
         tools=[each for each in tools if isinstance(each, dict)] if isinstance(tools, list) else [],
         tool_choice=fields.get("tool_choice", "auto"),
+        parallel=fields.get("parallel_tool_calls") is not False,
         response_format=response_format if isinstance(response_format, dict) else {},
         fingerprint=fingerprint(fields),
     )
@@ -93,6 +109,7 @@ def read_messages_request(body: bytes) -> ChatRequest:
     output = fields.get("output_config")
     schema = output.get("format") if isinstance(output, dict) else None
     told = [{"role": "system", "content": system}, *messages] if system else messages
+    blocks = [block for message in _since_the_question(messages) for block in _objects(message.get("content"))]
     return ChatRequest(
         model=model,
         stream=fields.get("stream") is True,
@@ -101,29 +118,35 @@ def read_messages_request(body: bytes) -> ChatRequest:
         limit=_whole(fields, "max_tokens", 1, 2**31 - 1),
         prompt_tokens=_prompt_tokens(told, tools),
         prompt=_last_user_text(messages),
-        after_tool=_ends_with_a_result(messages[-1]),
+        after_tool=_has_a_result(messages[-1]),
+        result=" ".join(_text(block) for block in blocks if block.get("type") == "tool_result"),
+        called=frozenset(str(block.get("name")) for block in blocks if block.get("type") == "tool_use"),
         tools=[
             {"function": {"name": each.get("name", "tool"), "parameters": each["input_schema"]}}
             for each in (tools if isinstance(tools, list) else ())
             if isinstance(each, dict) and "input_schema" in each
         ],
         tool_choice=_choice(choice) if isinstance(choice, dict) else "auto",
+        parallel=not (isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True),
         response_format={"type": "json_schema", "json_schema": schema} if isinstance(schema, dict) else {},
         fingerprint=fingerprint(fields),
     )
 
 
-def _ends_with_a_result(message: Mapping[str, Any]) -> bool:
-    content = message.get("content")
-    return isinstance(content, list) and any(
-        isinstance(block, dict) and block.get("type") == "tool_result" for block in content
-    )
+def _has_a_result(message: Mapping[str, Any]) -> bool:
+    return any(block.get("type") == "tool_result" for block in _objects(message.get("content")))
 
 
 def _choice(choice: Mapping[str, Any]) -> Any:
-    if choice.get("type") == "tool":
-        return {"function": {"name": choice.get("name")}}
-    return "none" if choice.get("type") == "none" else "auto"
+    match choice.get("type"):
+        case "tool":
+            return {"function": {"name": choice.get("name")}}
+        case "any":
+            return "required"
+        case "none":
+            return "none"
+        case _:
+            return "auto"
 
 
 def fingerprint(fields: Mapping[str, Any]) -> int:
@@ -161,13 +184,31 @@ def _prompt_tokens(messages: list[dict[str, Any]], tools: object) -> int:
 
 
 def _last_user_text(messages: list[dict[str, Any]]) -> str:
-    for message in reversed(messages):
-        if message.get("role") != "user":
-            continue
-        content = message.get("content")
-        if isinstance(content, str):
-            return content
-        if isinstance(content, list):
-            texts = [part.get("text") for part in content if isinstance(part, dict)]
-            return " ".join(text for text in texts if isinstance(text, str))
-    return ""
+    at = _question_at(messages)
+    return "" if at is None else _text(messages[at])
+
+
+def _since_the_question(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    at = _question_at(messages)
+    return messages if at is None else messages[at + 1 :]
+
+
+def _question_at(messages: list[dict[str, Any]]) -> int | None:
+    """Where a user spoke last. In Anthropic's dialect users hand over the results of tools, too."""
+    for at in reversed(range(len(messages))):
+        if messages[at].get("role") == "user" and not _has_a_result(messages[at]):
+            return at
+    return None
+
+
+def _text(told: Mapping[str, Any]) -> str:
+    """Of a message or a block."""
+    content = told.get("content")
+    if isinstance(content, str):
+        return content
+    texts = [part.get("text") for part in _objects(content)]
+    return " ".join(text for text in texts if isinstance(text, str))
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

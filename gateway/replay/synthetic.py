@@ -11,11 +11,13 @@ from typing import Any, Final, Literal
 import msgspec
 
 from gateway.replay.directions import Directions
+from gateway.replay.heard import Heard
 from gateway.replay.request import ChatRequest
 from gateway.replay.schema_example import example
 from gateway.replay.script import Script
 from gateway.replay.sent import Tokens
 from gateway.replay.text import number_from, tokens_of, words
+from gateway.replay.tool_calls import tool_calls
 
 CREATED: Final = 1_767_225_600
 """One instant for every answer, so that the same seed gives the same bytes."""
@@ -70,50 +72,36 @@ def _tokens(request: ChatRequest, directions: Directions, seed: int) -> list[Tok
     """What one choice says, visible reasoning included."""
     reasoning = [Token("reasoning", text) for text in words(directions.reasoning_tokens, seed)]
     shown = reasoning if directions.reasoning_text == "yes" else []
-    calls = _calls_wanted(request, directions)
+    calls = tool_calls(request, directions)
     if calls:
-        return shown + [token for call in range(calls) for token in _call_tokens(request, call)]
+        return shown + [token for call, (name, told) in enumerate(calls) for token in _call_tokens(call, name, told)]
     if directions.output_tokens is not None:
         texts = words(directions.output_tokens - directions.reasoning_tokens, seed)
     elif request.response_format.get("type") in ("json_object", "json_schema"):
-        schema = request.response_format.get("json_schema")
-        value = example(schema.get("schema")) if isinstance(schema, dict) else {"answer": "replayed", "seed": seed % 97}
-        texts = tokens_of(_encode(value).decode())
+        texts = tokens_of(_encode(_formatted(request, seed)).decode())
     else:
         texts = tokens_of(_friendly(request, seed))
     return shown + [Token("content", text) for text in texts]
 
 
-def _friendly(request: ChatRequest, seed: int) -> str:
-    heard = " ".join(request.prompt.split())[:200]
-    luck = "".join(words(6, seed)).strip()
-    said = f"You said: “{heard}”. " if heard else ""
-    return f"This is the replay provider, no model was asked. {said}A few words of its own: {luck}."
-
-
-def _calls_wanted(request: ChatRequest, directions: Directions) -> int:
-    if not request.tools or request.tool_choice == "none":
-        return 0
-    if directions.tool_calls is not None:
-        return directions.tool_calls
-    return 0 if request.after_tool or directions.output_tokens is not None else 1
-
-
-def _call_tokens(request: ChatRequest, call: int) -> list[Token]:
-    tool = request.tools[call % len(request.tools)]
-    if isinstance(request.tool_choice, dict):
-        wanted = request.tool_choice.get("function")
-        name = wanted.get("name") if isinstance(wanted, dict) else None
-        tool = next((each for each in request.tools if _function(each).get("name") == name), tool)
-    function = _function(tool)
-    arguments = _encode(example(function.get("parameters", {}))).decode()
-    name = str(function.get("name", "tool"))
+def _call_tokens(call: int, name: str, arguments: str) -> list[Token]:
     return [Token("call", name, call), *(Token("arguments", text, call) for text in tokens_of(arguments))]
 
 
-def _function(tool: Any) -> dict[str, Any]:
-    function = tool.get("function")
-    return function if isinstance(function, dict) else {}
+def _formatted(request: ChatRequest, seed: int) -> Any:
+    """What the demanded schema allows; without one an object with the keys that the question quotes."""
+    heard = Heard(request.prompt)
+    schema = request.response_format.get("json_schema")
+    if isinstance(schema, dict):
+        return example(schema.get("schema"), heard)
+    return dict.fromkeys(heard.texts(), "example") or {"answer": "replayed", "seed": seed % 97}
+
+
+def _friendly(request: ChatRequest, seed: int) -> str:
+    luck = "".join(words(6, seed)).strip()
+    told = [("You said", request.prompt), ("The tool said", request.result)]
+    said = "".join(f"{who}: “{' '.join(text.split())[:200]}”. " for who, text in told if text.strip())
+    return f"This is the replay provider, no model was asked. {said}A few words of its own: {luck}."
 
 
 class _Answer:

@@ -59,4 +59,12 @@ NODE: Final = Sdk(
     other_status_error="APIError",
 )
 ANTHROPIC: Final = Sdk("anthropic-python", (".envs/anthropic/bin/python", "-m", "tests.sdks.python.anthropic_suite"))
+ANTHROPIC_NODE: Final = Sdk("anthropic-node", (".envs/node/bin/node", "tests/sdks/node/anthropic_suite.mjs"))
 SDKS: Final = (PYTHON_LATEST, PYTHON_1, NODE)
+ANTHROPIC_SDKS: Final = (ANTHROPIC, ANTHROPIC_NODE)
+
+LANGCHAIN: Final = Sdk("langchain", (".envs/langchain/bin/python", "-m", "tests.sdks.python.langchain"))
+LLAMA_INDEX: Final = Sdk("llama-index", (".envs/llama-index/bin/python", "-m", "tests.sdks.python.llama_index_suite"))
+INSTRUCTOR: Final = Sdk("instructor", (".envs/llama-index/bin/python", "-m", "tests.sdks.python.instructor_suite"))
+PYDANTIC_AI: Final = Sdk("pydantic-ai", (".envs/pydantic-ai/bin/python", "-m", "tests.sdks.python.pydantic_ai_suite"))
+VERCEL: Final = Sdk("vercel-ai", (".envs/node/bin/node", "tests/sdks/node/vercel_suite.mjs"))

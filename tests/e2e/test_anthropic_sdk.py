@@ -1,4 +1,4 @@
-"""Anthropic's own SDK against a running gateway: what an application sees, and what it is charged."""
+"""Anthropic's own SDKs against a running gateway: what an application sees, and what it is charged."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -10,13 +10,15 @@ import pytest
 from gateway.replay.server import ReplayServer
 from tests.e2e.prices import charge_ucr
 from tests.e2e.running import Customer, RunningGateway, running_gateway
-from tests.e2e.sdks import ANTHROPIC
+from tests.e2e.sdks import ANTHROPIC, ANTHROPIC_SDKS, Sdk
 from tests.fakes.turnstile import Turnstile
 
 MODEL: Final = "claude-haiku-4-5"
 TOKEN_CHARACTERS: Final = 4
 """Of the replay provider's texts."""
 UCR_PER_CREDIT: Final = 1_000_000
+
+every_sdk = pytest.mark.parametrize("sdk", ANTHROPIC_SDKS, ids=str)
 
 
 @pytest.fixture
@@ -52,14 +54,26 @@ async def sent_calls(gateway: RunningGateway, replay: ReplayServer) -> list[dict
     return list(page["calls"])
 
 
+@every_sdk
 async def test_answers_of_every_kind_arrive_whole_and_cost_what_the_provider_sent_to_the_microcredit(
-    gateway: RunningGateway, replay: ReplayServer, turnstile: Turnstile
+    sdk: Sdk, gateway: RunningGateway, replay: ReplayServer, turnstile: Turnstile
 ) -> None:
     customer = await gateway.customer(credits="10000")
-    plain = ["message", "stream", "stream_helper", "async_client", "bearer", "image_in_the_body", "raw_response"]
+    whole = ["message", "stream_helper", "bearer", "image_in_the_body", "raw_response"]
+    asynchronous = ["async_client"] if sdk is ANTHROPIC else []
 
-    seen = await ANTHROPIC.run(
-        [*plain, "tool_use", "stream_tool_use", "thinking", "cached", "count_tokens", "models"],
+    seen = await sdk.run(
+        [
+            *whole,
+            *asynchronous,
+            "stream",
+            "tool_use",
+            "stream_tool_use",
+            "thinking",
+            "cached",
+            "count_tokens",
+            "models",
+        ],
         environ_of(turnstile, customer),
     )
 
@@ -68,8 +82,7 @@ async def test_answers_of_every_kind_arrive_whole_and_cost_what_the_provider_sen
     balance = await gateway.balance(customer.org_id)
     assert (balance.balance_ucr, balance.held_ucr) == (10_000 * UCR_PER_CREDIT - sum(charges.values()), 0)
     assert all(call["end"] == "complete" for call in calls)
-    whole = [seen[case] for case in plain if case not in ("stream", "async_client")]
-    for one in [*whole, seen["async_client"]["whole"], seen["async_client"]["streamed"]]:
+    for one in [*(seen[case] for case in whole), *(seen[case][how] for case in asynchronous for how in seen[case])]:
         assert one["text"].startswith("This is the replay provider, no model was asked.")
         assert one["stop_reason"] == "end_turn"
     assert seen["stream_helper"]["pieces_join"] == seen["stream_helper"]["text"]
@@ -95,13 +108,14 @@ async def test_answers_of_every_kind_arrive_whole_and_cost_what_the_provider_sen
     assert seen["models"]["unknown"]["raised"] == "NotFoundError"
 
 
+@every_sdk
 async def test_every_refusal_raises_its_own_exception_and_costs_nothing(
-    gateway: RunningGateway, turnstile: Turnstile
+    sdk: Sdk, gateway: RunningGateway, turnstile: Turnstile
 ) -> None:
     customer = await gateway.customer(credits="100")
     cases = ["wrong_key", "unknown_model", "malformed", "upstream_refuses_the_operator"]
 
-    seen = await ANTHROPIC.run([*cases, "upstream_status"], environ_of(turnstile, customer))
+    seen = await sdk.run([*cases, "upstream_status"], environ_of(turnstile, customer))
 
     facts = {case: tuple(seen[case][fact] for fact in ("raised", "status", "type", "code")) for case in cases}
     assert facts == {
@@ -117,12 +131,13 @@ async def test_every_refusal_raises_its_own_exception_and_costs_nothing(
     assert (await gateway.balance(customer.org_id)).available_ucr == 100 * UCR_PER_CREDIT
 
 
+@every_sdk
 async def test_a_stream_that_fails_after_its_200_raises_and_only_what_came_is_charged(
-    gateway: RunningGateway, turnstile: Turnstile
+    sdk: Sdk, gateway: RunningGateway, turnstile: Turnstile
 ) -> None:
     customer = await gateway.customer(credits="100")
 
-    seen = await ANTHROPIC.run(["error_in_the_stream", "stream_breaks"], environ_of(turnstile, customer))
+    seen = await sdk.run(["error_in_the_stream", "stream_breaks"], environ_of(turnstile, customer))
 
     for case in ("error_in_the_stream", "stream_breaks"):
         assert len(seen[case]["text"]) == 5 * TOKEN_CHARACTERS, case
@@ -136,12 +151,13 @@ async def test_a_stream_that_fails_after_its_200_raises_and_only_what_came_is_ch
     assert balance.held_ucr == 0
 
 
+@every_sdk
 async def test_the_sdk_tries_once_without_credits_and_again_where_they_are_only_held(
-    gateway: RunningGateway, replay: ReplayServer, turnstile: Turnstile
+    sdk: Sdk, gateway: RunningGateway, replay: ReplayServer, turnstile: Turnstile
 ) -> None:
     broke, busy = await gateway.customer(), await gateway.customer(credits="8")
 
-    seen = await ANTHROPIC.run(
+    seen = await sdk.run(
         ["out_of_credits", "busy_until_a_call_ends"],
         environ_of(turnstile, busy, BROKE_API_KEY=broke.api_key, BUSY_API_KEY=busy.api_key),
     )

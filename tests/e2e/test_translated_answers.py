@@ -90,7 +90,7 @@ async def test_openais_sdk_reads_messages(aiohttp_server: ServerOf) -> None:
             assert seen == {"raised": RAISED.get(answer.status, seen["raised"]), "status": answer.status}
         elif not answer.streamed:
             assert seen == json.loads(answer.body)
-        elif b'"finish_reason":"error"' in answer.body:
+        elif b'"error":{' in answer.body:
             assert seen["raised"] == "APIError"
         else:
             expected = completion(answer.body)

@@ -151,7 +151,7 @@ async def test_a_stream_is_cut_off_when_the_credits_run_out(
     assert end.waived_ucr == end.cost_ucr - end.charged_ucr
     assert end.overage_ucr == 0
     assert await road.spent_ucr() == end.charged_ucr >= affordable * OUTPUT_UCR
-    usages = [chunk for chunk in answer.chunks if not chunk["choices"]]
+    usages = [chunk for chunk in answer.chunks if chunk.get("choices") == []]
     assert len(usages) == include_usage
     if include_usage:
         assert answer.chunks[-2] is not None

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from gateway.replay.heard import Heard
 from gateway.replay.schema_example import example
 
 PERSON = {
@@ -52,3 +53,24 @@ def test_a_schema_that_contains_itself_ends() -> None:
 
 def test_many_items_are_a_few() -> None:
     assert len(example({"type": "array", "items": {"type": "null"}, "minItems": 10**9})) == 16
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "integer"}, 7),
+        ({"type": "number"}, 2.5),
+        ({"type": "integer", "minimum": 8}, 40),
+        ({"type": "integer", "exclusiveMaximum": 7}, 6),
+        ({"type": "integer", "multipleOf": 5}, 1),
+        ({"type": "string"}, "Lima"),
+        ({"type": "string", "minLength": 5}, "Santiago"),
+        ({"type": "string", "maxLength": 3}, "exa"),
+        ({"type": "string", "format": "date"}, "2026-01-02"),
+        ({"type": "string", "pattern": "^L"}, "example"),
+        ({"type": "string", "enum": ["a", "b"]}, "a"),
+        ({"type": "array", "items": {"type": "integer"}, "minItems": 3}, [7, 40, 1]),
+    ],
+)
+def test_what_was_heard_comes_first_where_the_schema_allows_it(schema: Any, value: Any) -> None:
+    assert example(schema, Heard("2.5 7 40 'Lima' 'Santiago'")) == value

@@ -174,6 +174,13 @@ def test_tool_choice_is_honoured(fields: dict[str, Any], names: list[str]) -> No
     assert (message["content"] is None) is bool(names)
 
 
+def test_after_a_tool_its_result_is_echoed() -> None:
+    result = {"role": "tool", "tool_call_id": "1", "content": "High water at six."}
+    messages = [{"role": "user", "content": "When?"}, result]
+    content = whole(tools=[TOOL], messages=messages)["choices"][0]["message"]["content"]
+    assert "You said: “When?”. The tool said: “High water at six.”." in content
+
+
 def test_parallel_calls_stream_in_order_and_add_up() -> None:
     found = script(Directions(tool_calls=3), stream=True, tools=[TOOL, OTHER_TOOL])
     calls: dict[int, dict[str, str]] = {}
@@ -190,6 +197,9 @@ def test_parallel_calls_stream_in_order_and_add_up() -> None:
 def test_json_is_answered_where_json_is_demanded() -> None:
     free = whole(response_format={"type": "json_object"})["choices"][0]["message"]["content"]
     assert isinstance(json.loads(free), dict)
+    keys = [{"role": "user", "content": "Answer in JSON with 'setup' and 'punchline'."}]
+    asked = whole(response_format={"type": "json_object"}, messages=keys)["choices"][0]["message"]["content"]
+    assert json.loads(asked) == {"setup": "example", "punchline": "example"}
     schema = {"type": "object", "properties": {"boats": {"type": "integer"}}, "required": ["boats"]}
     form = {"type": "json_schema", "json_schema": {"name": "count", "schema": schema}}
     assert json.loads(whole(response_format=form)["choices"][0]["message"]["content"]) == {"boats": 1}

@@ -1,14 +1,16 @@
 # The clients' own SDKs, each version in an environment of its own. Needs neither root nor a Node.js on the machine.
 
 NODE_SUITE := tests/sdks/node
+PYTHON_SDKS := openai-latest openai-1 anthropic langchain llama-index pydantic-ai
+PYTHON_ENVS := $(PYTHON_SDKS:%=.envs/%/.ready)
 # Without a pip of their own and without byte code for what is never imported: less than half the time.
 INTO = $(BIN)/python -m pip --disable-pip-version-check --python $(1)/bin/python install --quiet --no-compile \
 	--require-hashes --no-deps --only-binary :all: -r
 
 .PHONY: sdk-envs
-sdk-envs: .envs/openai-latest/.ready .envs/openai-1/.ready .envs/anthropic/.ready $(NODE_SUITE)/node_modules/.ready  ## Build the environments of the clients' SDKs
+sdk-envs: $(PYTHON_ENVS) $(NODE_SUITE)/node_modules/.ready  ## Build the environments of the clients' SDKs
 
-.envs/openai-latest/.ready .envs/openai-1/.ready .envs/anthropic/.ready: .envs/%/.ready: tests/sdks/%.lock | $(BIN)/python
+$(PYTHON_ENVS): .envs/%/.ready: tests/sdks/%.lock | $(BIN)/python
 	@echo "Making .envs/$*"
 	@$(BIN)/python -m venv --without-pip --clear .envs/$*
 	@$(call INTO,.envs/$*) $<

@@ -31,17 +31,14 @@ def error_body(error: Rendered, _request_id: str) -> bytes:
 def last_frames(broken: Broken) -> bytes:
     """Every SDK raises on `error` in a data frame; no `[DONE]` follows, because the stream did not end well.
 
+    It has no `choices`, as OpenAI's own has none: Vercel's AI SDK takes what has them for a chunk and sees no error.
     Before it goes the usage chunk that the caller asked for and the provider can no longer send.
     """
     error, facts = broken.error, broken.facts
     assert isinstance(facts, ChatRequest)
     id = broken.provider_id or f"chatcmpl-{broken.request_id.replace('-', '')}"
-    frame = _frame(
-        broken,
-        id,
-        choices=[{"index": 0, "delta": {}, "finish_reason": "error"}],
-        error={"message": error.message, "type": error.type, "param": error.param, "code": error.code},
-    )
+    told = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    frame = _frame(broken, id, error=told)
     if broken.usage is not None and facts.include_usage:
         return _frame(broken, id, choices=[], usage=_usage_object(broken.usage)) + frame
     return frame

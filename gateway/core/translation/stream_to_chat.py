@@ -95,8 +95,7 @@ class StreamToChat:
                 return KEEP_ALIVE
             case "error":
                 self.failed = True
-                error = chat_error(_object(data.get("error")), _FAILED)
-                return self._chunk({}, {"finish_reason": "error"}, error=error)
+                return self._line({"error": chat_error(_object(data.get("error")), _FAILED)})
             case _:
                 return b""
 

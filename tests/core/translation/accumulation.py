@@ -29,7 +29,7 @@ def completion(stream: bytes) -> dict[str, Any]:
         for key in ("id", "model", "created"):
             assert whole.setdefault(key, chunk[key]) == chunk[key]
         whole |= {key: chunk[key] for key in ("usage", "error", "service_tier") if chunk.get(key) is not None}
-        for part in chunk["choices"]:
+        for part in chunk.get("choices", ()):
             assert choice["finish_reason"] is None, "the finish reason comes last"
             _add(message, part["delta"])
             choice |= {key: value for key, value in part.items() if key != "delta"}

@@ -193,7 +193,7 @@ def test_an_error_ends_the_stream_as_an_error(type_: str, code: str | None) -> N
     heard, translator = told(start() + text_block(0, "A") + error + stop("end_turn") + END)
     made = completion(heard)
     assert (made["error"]["message"], made["error"]["code"]) == ("Too busy.", code)
-    assert made["choices"][0]["finish_reason"] == "error"
+    assert made["choices"][0]["finish_reason"] is None, "a chunk that ends well would hide the error from some SDKs"
     assert not made["done"]
     assert (translator.failed, translator.finished) == (True, False)
 

@@ -8,6 +8,7 @@
 import OpenAI from 'openai';
 import { VERSION } from 'openai/version';
 
+import { replay, runCases } from './cases.mjs';
 import { chunksSeen, completionSeen, failure, tollgateHeaders } from './seen.mjs';
 
 const MODEL = 'gpt-4o-mini';
@@ -334,20 +335,5 @@ async function heldOpen(client) {
   return other;
 }
 
-function replay(directions) {
-  const headers = {};
-  for (const [name, value] of Object.entries(directions)) headers[`x-replay-${name.replaceAll('_', '-')}`] = `${value}`;
-  return { headers };
-}
-
-const seen = { sdk: { version: VERSION } };
 const client = new OpenAI();
-const names = process.argv.slice(2);
-for (const name of names.length > 0 ? names : Object.keys(cases)) {
-  try {
-    seen[name] = await cases[name](client.withOptions({ defaultHeaders: { 'x-case': name } }));
-  } catch (error) {
-    seen[name] = { crashed: error.stack };
-  }
-}
-console.log(JSON.stringify(seen));
+await runCases(cases, (name) => client.withOptions({ defaultHeaders: { 'x-case': name } }), VERSION);
