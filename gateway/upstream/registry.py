@@ -98,9 +98,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         base_url="https://api.cohere.com/v2",
         dialects=("cohere-embed", "openai-embeddings", "rerank"),
         elsewhere={
-            "openai-embeddings": Surface(
-                base_url="https://api.cohere.ai/compatibility/v1", auth_header="authorization"
-            )
+            "openai-embeddings": Surface(base_url="https://api.cohere.ai/compatibility/v1", auth_header="authorization")
         },
     ),
     "voyage": Provider(base_url="https://api.voyageai.com/v1", dialects=("openai-embeddings", "rerank")),
