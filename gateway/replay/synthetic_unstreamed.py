@@ -79,11 +79,11 @@ def _inputs(value: object, name: str) -> tuple[list[str], int]:
 def synthesize_unstreamed(request: UnstreamedRequest, directions: Directions, *, seed: int) -> Script:
     """The whole answer; it depends on nothing else."""
     shape = _SHAPES[request.dialect]
-    number = number_from(directions.seed if directions.seed is not None else seed, request.fingerprint)
+    seed = directions.seed if directions.seed is not None else seed
     tokens = request.prompt_tokens if directions.prompt_tokens is None else directions.prompt_tokens
-    id = f"{shape.id}-{number:016x}"
+    id = f"{shape.id}-{number_from(seed, request.fingerprint):016x}"
     reported = -ABSURD_TOKENS if directions.usage == "absurd" else tokens
-    body = shape.answer(request, id, reported, number)
+    body = shape.answer(request, id, reported, seed)
     if directions.usage == "no":
         body = {name: value for name, value in body.items() if name not in ("usage", "meta")}
     return Script(
@@ -99,17 +99,19 @@ def synthesize_unstreamed(request: UnstreamedRequest, directions: Directions, *,
     )
 
 
-def _vector(seed: int, place: int, size: int) -> list[float]:
-    """Single precision numbers from -1 to 1."""
-    return [number_from(seed, place, at) % 2_001 / 1_024 - 0.9765625 for at in range(size)]
+def _vectors(request: UnstreamedRequest, seed: int, size: int) -> list[list[float]]:
+    """Numbers of single precision from -1 to 1; the same for the same text and model."""
+    return [
+        [number_from(seed, request.model, text, at) % 2_001 / 1_024 - 0.9765625 for at in range(size)]
+        for text in request.inputs
+    ]
 
 
 def _embeddings(request: UnstreamedRequest, _id: str, tokens: int, seed: int) -> dict[str, Any]:
     size = number_of(request.fields, "dimensions", 1, DIMENSIONS_MAX) or DIMENSIONS
     packed = request.fields.get("encoding_format") == "base64"
     rows = []
-    for index in range(len(request.inputs)):
-        vector = _vector(seed, index, size)
+    for index, vector in enumerate(_vectors(request, seed, size)):
         value = base64.b64encode(struct.pack(f"<{size}f", *vector)).decode() if packed else vector
         rows.append({"object": "embedding", "index": index, "embedding": value})
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -118,12 +120,11 @@ def _embeddings(request: UnstreamedRequest, _id: str, tokens: int, seed: int) ->
 
 def _embed(request: UnstreamedRequest, id: str, tokens: int, seed: int) -> dict[str, Any]:
     size = number_of(request.fields, "output_dimension", 1, DIMENSIONS_MAX) or DIMENSIONS
-    vectors = [_vector(seed, index, size) for index in range(len(request.inputs))]
     meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": tokens}}
     return {
         "id": id,
         "texts": request.inputs,
-        "embeddings": {"float": vectors},
+        "embeddings": {"float": _vectors(request, seed, size)},
         "response_type": "embeddings_by_type",
         "meta": meta,
     }
@@ -134,15 +135,16 @@ def _moderations(request: UnstreamedRequest, id: str, _tokens: int, seed: int) -
     value = request.fields.get("input")
     together = isinstance(value, list) and isinstance(value[0], dict)
     results = []
-    for place in range(1 if together else len(request.inputs)):
-        scores = {name: number_from(seed, place, name) % 1_000 / 1e6 for name in _CATEGORIES}
+    for text in request.inputs[:1] if together else request.inputs:
+        scores = {name: number_from(seed, text, name) % 1_000 / 1e6 for name in _CATEGORIES}
         results.append({"flagged": False, "categories": dict.fromkeys(_CATEGORIES, False), "category_scores": scores})
     return {"id": id, "model": request.model, "results": results}
 
 
 def _ranking(request: UnstreamedRequest, id: str, tokens: int, seed: int) -> dict[str, Any]:
     """In tokens as Voyage and Jina bill it, and in units as Cohere does."""
-    scores = [(number_from(seed, at) % 10_001 / 10_000, at) for at in range(len(request.inputs))]
+    query = str(request.fields["query"])
+    scores = [(number_from(seed, query, text) % 10_001 / 10_000, at) for at, text in enumerate(request.inputs)]
     ranked = sorted(scores, key=lambda scored: (-scored[0], scored[1]))
     most = number_of(request.fields, "top_n", 1, len(ranked) * 1_000) or len(ranked)
     results = []
