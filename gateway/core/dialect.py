@@ -17,6 +17,7 @@ DialectName = Literal[
     "openai-responses",
     "openai-completions",
     "openai-embeddings",
+    "cohere-embed",
     "openai-moderations",
     "rerank",
     "anthropic-messages",
@@ -54,6 +55,10 @@ class Facts(Protocol):
     """The provider may run tools itself, which read and bill beyond what is sent."""
     cache_writes_1h: bool
     """Something may be written to a cache for an hour, where that has a price of its own."""
+    prompts: int
+    """How many are read each by itself, so that each may fill the context window."""
+    token_ids: int
+    """Tokens of the prompt that come as numbers, beside its bytes."""
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):

@@ -18,8 +18,8 @@ PRICE_UCR_MAX: Final = UCR_MAX * UNITS_PER_PRICE // (2 * TOKENS_MAX)
 
 FIXED_UCR_MAX: Final = 10**11
 """For one message or one request: 100,000 credits."""
-MESSAGES_MAX: Final = 128
-"""Of one call: as many answers as may be asked for."""
+MESSAGES_MAX: Final = 1_024
+"""Of one call: as many units as a search may be billed as; far fewer answers may be asked for."""
 FULL_BP: Final = 10_000
 """Basis points of the whole: a mark-up of so many doubles a price."""
 MARKUP_BP_MIN: Final = 1 - FULL_BP
@@ -48,7 +48,7 @@ class Prices(msgspec.Struct, frozen=True, omit_defaults=True):
 
     tiers: tuple[Tier, ...]
     message_ucr: int = 0
-    """For each answer that is asked for (`n`), once anything of the call is charged."""
+    """For each answer that is asked for (`n`), or each unit of a search, once anything of the call is charged."""
     request_ucr: int = 0
     """For each call, once anything of it is charged."""
     markup_bp: int = 0

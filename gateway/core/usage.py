@@ -22,6 +22,8 @@ class Usage(msgspec.Struct, frozen=True):
     """True where the provider did not report and our own count stands in."""
     cache_write_1h_tokens: int = 0
     """Written for an hour, which some bill apart."""
+    search_units: int | None = None
+    """As a search was billed; None where the provider does not count in them."""
 
 
 NOTHING_USED: Final = Usage()

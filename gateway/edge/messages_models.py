@@ -24,7 +24,7 @@ class ModelsQuery(msgspec.Struct, frozen=True):
 def page_of(entries: Iterable[CatalogueEntry], query: ModelsQuery) -> dict[str, Any]:
     """`entries` are sorted by name; the page is behind `after_id`, or before `before_id`, be there such a model or
     not."""
-    names = [entry for entry in entries if any(DIALECT in target.upstream.dialects for target in entry.targets)]
+    names = [entry for entry in entries if any(DIALECT in target.dialects for target in entry.targets)]
     if query.after_id is not None:
         names = [entry for entry in names if entry.name > query.after_id]
     if query.before_id is not None:

@@ -99,13 +99,12 @@ class PriceBook:
         plain = self._models.get(model)
         return plain if plain is not None and plain.provider == provider else None
 
-    def chat_models(self, provider: str) -> list[ModelPrice]:
-        """Every priced chat model of a provider, once, in the map's order; the operator's own come last.
+    def models(self, provider: str) -> list[ModelPrice]:
+        """Every priced model of a provider, once, in the map's order; the operator's own come last.
 
         A default names no models, nor does the price of every model.
         """
-        chats = [price for price in self._models.values() if price.provider == provider and price.mode == "chat"]
-        found = {price.model: price for price in chats}
+        found = {price.model: price for price in self._models.values() if price.provider == provider}
         found |= {name: price for (owner, name), price in self._overrides.items() if owner == provider}
         for stored in self._sheet:
             if stored.provider == provider and stored.model != EVERY_MODEL:

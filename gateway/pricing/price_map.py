@@ -14,11 +14,15 @@ from typing import Final
 
 import msgspec
 
+from gateway.core.modes import ANY_MODE, DIALECTS_OF_MODE
 from gateway.core.pricing import PRICE_UCR_MAX, Prices, Tier, VolumeStep
 from gateway.core.units import UCR_PER_CREDIT, UNITS_PER_PRICE
 
 MAP_FILE: Final = "model_prices_and_context_window_backup.json"
-TEXT_MODES: Final = frozenset({"chat", "responses", "completion"})
+_SILENT_MODES: Final = frozenset({"embedding", "moderation", "rerank"})
+"""Models that say nothing which is billed: an output has no price and needs none."""
+_SAME_PROVIDER: Final = {"text-completion-openai": "openai"}
+"""Providers that the map names apart for some of their models."""
 SERVICE_TIERS: Final = ("priority", "flex", "ultrafast", "balanced")
 """Service tiers with prices of their own that a request may ask for; `batches` and `decisions` are other endpoints."""
 
@@ -27,6 +31,12 @@ _CACHED: Final = "cache_read_input_token_cost"
 _CACHE_WRITE: Final = "cache_creation_input_token_cost"
 _CACHE_WRITE_1H: Final = "cache_creation_input_token_cost_above_1hr"
 _OUTPUT: Final = "output_cost_per_token"
+_QUERY: Final = "input_cost_per_query"
+"""Of a search, or of each unit of one."""
+_OTHER_MEASURES: Final = tuple(
+    f"input_cost_per_{measure}"
+    for measure in ("character", "image", "image_token", "audio_token", "audio_per_second", "video_per_second")
+)
 _REASONING: Final = "output_cost_per_reasoning_token"
 _KINDS: Final = (_INPUT, _CACHED, _CACHE_WRITE, _CACHE_WRITE_1H, _OUTPUT, _REASONING)
 _ABOVE: Final = re.compile(rf"{_INPUT}_above_(\d+)k_tokens(.*)")
@@ -69,7 +79,8 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     """Prices for whoever has used much of it in the month; only stored prices have them."""
     source: str = "price_map"
     """Where the price is from: price_map, configuration, stored or provider_default."""
-    mode: str = "chat"
+    mode: str = ANY_MODE
+    """What kind of model it is, as the map names kinds."""
     context_tokens: int | None = None
     """The longest prompt it takes, where that is known."""
     output_tokens_max: int | None = None
@@ -85,8 +96,8 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_price_map(*, credits_per_usd: Decimal, path: Path | None = None) -> dict[str, ModelPrice]:
-    """Every text model that has an input and an output price, by its name in the map. What is not a price as we know
-    them leaves its model out: not priced, not served."""
+    """Every model that has a dialect, an input and an output price, by its name in the map. What is not a price as we
+    know them leaves its model out: not priced, not served."""
     entries = _MAP.decode((path or find_price_map()).read_bytes())
     ucr = cache(partial(ucr_per_million, credits_per_usd=credits_per_usd))  # few prices are unlike all others
     prices = {}
@@ -121,18 +132,24 @@ def ucr_per_million(usd: Decimal, *, tokens: int = 1, credits_per_usd: Decimal) 
 
 def _read_entry(name: str, entry: Entry, ucr: Callable[[Decimal], int]) -> ModelPrice | None:
     mode, provider = entry.get("mode"), entry.get("litellm_provider")
-    if not isinstance(mode, str) or mode not in TEXT_MODES or not isinstance(provider, str):
+    if not isinstance(mode, str) or mode not in DIALECTS_OF_MODE or not isinstance(provider, str):
         return None
+    if mode in _SILENT_MODES:
+        if (silent := _silent(entry, mode)) is None:
+            return None
+        entry = silent
     prices = _read_prices(entry, "", ucr)
     if prices is None:
         return None
+    if mode == "rerank" and (query_usd := _usd(entry, _QUERY)):
+        prices = msgspec.structs.replace(prices, message_ucr=ucr(query_usd / UNITS_PER_PRICE))
     by_service = {
         tier: found
         for tier in SERVICE_TIERS
         if f"{_INPUT}_{tier}" in entry and (found := _read_prices(entry, f"_{tier}", ucr)) is not None
     }
     return ModelPrice(
-        provider=provider,
+        provider=_SAME_PROVIDER.get(provider, provider),
         model=name.removeprefix(f"{provider}/"),
         prices=prices,
         service_tiers=by_service or _NO_TIERS,
@@ -145,6 +162,15 @@ def _read_entry(name: str, entry: Entry, ucr: Callable[[Decimal], int]) -> Model
         vision=entry.get("supports_vision") is True,
         adaptive_thinking=entry.get("supports_adaptive_thinking") is True,
     )
+
+
+def _silent(entry: Entry, mode: str) -> Entry | None:
+    """A model whose output is nothing, with prices that say so; None: its texts are billed by another measure."""
+    per_query = mode == "rerank" and _usd(entry, _QUERY)
+    if not _usd(entry, _INPUT) and not per_query and any(_usd(entry, name) for name in _OTHER_MEASURES):
+        return None
+    silent = {**entry, _OUTPUT: 0}
+    return {**silent, _INPUT: 0} if per_query and _usd(entry, _INPUT) is None else silent
 
 
 def _read_prices(entry: Entry, service: str, ucr: Callable[[Decimal], int]) -> Prices | None:

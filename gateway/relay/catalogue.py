@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.core.dialect import DialectName
 from gateway.core.errors import Forbidden, InvalidRequest, ModelNotFound
+from gateway.core.modes import ANY_MODE, dialects_of
 from gateway.core.pricing import Prices, Tariff, Tier, VolumeStep
 from gateway.pricing.book import PriceBook
 from gateway.pricing.stored import EVERY_MODEL
@@ -39,6 +40,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The model may bill reasoning tokens that are not in the stream."""
     adaptive_thinking: bool = False
     """Asked to think by an effort rather than by a budget of tokens."""
+    mode: str = ANY_MODE
+    """What kind of model it is, as the price map names kinds."""
+
+    @property
+    def dialects(self) -> frozenset[DialectName]:
+        """In which it can be called: those of its upstream that are for such a model."""
+        return self.upstream.dialects & dialects_of(self.mode)
 
     def prices_at(self, service_tier: str | None) -> Prices:
         return self.service_tiers.get(service_tier or "", self.prices)
@@ -73,9 +81,11 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     def speaking(self, dialect: DialectName) -> "CatalogueEntry":
         """With those targets alone that can be called in this dialect. Raises InvalidRequest where none can."""
-        targets = tuple(target for target in self.targets if dialect in target.upstream.dialects)
+        targets = tuple(target for target in self.targets if dialect in target.dialects)
         if not targets:
-            spoken = ", ".join(sorted({name for target in self.targets for name in target.upstream.dialects}))
+            if not any(dialect in dialects_of(target.mode) for target in self.targets):
+                raise not_of_its_kind(self, dialect)
+            spoken = ", ".join(sorted({name for target in self.targets for name in target.dialects}))
             raise InvalidRequest(
                 f"The model `{self.name[:128]}` cannot be called in the dialect `{dialect}`: where it is served, "
                 f"`{spoken}` is spoken. Nothing was reserved or sent.",
@@ -178,10 +188,22 @@ class Catalogue:
                 prices=_FREE,
                 context_tokens=entry.context_tokens,
                 output_tokens_max=entry.output_tokens_max,
+                mode=entry.targets[0].mode,
             )
             for upstream in self._replays
         )
         return entry_of(model, targets)
+
+
+def not_of_its_kind(entry: CatalogueEntry, dialect: DialectName) -> InvalidRequest:
+    """Another kind of model than the dialect is for."""
+    modes = ", ".join(sorted({target.mode for target in entry.targets}))
+    return InvalidRequest(
+        f"The model `{entry.name[:128]}` is one for `{modes}`, which cannot be called in the dialect `{dialect}`. "
+        "Nothing was reserved or sent.",
+        param="model",
+        code="model_not_supported",
+    )
 
 
 def not_priced(model: str, where: str) -> InvalidRequest:
@@ -199,7 +221,7 @@ def entry_of(name: str, targets: tuple[Target, ...]) -> CatalogueEntry:
     return CatalogueEntry(
         name=name,
         targets=targets,
-        dialects=frozenset.intersection(*(target.upstream.dialects for target in targets)),
+        dialects=frozenset.intersection(*(target.dialects for target in targets)),
         owned_by=targets[0].upstream.provider,
         pins=pins,
         by_volume=by_volume,
@@ -209,7 +231,7 @@ def entry_of(name: str, targets: tuple[Target, ...]) -> CatalogueEntry:
 class Served(msgspec.Struct, frozen=True):
     """An upstream and the models it serves under their own names.
 
-    None: every chat model that has a price, and any model at all while all of its provider's have one.
+    None: every model that has a price and a dialect there, and any at all while all of its provider's have one.
     """
 
     upstream: Upstream
@@ -232,7 +254,10 @@ def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: Pr
     for one in served:
         names = one.models
         if names is None:
-            names = tuple(price.model for price in book.chat_models(one.upstream.provider))
+            spoken = one.upstream.dialects
+            names = tuple(
+                price.model for price in book.models(one.upstream.provider) if spoken & dialects_of(price.mode)
+            )
         for name in names:
             wanted.setdefault(name, []).append((one.upstream, name))
     by_name = {one.upstream.name: one.upstream for one in served}
@@ -289,4 +314,5 @@ def _target(
         output_tokens_max=price.output_tokens_max,
         hides_reasoning=price.reasoning,
         adaptive_thinking=price.adaptive_thinking,
+        mode=price.mode,
     )

@@ -8,7 +8,7 @@ from gateway.core.errors import InvalidRequest
 from gateway.core.estimate import IMAGE_TOKENS_EXPECTED, IMAGE_TOKENS_MAX, PromptRatios, prompt_hard_bound
 from gateway.core.pricing import most
 from gateway.core.reservation import Quote, Terms
-from gateway.core.usage import Usage
+from gateway.core.usage import TOKENS_MAX, Usage
 from gateway.relay.catalogue import CatalogueEntry, Target
 from gateway.relay.settings import ReserveSettings
 
@@ -52,6 +52,8 @@ class Quoter:
         if self._settings.unpriced == "refuse":
             _refuse_unpriced(request, target)
         window = target.context_tokens
+        if window is not None and request.prompts != 1:
+            window = min(window * request.prompts, TOKENS_MAX)
         upper, expected = self._ratios.estimate(target.model, request.prompt_bytes)
         if bound is None or target.upstream.hidden_context:
             if window is None or self._settings.by_reference == "refuse":
@@ -64,8 +66,8 @@ class Quoter:
             bound = learned = window
         else:
             bound = min(bound, window) if window is not None else bound
-            learned = min(bound, upper + request.images * IMAGE_TOKENS_MAX)
-        expected += request.images * IMAGE_TOKENS_EXPECTED
+            learned = min(bound, upper + request.images * IMAGE_TOKENS_MAX + request.token_ids)
+        expected += request.images * IMAGE_TOKENS_EXPECTED + request.token_ids
         want = request.output_limit
         if want is None:
             want = target.output_tokens_max or self._settings.default_output_limit_tokens
@@ -86,20 +88,22 @@ class Quoter:
 
     def learn(self, model: str, request: Facts, usage: Usage) -> None:
         """What the prompt really cost in tokens makes the next estimate for that model better."""
-        by_bytes = not (request.images or request.by_reference)  # else the ratio says nothing of a text's
+        # Else the ratio says nothing of a text's.
+        by_bytes = not (request.images or request.by_reference or request.token_ids)
         if usage.prompt_tokens and not usage.estimated and by_bytes:
             self._ratios.observe(model, request.prompt_bytes, usage.prompt_tokens)
 
 
 def _hard_bound(request: Facts) -> int | None:
     """Tokens that its prompt can never exceed; None: unknown."""
-    return prompt_hard_bound(
+    bound = prompt_hard_bound(
         prompt_bytes=request.prompt_bytes,
         message_count=request.message_count,
         images=request.images,
         tools=request.tools,
         by_reference=request.by_reference or _more_than_text(request),
     )
+    return bound if bound is None or not request.token_ids else min(bound + request.token_ids, TOKENS_MAX)
 
 
 def _more_than_text(request: Facts) -> bool:

@@ -6,8 +6,9 @@ from gateway.core.caller import UnsupportedFields
 from gateway.core.dialect import Dialect, DialectName, Facts
 from gateway.core.dialects import DIALECTS
 from gateway.core.errors import InvalidRequest
+from gateway.core.modes import dialects_of
 from gateway.core.translation.pairs import TRANSLATIONS, Abilities, Translation
-from gateway.relay.catalogue import CatalogueEntry, Target, entry_of
+from gateway.relay.catalogue import CatalogueEntry, Target, entry_of, not_of_its_kind
 from gateway.relay.settings import ReserveSettings
 
 
@@ -65,7 +66,7 @@ class Interpreter:
         return entry, tuple(ways)
 
     def _way(self, dialect: Dialect, request: Facts, target: Target, *, drop: bool) -> Way | None:
-        spoken = target.upstream.dialects
+        spoken = target.dialects
         if dialect.name in spoken:
             return Way(dialect=dialect, request=request)
         for translation in TRANSLATIONS.get(dialect.name, ()):
@@ -87,6 +88,9 @@ class Interpreter:
 
 
 def _not_spoken(dialect: DialectName, entry: CatalogueEntry) -> InvalidRequest:
+    sayable = {dialect, *(translation.provider for translation in TRANSLATIONS.get(dialect, ()))}
+    if not any(sayable & dialects_of(target.mode) for target in entry.targets):
+        return not_of_its_kind(entry, dialect)
     spoken = ", ".join(sorted({name for target in entry.targets for name in target.upstream.dialects}))
     return InvalidRequest(
         f"The model `{entry.name[:128]}` cannot be called in the dialect `{dialect}`: where it is served, `{spoken}` "

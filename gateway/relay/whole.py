@@ -1,5 +1,7 @@
 """An answer that is not streamed: read to its end (or its first megabyte), metered by its own usage, settled."""
 
+import msgspec
+
 from gateway.core.errors import UpstreamBroken
 from gateway.core.translation.fields import UnreadableAnswer
 from gateway.core.translation.pairs import Translation
@@ -98,7 +100,9 @@ class WholeTurn:
             return False
         self.call.finish_reason = answer.finish_reason
         if answer.usage is not None:
-            self.reservation.charge(gone or End.OK, answer.usage, self.target, said=answer)
+            usage = self._with_tokens(answer.usage)
+            ok = End.ESTIMATED if usage.estimated else End.OK
+            self.reservation.charge(gone or ok, usage, self.target, said=answer)
         elif answer.output_tokens == 0:
             self.reservation.release(End.ERROR, self.target)  # an error object, or nothing, under a 200
         else:
@@ -123,6 +127,12 @@ class WholeTurn:
         except UnreadableAnswer as error:
             self.reservation.release(End.ERROR, self.target)
             raise UpstreamBroken(f"{error} Nothing was charged.", upstream=name) from None
+
+    def _with_tokens(self, usage: Usage) -> Usage:
+        """What was counted in units of a search alone, for a price that goes by tokens."""
+        if usage.search_units is None or usage.prompt_tokens or not self.target.prices.tiers[0].input_ucr:
+            return usage
+        return msgspec.structs.replace(usage, prompt_tokens=self._prompt_tokens, estimated=True)
 
     def _estimated(self, output_tokens: int) -> Usage:
         """Never above the limit that was sent: more cannot have been billed."""

@@ -10,19 +10,20 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import msgspec
 
-from gateway.replay.request import ChatRequest, fingerprint
+from gateway.replay.request import fingerprint
 from gateway.replay.script import Script
 from gateway.replay.sent import Tokens
+from gateway.replay.synthetic_unstreamed import UNSTREAMED
 
 OWN_RECORDINGS: Final = Path(__file__).parent / "recordings"
 CHAT: Final = "openai-chat"
 MESSAGES: Final = "anthropic-messages"
 COUNTS: Final = "anthropic-count-tokens"
-_MATCHED: Final = (CHAT, MESSAGES, COUNTS)
+_MATCHED: Final = (CHAT, MESSAGES, COUNTS, "openai-completions", *UNSTREAMED)
 """Kinds that are found by what was asked."""
 
 _EVENT_ENDS: Final = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
@@ -49,6 +50,13 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     def model(self) -> str:
         model = self.request.get("model")
         return model if isinstance(model, str) else ""
+
+
+class Question(Protocol):
+    @property
+    def model(self) -> str: ...
+    @property
+    def fingerprint(self) -> int: ...
 
 
 class Recordings:
@@ -78,7 +86,7 @@ class Recordings:
     def by_id(self, id: str) -> Recording | None:
         return self._by_id.get(id)
 
-    def by_question(self, request: ChatRequest, kind: str = CHAT) -> Recording | None:
+    def by_question(self, request: Question, kind: str = CHAT) -> Recording | None:
         """A recorded call that asked the same, of the same model where there is one; the next of several."""
         asked = [each for each in self._by_question.get(request.fingerprint, ()) if each.kind == kind]
         if not asked:
@@ -168,7 +176,10 @@ def _has_content(said: Mapping[str, Any]) -> bool:
     choices = said.get("choices")
     if not isinstance(choices, list):
         return False
-    deltas = [choice.get("delta") for choice in choices if isinstance(choice, dict)]
+    choices = [choice for choice in choices if isinstance(choice, dict)]
+    if any(choice.get("text") for choice in choices):
+        return True
+    deltas = [choice.get("delta") for choice in choices]
     marks = ("content", "reasoning", "reasoning_content", "refusal", "tool_calls")
     return any(isinstance(delta, dict) and any(delta.get(mark) for mark in marks) for delta in deltas)
 
@@ -179,7 +190,9 @@ def _usage(said: Mapping[str, Any]) -> Tokens | None:
         groq = said.get("x_groq")
         usage = groq.get("usage") if isinstance(groq, dict) else None
     if not isinstance(usage, dict):
-        return None
+        return _billed_units(said)
+    if "completion_tokens" not in usage:  # embeddings and rankings; Voyage has a total alone
+        return Tokens(prompt_tokens=usage.get("prompt_tokens") or usage.get("total_tokens") or 0)
     prompt = usage.get("prompt_tokens_details") or {}
     output = usage.get("completion_tokens_details") or {}
     return Tokens(
@@ -189,6 +202,15 @@ def _usage(said: Mapping[str, Any]) -> Tokens | None:
         output_tokens=usage.get("completion_tokens") or 0,
         reasoning_tokens=output.get("reasoning_tokens") or 0,
     )
+
+
+def _billed_units(said: Mapping[str, Any]) -> Tokens | None:
+    """Cohere's."""
+    meta = said.get("meta")
+    billed = meta.get("billed_units") if isinstance(meta, dict) else None
+    if not isinstance(billed, dict):
+        return None
+    return Tokens(prompt_tokens=(billed.get("input_tokens") or 0) + (billed.get("image_tokens") or 0))
 
 
 def messages_usage(said: Mapping[str, Any], before: Tokens | None) -> Tokens | None:

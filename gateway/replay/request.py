@@ -50,19 +50,12 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_chat_request(body: bytes) -> ChatRequest:
     """Raises BadRequest."""
-    try:
-        fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise BadRequest("We could not parse the JSON body of your request.") from error
-    if not isinstance(fields, dict):
-        raise BadRequest("The body must be a JSON object.")
-    model, messages = fields.get("model"), fields.get("messages")
-    if not isinstance(model, str) or not model:
-        raise BadRequest("You must provide a model parameter.", "model")
+    fields = object_of(body)
+    model, messages = fields["model"], fields.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(each, dict) for each in messages):
         raise BadRequest("messages must be a non-empty array of objects.", "messages")
-    n = _whole(fields, "n", 1, N_MAX)
-    limits = [_whole(fields, name, 1, 2**31 - 1) for name in ("max_completion_tokens", "max_tokens")]
+    n = number_of(fields, "n", 1, N_MAX)
+    limits = [number_of(fields, name, 1, 2**31 - 1) for name in ("max_completion_tokens", "max_tokens")]
     options = fields.get("stream_options")
     tools = fields.get("tools")
     response_format = fields.get("response_format")
@@ -115,7 +108,7 @@ def read_messages_request(body: bytes) -> ChatRequest:
         stream=fields.get("stream") is True,
         include_usage=True,
         n=1,
-        limit=_whole(fields, "max_tokens", 1, 2**31 - 1),
+        limit=number_of(fields, "max_tokens", 1, 2**31 - 1),
         prompt_tokens=_prompt_tokens(told, tools),
         prompt=_last_user_text(messages),
         after_tool=_has_a_result(messages[-1]),
@@ -157,7 +150,20 @@ def fingerprint(fields: Mapping[str, Any]) -> int:
     return number_from(msgspec.json.encode(kept, order="sorted"))
 
 
-def _whole(fields: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
+def object_of(body: bytes) -> dict[str, Any]:
+    """The body of a call that names its model. Raises BadRequest."""
+    try:
+        fields = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise BadRequest("We could not parse the JSON body of your request.") from error
+    if not isinstance(fields, dict):
+        raise BadRequest("The body must be a JSON object.")
+    if not isinstance(fields.get("model"), str) or not fields["model"]:
+        raise BadRequest("You must provide a model parameter.", "model")
+    return fields
+
+
+def number_of(fields: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
     value = fields.get(name)
     if value is None:
         return None

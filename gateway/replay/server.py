@@ -2,9 +2,11 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import msgspec
 from aiohttp import web
@@ -13,12 +15,14 @@ from gateway.core.dialect import DialectName
 from gateway.replay.directions import DirectionInvalid, Directions, read_directions
 from gateway.replay.faults import error_script, perform
 from gateway.replay.play import play
-from gateway.replay.recordings import CHAT, COUNTS, OWN_RECORDINGS, Recordings, script_of
-from gateway.replay.request import BadRequest, ChatRequest, read_chat_request, read_messages_request
+from gateway.replay.recordings import CHAT, COUNTS, MESSAGES, OWN_RECORDINGS, Recordings, script_of
+from gateway.replay.request import BadRequest, read_chat_request, read_messages_request
 from gateway.replay.script import Script, cut, repeated
 from gateway.replay.sent import Sent, SentCall, SentEnd
 from gateway.replay.synthetic import CREATED, JSON, synthesize
+from gateway.replay.synthetic_completions import read_completions_request, synthesize_completion
 from gateway.replay.synthetic_messages import synthesize_message
+from gateway.replay.synthetic_unstreamed import read_unstreamed_request, synthesize_unstreamed
 
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
 TURNS_MAX: Final = 100_000
@@ -91,6 +95,8 @@ def make_app(options: ReplayOptions) -> web.Application:
     app = web.Application(client_max_size=BODY_BYTES_MAX)
     # Any prefix, because providers have different ones and a recording's base URL may be kept.
     app.router.add_post("/{prefix:.*}chat/completions", replay.chat)
+    for dialect, path in _PATHS.items():
+        app.router.add_post(f"/{{prefix:.*}}{path}", partial(replay.small, dialect=dialect))
     app.router.add_post("/{prefix:.*}messages/count_tokens", replay.count_tokens)
     app.router.add_post("/{prefix:.*}messages", replay.message)
     app.router.add_get("/_sent", replay.sent)
@@ -109,6 +115,9 @@ class _Replay:
 
     async def chat(self, http: web.Request) -> web.StreamResponse:
         return await self._answer(http, "openai-chat")
+
+    async def small(self, http: web.Request, *, dialect: DialectName) -> web.StreamResponse:
+        return await self._answer(http, dialect)
 
     async def message(self, http: web.Request) -> web.StreamResponse:
         return await self._answer(http, "anthropic-messages")
@@ -175,7 +184,7 @@ class _Replay:
             return self._cut(script_of(recording), directions)
         if (invented := self._invented.get((dialect, body, directions))) is not None:
             return self._repeat(invented, directions)  # the fast path of a bench, which asks the same again and again
-        request = read_chat_request(body) if dialect == CHAT else read_messages_request(body)
+        request, invent = _understood(body, dialect)
         if directions.status is not None:
             script = error_script(directions.status, request.model, request.stream, dialect=dialect)
             if directions.retry_after is not None:
@@ -184,16 +193,15 @@ class _Replay:
         recording = self._recordings.by_question(request, dialect)
         if recording is not None:
             return self._cut(script_of(recording), directions)
-        return self._repeat(self._invent(request, directions, body, dialect), directions)
+        script = invent(directions, seed=self._options.seed)
+        self._remember(script, directions, body, dialect)
+        return self._repeat(script, directions)
 
-    def _invent(self, request: ChatRequest, directions: Directions, body: bytes, dialect: DialectName) -> Script:
-        invent = synthesize if dialect == CHAT else synthesize_message
-        script = invent(request, directions, seed=self._options.seed)
+    def _remember(self, script: Script, directions: Directions, body: bytes, dialect: DialectName) -> None:
         if len(body) <= REMEMBERED_BODY_BYTES_MAX and len(script.pieces) <= REMEMBERED_PIECES_MAX:
             if len(self._invented) >= REMEMBERED_MAX:
                 self._invented.clear()
             self._invented[dialect, body, directions] = script
-        return script
 
     def _repeat(self, script: Script, directions: Directions) -> Script:
         if len(self._turns) >= TURNS_MAX:
@@ -220,6 +228,44 @@ class _Replay:
         self._recordings.rewind()
         self._turns.clear()
         return web.Response(status=204)
+
+
+_PATHS: Final[Mapping[DialectName, str]] = {
+    "openai-completions": "completions",
+    "openai-embeddings": "embeddings",
+    "cohere-embed": "embed",
+    "openai-moderations": "moderations",
+    "rerank": "rerank",
+}
+"""How the paths of the smaller dialects end."""
+
+
+class _Asked(Protocol):
+    @property
+    def model(self) -> str: ...
+    @property
+    def stream(self) -> bool: ...
+    @property
+    def fingerprint(self) -> int: ...
+
+
+class _Invent(Protocol):
+    def __call__(self, directions: Directions, *, seed: int) -> Script: ...
+
+
+def _understood(body: bytes, dialect: DialectName) -> tuple[_Asked, _Invent]:
+    """The request and how an answer to it is invented. Raises BadRequest."""
+    if dialect == CHAT:
+        chat = read_chat_request(body)
+        return chat, partial(synthesize, chat)
+    if dialect == MESSAGES:
+        message = read_messages_request(body)
+        return message, partial(synthesize_message, message)
+    if dialect == "openai-completions":
+        completion = read_completions_request(body)
+        return completion, partial(synthesize_completion, completion)
+    request = read_unstreamed_request(body, dialect)
+    return request, partial(synthesize_unstreamed, request)
 
 
 _END: Final[dict[str, SentEnd]] = {

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 CREDITS_PER_USD: Final = 1_000
 """The default."""
+_ALSO_KNOWN_AS: Final = {"openai": "text-completion-openai"}
 UCR_PER_USD: Final = CREDITS_PER_USD * 1_000_000
 
 
@@ -24,24 +25,25 @@ def _price_map() -> Mapping[str, Mapping[str, Any]]:
     return prices
 
 
-def _entry(model: str, provider: str) -> Mapping[str, Any] | None:
+def entry(model: str, provider: str) -> Mapping[str, Any] | None:
     """The provider's own name goes before the plain one, which must be the provider's."""
     prices = _price_map()
-    entry = prices.get(f"{provider}/{model}")
-    if entry is None and (plain := prices.get(model)) is not None and plain.get("litellm_provider") == provider:
-        entry = plain
-    return entry
+    own = prices.get(f"{provider}/{model}")
+    plain = prices.get(model)
+    if own is None and plain is not None and plain.get("litellm_provider") in (provider, _ALSO_KNOWN_AS.get(provider)):
+        own = plain
+    return own
 
 
 def is_priced(model: str, provider: str = "openai") -> bool:
     """Both its input and its output."""
-    entry = _entry(model, provider) or {}
-    return None not in (entry.get("input_cost_per_token"), entry.get("output_cost_per_token"))
+    found = entry(model, provider) or {}
+    return None not in (found.get("input_cost_per_token"), found.get("output_cost_per_token"))
 
 
 def charge_ucr(model: str, tokens: Mapping[str, int], provider: str = "openai") -> int:
     """Of one call, from the counts that `/_sent` lists; for prompts that reach no dearer tier of length."""
-    prices = _entry(model, provider)
+    prices = entry(model, provider)
     assert prices is not None
     fresh = tokens["prompt_tokens"] - tokens["cached_tokens"] - tokens["cache_write_tokens"]
     input_usd = prices["input_cost_per_token"]

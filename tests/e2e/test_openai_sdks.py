@@ -13,7 +13,7 @@ import pytest
 from gateway.replay.server import ReplayServer
 from tests.e2e.prices import charge_ucr, charges_ucr
 from tests.e2e.running import Customer, RunningGateway, running_gateway
-from tests.e2e.sdks import NODE, SDKS, Sdk
+from tests.e2e.sdks import NODE, PYTHON_1, PYTHON_LATEST, SDKS, Sdk
 from tests.fakes.turnstile import Turnstile
 
 MODEL: Final = "gpt-4o-mini"
@@ -129,6 +129,51 @@ def assert_tools_called(seen: dict[str, Any]) -> None:
         assert (choice["finish_reason"], choice["tool_calls"]) == ("tool_calls", calls), case
     assert seen["tool_call"]["asked"]["choices"][0]["tool_calls"] == [weather]
     assert seen["tool_call"]["answered"]["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("sdk", [PYTHON_LATEST, PYTHON_1], ids=str)
+async def test_the_other_endpoints_are_served_and_charged_to_the_microcredit(
+    sdk: Sdk, gateway: RunningGateway, replay: ReplayServer, turnstile: Turnstile
+) -> None:
+    customer = await gateway.customer(credits="1000")
+
+    seen = await sdk.run(
+        ["embeddings", "completions", "moderations", "kinds_of_models"], environ_of(turnstile, customer)
+    )
+
+    embedded = seen["embeddings"]
+    assert embedded["sizes"] == {"text": [4], "texts": [4, 4], "numbers": [4], "arrays": [4, 4]}
+    assert embedded["tokens"] == {"text": 2, "texts": 4, "numbers": 3, "arrays": 3}
+    assert embedded["same_either_way"]
+    completed = seen["completions"]
+    assert completed["text"].startswith("This is the replay provider")
+    assert completed["streamed"].startswith("This is the replay provider")
+    assert (completed["usage"]["prompt_tokens"], completed["usages"]) == (1, [30])
+    assert len(completed["several"]) == 4
+    assert completed["several_tokens"] == 2 * 3 * 5, "those that are not shown as well"
+    assert completed["usages_unasked"] == []
+    assert seen["moderations"] == {"model": "omni-moderation-latest", "results": [1, 2, 1], "flagged": False}
+    for error in seen["kinds_of_models"].values():
+        facts = tuple(error[fact] for fact in ("raised", "status", "code", "param"))
+        assert facts == ("BadRequestError", 400, "model_not_supported", "model")
+    calls = await sent_calls(gateway, replay)
+    balance = await gateway.balance(customer.org_id)
+    assert len(calls) == 5 + 4 + 3
+    assert (balance.balance_ucr, balance.held_ucr) == (1_000_000_000 - charges_ucr(calls), 0)
+
+
+@pytest.mark.parametrize("sdk", [PYTHON_LATEST, PYTHON_1], ids=str)
+async def test_a_completion_that_breaks_in_mid_stream_raises(
+    sdk: Sdk, gateway: RunningGateway, turnstile: Turnstile
+) -> None:
+    customer = await gateway.customer(credits="100")
+
+    seen = await sdk.run(["completion_breaks"], environ_of(turnstile, customer))
+
+    broken = seen["completion_breaks"]
+    assert len(broken["text"]) == 5 * TOKEN_CHARACTERS
+    assert (broken["error"]["raised"], broken["error"]["code"]) == ("APIError", "upstream_error")
+    assert (await gateway.balance(customer.org_id)).held_ucr == 0
 
 
 @every_sdk

@@ -35,12 +35,12 @@ def test_a_plain_name_holds_for_its_own_provider_only(book: PriceBook) -> None:
     assert book.find("openai", "no-such-model") is None
 
 
-def test_chat_models_are_listed_once_under_the_name_they_are_found_by(book: PriceBook) -> None:
+def test_models_are_listed_once_under_the_name_they_are_found_by(book: PriceBook) -> None:
     for provider in ("openai", "groq", "mistral"):
-        models = book.chat_models(provider)
+        models = book.models(provider)
         names = [price.model for price in models]
         assert len(set(names)) == len(names) > 3
-        assert all(price.mode == "chat" and book.find(provider, price.model) == price for price in models)
+        assert all(book.find(provider, price.model) == price for price in models)
 
 
 def test_an_override_replaces_the_whole_entry() -> None:
@@ -52,13 +52,13 @@ def test_an_override_replaces_the_whole_entry() -> None:
     assert found is not None
     assert found.prices == Prices((Tier(0, 500_000_000, 250_000_000, 500_000_000, 2_000_000_000),))
     assert (found.context_tokens, found.output_tokens_max, found.reasoning) == (9_000, None, True)
-    assert [price for price in book.chat_models("openai") if price.model == "gpt-4o"] == [found]
+    assert [price for price in book.models("openai") if price.model == "gpt-4o"] == [found]
 
 
 def test_an_override_prices_what_the_map_does_not_know() -> None:
     book = PriceBook.load(credits_per_usd=THOUSAND, overrides=[override("local", "llama")])
     assert book.find("local", "llama") is not None
-    assert [price.model for price in book.chat_models("local")] == ["llama"]
+    assert [price.model for price in book.models("local")] == ["llama"]
 
 
 def test_an_override_is_exact_whatever_its_digits() -> None:

@@ -95,9 +95,11 @@ def test_every_price_of_the_map_is_its_decimal_rounded_up(real: dict[str, ModelP
         if "tiered_pricing" in entry or "output_cost_per_reasoning_token" in entry:
             continue
         tier = price.prices.tiers[0]
-        assert tier.input_ucr == ceil(entry["input_cost_per_token"] * 1000 * 10**12)
-        assert tier.output_ucr == ceil(entry["output_cost_per_token"] * 1000 * 10**12)
-        cached = entry.get("cache_read_input_token_cost", entry["input_cost_per_token"])
+        says_nothing = price.mode in {"embedding", "moderation", "rerank"}
+        input_usd = entry.get("input_cost_per_token", 0) if says_nothing else entry["input_cost_per_token"]
+        assert tier.input_ucr == ceil(input_usd * 1000 * 10**12)
+        assert tier.output_ucr == (0 if says_nothing else ceil(entry["output_cost_per_token"] * 1000 * 10**12))
+        cached = entry.get("cache_read_input_token_cost", input_usd)
         assert tier.cached_ucr == ceil(cached * 1000 * 10**12)
         compared += 1
     assert compared > 1_000
@@ -114,6 +116,34 @@ def test_every_text_model_with_both_prices_is_in(real: dict[str, ModelPrice]) ->
     }
     too_dear = {name for name in priced if entries[name]["output_cost_per_token"] * 1000 * 10**12 > PRICE_UCR_MAX}
     assert priced - too_dear <= real.keys()
+
+
+def test_a_search_is_priced_by_the_unit_and_a_rounded_up_one(real: dict[str, ModelPrice]) -> None:
+    rerank = real["rerank-v3.5"]
+    assert (rerank.mode, rerank.prices.message_ucr, rerank.prices.tiers[0].input_ucr) == ("rerank", 2_000_000, 0)
+    assert real["voyage/rerank-2.5"].prices == Prices((Tier(0, 50_000_000, 50_000_000, 50_000_000, 0),))
+    thousandth = read_price_map(credits_per_usd=Decimal("0.0001234567"))["rerank-v3.5"]
+    assert thousandth.prices.message_ucr == 1
+
+
+def test_models_that_say_nothing_need_no_price_of_output(real: dict[str, ModelPrice]) -> None:
+    embed = real["mistral/mistral-embed"]
+    assert (embed.mode, embed.prices.tiers[0].input_ucr, embed.prices.tiers[0].output_ucr) == ("embedding", 10**8, 0)
+    assert real["omni-moderation-latest"].prices.tiers[0].input_ucr == 0
+
+
+def test_what_is_billed_by_another_measure_alone_is_not_free(tmp_path: Path) -> None:
+    file = tmp_path / "map.json"
+    entry = {"mode": "embedding", "litellm_provider": "x", "input_cost_per_token": 0}
+    map = {"free": entry, "by-image": {**entry, "input_cost_per_image": 0.0001}}
+    map["by-character"] = {**entry, "input_cost_per_character": 2e-7}
+    file.write_text(json.dumps(map))
+    assert set(read_price_map(credits_per_usd=Decimal(1000), path=file)) == {"free"}
+
+
+def test_openais_text_completions_are_openais(real: dict[str, ModelPrice]) -> None:
+    found = real["gpt-3.5-turbo-instruct"]
+    assert (found.provider, found.model, found.mode) == ("openai", "gpt-3.5-turbo-instruct", "completion")
 
 
 def test_the_map_is_read_without_importing_litellm() -> None:

@@ -51,6 +51,8 @@ class MessagesRequest(msgspec.Struct, gc=False):
     """Something may be cached for an hour, which is dearer to write than for five minutes."""
     n: int = 1
     """This dialect knows one answer only."""
+    prompts: int = 1
+    token_ids: int = 0
     audio: bool = False
     other_output: bool = False
 

@@ -1,4 +1,4 @@
-"""What a whole (not streamed) answer of the OpenAI chat dialect says about its cost. Never raises on odd answers."""
+"""What a whole (not streamed) chat or completion of OpenAI's says about its cost. Never raises on odd answers."""
 
 from typing import Any
 
@@ -12,6 +12,8 @@ from gateway.core.output_text import OutputText
 
 class _Choice(msgspec.Struct, gc=False):
     message: Any = None
+    text: Any = None
+    """In place of a message, in the older dialect of completions."""
     finish_reason: Any = None
 
 
@@ -38,6 +40,8 @@ def read_chat_answer(body: bytes) -> Answer:
     for choice in answer.choices or ():
         if isinstance(choice.message, dict):
             said.add(choice.message)
+        elif choice.text:
+            said.say(choice.text)
         if not finish_reason and type(choice.finish_reason) is str:
             finish_reason = choice.finish_reason
     reported = ReportedUsage()

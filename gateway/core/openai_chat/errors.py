@@ -40,7 +40,7 @@ def last_frames(broken: Broken) -> bytes:
     told = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
     frame = _frame(broken, id, error=told)
     if broken.usage is not None and facts.include_usage:
-        return _frame(broken, id, choices=[], usage=_usage_object(broken.usage)) + frame
+        return _frame(broken, id, choices=[], usage=usage_object(broken.usage)) + frame
     return frame
 
 
@@ -55,7 +55,7 @@ def _frame(broken: Broken, id: str, **more: Any) -> bytes:
     return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
 
-def _usage_object(usage: Usage) -> dict[str, int]:
+def usage_object(usage: Usage) -> dict[str, int]:
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.output_tokens,

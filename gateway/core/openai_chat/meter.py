@@ -1,4 +1,4 @@
-"""The meter of one streamed chat: what has been said so far, what was reported, and whether the stream has ended."""
+"""The meter of one streamed chat or completion: what has been said and reported so far, and whether it has ended."""
 
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ class _Choice(msgspec.Struct, gc=False):
     index: Any = 0
     delta: Any = None
     message: Any = None
+    text: Any = None
+    """In place of a delta, in the older dialect of completions."""
     finish_reason: Any = None
 
 
@@ -89,8 +91,8 @@ class ChatMeter:
         for choice in chunk.choices or ():
             if choice.delta and type(choice.delta) is dict and self._said.add(choice.delta):
                 content = True
-            if choice.finish_reason or choice.message:
-                content |= self._observe_end_of(choice)
+            if choice.finish_reason or choice.message or choice.text:
+                content |= self._observe_rest_of(choice)
         if content:
             self.visible_output = True
         if not self.provider_id or not self.model:
@@ -140,10 +142,12 @@ class ChatMeter:
             unreported_output_tokens=self._said.tokens - self._said_when_reported,
         )
 
-    def _observe_end_of(self, choice: _Choice) -> bool:
+    def _observe_rest_of(self, choice: _Choice) -> bool:
         if type(choice.finish_reason) is str and choice.finish_reason:
             self.finish_reason = choice.finish_reason
             self._finished_choices.add(choice.index if type(choice.index) is int else 0)
+        if choice.text and not choice.delta:
+            return self._said.say(choice.text)
         return type(choice.message) is dict and self._said.add(choice.message)
 
     def _observe_report(self, chunk: _Chunk) -> None:

@@ -58,6 +58,8 @@ class ChatRequest(msgspec.Struct, gc=False):
     """The provider may run tools itself, which read and bill beyond what is sent."""
     cache_writes_1h: bool = False
     """This dialect cannot ask for it."""
+    prompts: int = 1
+    token_ids: int = 0
 
 
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=OUTPUT_LIMIT_MAX)]
@@ -154,7 +156,7 @@ def _read(body: bytes) -> ChatRequest:
         n=scalars.n or 1,
         output_limit=max(scalars.max_completion_tokens or 0, scalars.max_tokens or 0) or None,
         limit_fields=_LIMIT_FIELDS_SET[scalars.max_completion_tokens is not None, scalars.max_tokens is not None],
-        include_usage="stream_options" in values and _asks_for_usage(values["stream_options"]),
+        include_usage="stream_options" in values and asks_for_usage(values["stream_options"]),
         service_tier=scalars.service_tier,
         message_count=messages.count,
         prompt_bytes=len(text) - messages.image_bytes,
@@ -174,7 +176,8 @@ def _refuse_keys(values: RawObject) -> None:
             raise InvalidRequest(f"`{name}` is not supported: `model` names the one model.", param=name)
 
 
-def _asks_for_usage(value: msgspec.Raw) -> bool:
+def asks_for_usage(value: msgspec.Raw) -> bool:
+    """Of `stream_options`. Raises InvalidRequest."""
     if value == _USUAL_STREAM_OPTIONS:
         return True
     if value == NULL:

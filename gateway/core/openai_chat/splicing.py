@@ -1,6 +1,6 @@
 """Changing a chat request where it must change, and leaving every other byte as the client sent it."""
 
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -13,8 +13,21 @@ _NEWER_ONLY: Final = ("max_tokens", "max_completion_tokens")
 """The field to limit by, and the only one that the body sets."""
 
 
+class Limited(Protocol):
+    """A request whose output may be limited and whose usage may be asked for."""
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def include_usage(self) -> bool: ...
+    @property
+    def limit_fields(self) -> tuple[str, ...]: ...
+
+
 def splice(
-    request: ChatRequest,
+    request: Limited,
     *,
     model: str | None = None,
     include_usage: bool = False,

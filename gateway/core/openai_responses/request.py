@@ -37,6 +37,8 @@ class ResponsesRequest(msgspec.Struct, gc=False):
     """This dialect knows one answer only."""
     cache_writes_1h: bool = False
     """This dialect cannot ask for it."""
+    prompts: int = 1
+    token_ids: int = 0
 
 
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=OUTPUT_LIMIT_MAX)]

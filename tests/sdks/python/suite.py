@@ -22,6 +22,8 @@ from pydantic import BaseModel
 from tests.sdks.python.seen import Seen, chunks_seen, completion_seen, failure, tollgate_headers
 
 MODEL = "gpt-4o-mini"
+EMBEDDER = "text-embedding-3-small"
+COMPLETER = "gpt-3.5-turbo-instruct"
 GREETING: Any = [{"role": "user", "content": "Say hello."}]
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 TOOLS: Any = [
@@ -185,6 +187,89 @@ def models(client: OpenAI) -> Seen:
     }
 
 
+# --- other endpoints --------------------------------------------------------------------------------------------------
+
+
+def embeddings(client: OpenAI) -> Seen:
+    """The SDK itself asks for base64 and unpacks it."""
+    inputs: Any = {"text": "Hello", "texts": ["Hello", "world"], "numbers": [1, 2, 3], "arrays": [[1, 2], [3]]}
+    answers = {
+        name: client.embeddings.create(model=EMBEDDER, input=value, dimensions=4) for name, value in inputs.items()
+    }
+    plain = client.embeddings.create(model=EMBEDDER, input="Hello", dimensions=4, encoding_format="float")
+    return {
+        "sizes": {name: [len(each.embedding) for each in answer.data] for name, answer in answers.items()},
+        "tokens": {name: answer.usage.prompt_tokens for name, answer in answers.items()},
+        "same_either_way": plain.data[0].embedding == answers["text"].data[0].embedding,
+    }
+
+
+def completions(client: OpenAI) -> Seen:
+    whole = client.completions.create(model=COMPLETER, prompt="Once", max_tokens=30)
+    several = client.completions.create(model=COMPLETER, prompt=["Once", "Twice"], n=2, best_of=3, max_tokens=5)
+    chunks = list(
+        client.completions.create(
+            model=COMPLETER, prompt="Once", max_tokens=30, stream=True, stream_options={"include_usage": True}
+        )
+    )
+    silent = list(client.completions.create(model=COMPLETER, prompt="Once", max_tokens=30, stream=True))
+    return {
+        "text": whole.choices[0].text,
+        "finish_reason": whole.choices[0].finish_reason,
+        "usage": whole.usage and whole.usage.model_dump(),
+        "several": [choice.text for choice in several.choices],
+        "several_tokens": several.usage and several.usage.completion_tokens,
+        "streamed": "".join(choice.text for chunk in chunks for choice in chunk.choices),
+        "usages": [chunk.usage.completion_tokens for chunk in chunks if chunk.usage is not None],
+        "usages_unasked": [chunk.id for chunk in silent if chunk.usage is not None or not chunk.choices],
+    }
+
+
+def completion_breaks(client: OpenAI) -> Seen:
+    received: list[str] = []
+
+    def read() -> None:
+        chunks = client.completions.create(
+            model=COMPLETER,
+            prompt="Once",
+            max_tokens=30,
+            stream=True,
+            extra_headers=replay(output_tokens=20, **{"break": 5}),
+        )
+        for chunk in chunks:
+            received.append(chunk.choices[0].text)  # noqa: PERF401 - what came before the error counts
+
+    error = failure(read)
+    return {"text": "".join(received), "error": error}
+
+
+def moderations(client: OpenAI) -> Seen:
+    """Without a model, as most applications call it."""
+    picture: Any = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+    words: Any = {"type": "text", "text": "Hello"}
+    one = client.moderations.create(input="Hello")
+    return {
+        "model": one.model,
+        "results": [
+            len(each.results)
+            for each in (
+                one,
+                client.moderations.create(input=["Hello", "world"], model=one.model),
+                client.moderations.create(input=[words, picture], model=one.model),
+            )
+        ],
+        "flagged": one.results[0].flagged,
+    }
+
+
+def kinds_of_models(client: OpenAI) -> Seen:
+    """A model that is for something else."""
+    return {
+        "chat_embeds": failure(lambda: client.embeddings.create(model=MODEL, input="Hello")),
+        "embedder_chats": failure(lambda: client.chat.completions.create(model=EMBEDDER, messages=GREETING)),
+    }
+
+
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
@@ -339,6 +424,7 @@ CASES: dict[str, Callable[[OpenAI], Seen]] = {
         *(tool_call, parallel_tool_calls, stream_tool_call, stream_parallel_tool_calls, json_mode, json_schema),
         *(image_in_the_body, image_by_address, several_choices, stream_several_choices),
         *(raw_response, stream_raw_response, credits_left, models),
+        *(embeddings, completions, completion_breaks, moderations, kinds_of_models),
         *(wrong_key, suspended_org, unknown_model, malformed, upstream_status, upstream_refuses_the_operator),
         *(no_answer_in_time, unreachable, error_in_the_stream, stream_breaks),
         *(out_of_credits, credits_end_in_the_stream, busy, busy_until_a_call_ends, rate_limited, upstream_down),

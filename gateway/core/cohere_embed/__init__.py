@@ -1,0 +1,1 @@
+"""Cohere's own embeddings (its second version)."""

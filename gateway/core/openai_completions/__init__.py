@@ -1,0 +1,1 @@
+"""OpenAI's text completions, the older dialect that many servers still speak."""

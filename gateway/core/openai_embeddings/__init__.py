@@ -1,0 +1,1 @@
+"""OpenAI's embeddings, as many providers speak them."""

@@ -1,0 +1,1 @@
+"""OpenAI's moderations, which Mistral speaks as well."""

@@ -1,0 +1,1 @@
+"""What dialects share whose answers come in one piece and say nothing that is billed: vectors, rankings, verdicts."""
