@@ -94,6 +94,9 @@ def _error_event(dialect: DialectName) -> bytes:
     message = "The server had an error while processing your request."
     if dialect == "anthropic-messages":
         return b"event: error\ndata: " + msgspec.json.encode(messages_error_object(message, OVERLOADED)) + b"\n\n"
+    if dialect == "openai-responses":
+        told = {"type": "error", "sequence_number": 0, "code": "server_error", "message": message, "param": None}
+        return b"event: error\ndata: " + msgspec.json.encode(told) + b"\n\n"
     return b"data: " + msgspec.json.encode(error_object(message, "server_error", code="replayed")) + b"\n\n"
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, Self
 
 import msgspec
 
+from gateway.core.dialect import DialectName
 from gateway.replay.request import fingerprint
 from gateway.replay.script import Script
 from gateway.replay.sent import Tokens
@@ -22,9 +23,12 @@ from gateway.replay.synthetic_unstreamed import UNSTREAMED
 OWN_RECORDINGS: Final = Path(__file__).parent / "recordings"
 CHAT: Final = "openai-chat"
 MESSAGES: Final = "anthropic-messages"
+RESPONSES: Final = "openai-responses"
 COUNTS: Final = "anthropic-count-tokens"
-_MATCHED: Final = (CHAT, MESSAGES, COUNTS, "openai-completions", *UNSTREAMED)
+_MATCHED: Final = (CHAT, MESSAGES, RESPONSES, COUNTS, "openai-completions", *UNSTREAMED)
 """Kinds that are found by what was asked."""
+_DIALECTS: Final[Mapping[str, DialectName]] = {MESSAGES: MESSAGES, COUNTS: MESSAGES, RESPONSES: RESPONSES}
+"""In which faults are told; the others' are told as a chat's."""
 
 _EVENT_ENDS: Final = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
 
@@ -81,7 +85,9 @@ class Recordings:
         return len(self._by_id)
 
     def models(self) -> list[str]:
-        return sorted({each.model for each in self._by_id.values() if each.kind in (CHAT, MESSAGES) and each.model})
+        return sorted(
+            {each.model for each in self._by_id.values() if each.kind in (CHAT, MESSAGES, RESPONSES) and each.model}
+        )
 
     def by_id(self, id: str) -> Recording | None:
         return self._by_id.get(id)
@@ -127,6 +133,12 @@ def script_of(recording: Recording) -> Script:
             piece_tokens.append(int(said.get("type") == "content_block_delta"))
             found = messages_usage(said, tokens)
             final = said.get("type") != "message_start"
+        elif recording.kind == RESPONSES:
+            inner = said.get("response")
+            response = inner if isinstance(inner, dict) else said
+            answer_id = answer_id or str(response.get("id") or "")
+            piece_tokens.append(int(str(said.get("type")).endswith(".delta")))
+            found, final = _responses_usage(response), True
         else:
             piece_tokens.append(int(_has_content(said)) if streamed else 0)
             found, final = _usage(said), True
@@ -142,7 +154,7 @@ def script_of(recording: Recording) -> Script:
         piece_tokens=piece_tokens,
         usage_piece=usage_piece,
         tokens=tokens or Tokens(),
-        dialect="openai-chat" if recording.kind not in (MESSAGES, COUNTS) else "anthropic-messages",
+        dialect=_DIALECTS.get(recording.kind, CHAT),
         recorded=True,
     )
 
@@ -200,6 +212,20 @@ def _usage(said: Mapping[str, Any]) -> Tokens | None:
         cached_tokens=prompt.get("cached_tokens") or usage.get("num_cached_tokens") or 0,
         cache_write_tokens=prompt.get("cache_write_tokens") or 0,
         output_tokens=usage.get("completion_tokens") or 0,
+        reasoning_tokens=output.get("reasoning_tokens") or 0,
+    )
+
+
+def _responses_usage(response: Mapping[str, Any]) -> Tokens | None:
+    usage = response.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    prompt, output = usage.get("input_tokens_details") or {}, usage.get("output_tokens_details") or {}
+    return Tokens(
+        prompt_tokens=usage.get("input_tokens") or 0,
+        cached_tokens=prompt.get("cached_tokens") or 0,
+        cache_write_tokens=prompt.get("cache_write_tokens") or 0,
+        output_tokens=usage.get("output_tokens") or 0,
         reasoning_tokens=output.get("reasoning_tokens") or 0,
     )
 

@@ -9,7 +9,9 @@ from gateway.replay.text import number_from
 
 IMAGE_TOKENS: Final = 85
 N_MAX: Final = 128
-_IGNORED_IN_MATCHING: Final = frozenset({"model", "stream_options", "max_tokens", "max_completion_tokens"})
+_IGNORED_IN_MATCHING: Final = frozenset(
+    {"model", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens"}
+)
 """What a gateway may write into a body on its way, so that a recording must be found without it."""
 
 
@@ -59,21 +61,21 @@ def read_chat_request(body: bytes) -> ChatRequest:
     options = fields.get("stream_options")
     tools = fields.get("tools")
     response_format = fields.get("response_format")
-    since = _since_the_question(messages)
+    since = since_the_question(messages)
     return ChatRequest(
         model=model,
         stream=fields.get("stream") is True,
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         n=1 if n is None else n,
         limit=max((limit for limit in limits if limit is not None), default=None),
-        prompt_tokens=_prompt_tokens(messages, tools),
-        prompt=_last_user_text(messages),
+        prompt_tokens=prompt_tokens(messages, tools),
+        prompt=last_user_text(messages),
         after_tool=messages[-1].get("role") == "tool",
-        result=" ".join(_text(message) for message in since if message.get("role") == "tool"),
+        result=" ".join(text_of(message) for message in since if message.get("role") == "tool"),
         called=frozenset(
             str(call["function"].get("name"))
             for message in since
-            for call in _objects(message.get("tool_calls"))
+            for call in objects_of(message.get("tool_calls"))
             if isinstance(call.get("function"), dict)
         ),
         tools=[each for each in tools if isinstance(each, dict)] if isinstance(tools, list) else [],
@@ -102,17 +104,17 @@ def read_messages_request(body: bytes) -> ChatRequest:
     output = fields.get("output_config")
     schema = output.get("format") if isinstance(output, dict) else None
     told = [{"role": "system", "content": system}, *messages] if system else messages
-    blocks = [block for message in _since_the_question(messages) for block in _objects(message.get("content"))]
+    blocks = [block for message in since_the_question(messages) for block in objects_of(message.get("content"))]
     return ChatRequest(
         model=model,
         stream=fields.get("stream") is True,
         include_usage=True,
         n=1,
         limit=number_of(fields, "max_tokens", 1, 2**31 - 1),
-        prompt_tokens=_prompt_tokens(told, tools),
-        prompt=_last_user_text(messages),
+        prompt_tokens=prompt_tokens(told, tools),
+        prompt=last_user_text(messages),
         after_tool=_has_a_result(messages[-1]),
-        result=" ".join(_text(block) for block in blocks if block.get("type") == "tool_result"),
+        result=" ".join(text_of(block) for block in blocks if block.get("type") == "tool_result"),
         called=frozenset(str(block.get("name")) for block in blocks if block.get("type") == "tool_use"),
         tools=[
             {"function": {"name": each.get("name", "tool"), "parameters": each["input_schema"]}}
@@ -127,7 +129,7 @@ def read_messages_request(body: bytes) -> ChatRequest:
 
 
 def _has_a_result(message: Mapping[str, Any]) -> bool:
-    return any(block.get("type") == "tool_result" for block in _objects(message.get("content")))
+    return any(block.get("type") == "tool_result" for block in objects_of(message.get("content")))
 
 
 def _choice(choice: Mapping[str, Any]) -> Any:
@@ -172,7 +174,7 @@ def number_of(fields: Mapping[str, Any], name: str, low: int, high: int) -> int 
     return value
 
 
-def _prompt_tokens(messages: list[dict[str, Any]], tools: object) -> int:
+def prompt_tokens(messages: list[dict[str, Any]], tools: object) -> int:
     """About a quarter of the bytes, images at a flat rate; what a gateway splices into the body changes nothing."""
     images = 0
     told: list[object] = [tools] if tools else []
@@ -189,12 +191,12 @@ def _prompt_tokens(messages: list[dict[str, Any]], tools: object) -> int:
     return -(-len(msgspec.json.encode(told)) // 4) + images * IMAGE_TOKENS
 
 
-def _last_user_text(messages: list[dict[str, Any]]) -> str:
+def last_user_text(messages: list[dict[str, Any]]) -> str:
     at = _question_at(messages)
-    return "" if at is None else _text(messages[at])
+    return "" if at is None else text_of(messages[at])
 
 
-def _since_the_question(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def since_the_question(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     at = _question_at(messages)
     return messages if at is None else messages[at + 1 :]
 
@@ -207,14 +209,14 @@ def _question_at(messages: list[dict[str, Any]]) -> int | None:
     return None
 
 
-def _text(told: Mapping[str, Any]) -> str:
+def text_of(told: Mapping[str, Any]) -> str:
     """Of a message or a block."""
     content = told.get("content")
     if isinstance(content, str):
         return content
-    texts = [part.get("text") for part in _objects(content)]
+    texts = [part.get("text") for part in objects_of(content)]
     return " ".join(text for text in texts if isinstance(text, str))
 
 
-def _objects(value: object) -> list[dict[str, Any]]:
+def objects_of(value: object) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

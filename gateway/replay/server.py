@@ -17,11 +17,13 @@ from gateway.replay.faults import error_script, perform
 from gateway.replay.play import play
 from gateway.replay.recordings import CHAT, COUNTS, MESSAGES, OWN_RECORDINGS, Recordings, script_of
 from gateway.replay.request import BadRequest, read_chat_request, read_messages_request
+from gateway.replay.responses_request import read_responses_request
 from gateway.replay.script import Script, cut, repeated
 from gateway.replay.sent import Sent, SentCall, SentEnd
 from gateway.replay.synthetic import CREATED, JSON, synthesize
 from gateway.replay.synthetic_completions import read_completions_request, synthesize_completion
 from gateway.replay.synthetic_messages import synthesize_message
+from gateway.replay.synthetic_responses import synthesize_response
 from gateway.replay.synthetic_unstreamed import read_unstreamed_request, synthesize_unstreamed
 
 BODY_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -99,6 +101,7 @@ def make_app(options: ReplayOptions) -> web.Application:
         app.router.add_post(f"/{{prefix:.*}}{path}", partial(replay.small, dialect=dialect))
     app.router.add_post("/{prefix:.*}messages/count_tokens", replay.count_tokens)
     app.router.add_post("/{prefix:.*}messages", replay.message)
+    app.router.add_post("/{prefix:.*}responses", replay.response)
     app.router.add_get("/_sent", replay.sent)
     app.router.add_post("/_sent/reset", replay.reset)
     app.router.add_get("/{prefix:.*}models", replay.models)
@@ -121,6 +124,9 @@ class _Replay:
 
     async def message(self, http: web.Request) -> web.StreamResponse:
         return await self._answer(http, "anthropic-messages")
+
+    async def response(self, http: web.Request) -> web.StreamResponse:
+        return await self._answer(http, "openai-responses")
 
     async def count_tokens(self, http: web.Request) -> web.StreamResponse:
         """Billed to nobody, and so in no book."""
@@ -261,6 +267,9 @@ def _understood(body: bytes, dialect: DialectName) -> tuple[_Asked, _Invent]:
     if dialect == MESSAGES:
         message = read_messages_request(body)
         return message, partial(synthesize_message, message)
+    if dialect == "openai-responses":
+        response = read_responses_request(body)
+        return response, partial(synthesize_response, response)
     if dialect == "openai-completions":
         completion = read_completions_request(body)
         return completion, partial(synthesize_completion, completion)

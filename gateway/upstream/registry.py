@@ -49,7 +49,13 @@ class Provider:
 PROVIDERS: Final[Mapping[str, Provider]] = {
     "openai": Provider(
         base_url="https://api.openai.com/v1",
-        dialects=("openai-chat", "openai-completions", "openai-embeddings", "openai-moderations"),
+        dialects=(
+            "openai-chat",
+            "openai-responses",
+            "openai-completions",
+            "openai-embeddings",
+            "openai-moderations",
+        ),
         output_limit_field="max_completion_tokens",
     ),
     "anthropic": Provider(
@@ -60,6 +66,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         base_url="",
         dialects=(
             "openai-chat",
+            "openai-responses",
             "anthropic-messages",
             "openai-completions",
             "openai-embeddings",

@@ -47,8 +47,8 @@ ERROR: Final = event("error", error={"type": "overloaded_error", "message": "Ove
 
 
 @asynccontextmanager
-async def says(pieces: Iterable[bytes], *, then_hang: bool = False) -> AsyncIterator[str]:
-    """The base URL of a provider that answers every message with these bytes."""
+async def says(pieces: Iterable[bytes], *, then_hang: bool = False, path: str = MESSAGES) -> AsyncIterator[str]:
+    """The base URL of a provider that answers every call with these bytes."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         await request.read()
@@ -61,7 +61,7 @@ async def says(pieces: Iterable[bytes], *, then_hang: bool = False) -> AsyncIter
         return response
 
     app = web.Application()
-    app.router.add_post("/v1/messages", answer)
+    app.router.add_post(path, answer)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -15,7 +15,7 @@ from gateway.replay.recordings import CHAT, OWN_RECORDINGS, RecordingBroken, Rec
 from gateway.replay.request import read_chat_request, read_messages_request
 from gateway.replay.script import cut
 from gateway.replay.server import ReplayOptions, ReplayServer
-from tests.replay import make_own_messages, make_own_recordings, make_own_small
+from tests.replay import make_own_messages, make_own_recordings, make_own_responses, make_own_small
 
 ROWS: list[dict[str, Any]] = make_own_recordings.chats()
 MESSAGE_ROWS: list[dict[str, Any]] = make_own_messages.messages()
@@ -37,13 +37,17 @@ def ask(row: dict[str, Any], **changes: Any) -> Any:
 
 def test_the_file_holds_what_its_script_writes() -> None:
     assert make_own_recordings.FILE.read_text(encoding="utf-8") == make_own_recordings.lines(), "run the script"
-    for file, rows in [*make_own_messages.FILES.items(), *make_own_small.FILES.items()]:
+    for file, rows in [
+        *make_own_messages.FILES.items(),
+        *make_own_small.FILES.items(),
+        *make_own_responses.FILES.items(),
+    ]:
         assert file.read_text(encoding="utf-8") == make_own_messages.lines(rows()), "run the script"
 
 
 def test_own_recordings_are_all_found_by_what_they_ask() -> None:
     recordings = Recordings.load(OWN_RECORDINGS)
-    small = [row for rows in make_own_small.FILES.values() for row in rows()]
+    small = [row for rows in make_own_small.FILES.values() for row in rows()] + make_own_responses.responses()
     assert len(recordings) == len(ROWS) + len(MESSAGE_ROWS) + len(make_own_messages.counts()) + len(small)
     for row in [*MESSAGE_ROWS, *make_own_messages.counts()]:
         asked = read_messages_request(json.dumps(row["request"]).encode())
