@@ -40,8 +40,10 @@ from gateway.upstream.registry import (
 
 __all__ = ["MetricsSettings", "Settings", "SettingsError", "load_settings"]
 
-DEFAULT_UPSTREAMS: Final = ("openai", "anthropic")
+DEFAULT_UPSTREAMS: Final = ("openai", "anthropic", "gemini")
 """Providers whose upstreams, named like them, the environment makes where the file has none."""
+_VERSIONS: Final = {"anthropic": "/v1", "gemini": "/v1beta"}
+"""What their base URLs end with, and their SDKs want the address without."""
 _DECIDED_ELSEWHERE: Final = frozenset({"sole_owner", "secret"})
 """Fields of the rooms' records that the process finds out by itself."""
 _Port = Annotated[int, msgspec.Meta(le=65_535)]
@@ -186,8 +188,8 @@ def load_settings(
 ) -> Settings:
     """The settings of a file, or without one the defaults; `host` and `port` override it. Raises SettingsError.
 
-    Secrets come from `environ` alone: OPENAI_API_KEY (and OPENAI_BASE_URL), ANTHROPIC_API_KEY (and ANTHROPIC_BASE_URL)
-    make upstreams where the file has none.
+    Secrets come from `environ` alone: OPENAI_API_KEY (and OPENAI_BASE_URL), and ANTHROPIC_ and GEMINI_ likewise, make
+    upstreams where the file has none.
     """
     source = StrictToml("", _File, name="defaults") if path is None else _read(path)
     file = source.value
@@ -228,20 +230,22 @@ def load_settings(
 
 def _with_default_upstreams(settings: Settings, environ: Mapping[str, str]) -> Settings:
     """Those whose keys, or whose addresses, are in the environment."""
-    api_key, base_url = environ.get("OPENAI_API_KEY", ""), environ.get("OPENAI_BASE_URL", "")
-    try:
-        if api_key or base_url:
-            settings = settings.with_default_upstream("openai", base_url=base_url, api_key=api_key)
-    except ValueError as error:
-        raise SettingsError(f"OPENAI_BASE_URL, OPENAI_API_KEY: {error}") from error
-    api_key, base_url = environ.get("ANTHROPIC_API_KEY", ""), environ.get("ANTHROPIC_BASE_URL", "").rstrip("/")
-    if base_url and not base_url.endswith("/v1"):
-        base_url += "/v1"  # Anthropic's SDKs want the address without it
-    try:
-        if api_key or base_url:
-            settings = settings.with_default_upstream("anthropic", base_url=base_url, api_key=api_key)
-    except ValueError as error:
-        raise SettingsError(f"ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY: {error}") from error
+    named = (
+        ("openai", environ.get("OPENAI_API_KEY", ""), environ.get("OPENAI_BASE_URL", "")),
+        ("anthropic", environ.get("ANTHROPIC_API_KEY", ""), environ.get("ANTHROPIC_BASE_URL", "")),
+        ("gemini", environ.get("GEMINI_API_KEY", ""), environ.get("GEMINI_BASE_URL", "")),
+    )
+    for provider, api_key, address in named:
+        if not (api_key or address):
+            continue
+        base_url, version = address.rstrip("/"), _VERSIONS.get(provider, "")
+        if base_url and not base_url.endswith(version):
+            base_url += version
+        try:
+            settings = settings.with_default_upstream(provider, base_url=base_url, api_key=api_key)
+        except ValueError as error:
+            variables = f"{provider.upper()}_BASE_URL, {provider.upper()}_API_KEY"
+            raise SettingsError(f"{variables}: {error}") from error
     return settings
 
 

@@ -134,7 +134,15 @@ def _make_folder() -> Path:
 async def _own_gateway(data_dir: Path) -> AsyncIterator[tuple[str, str]]:
     """Its address and operator's key. It is what `make run` starts, on a free port and in a folder of its own."""
     operator_key = f"op-{secrets.token_urlsafe(16)}"
-    kept_out = ("DATABASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")
+    kept_out = (
+        "DATABASE_URL",
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_BASE_URL",
+        "GEMINI_API_KEY",
+        "GEMINI_BASE_URL",
+    )
     environment = {name: value for name, value in os.environ.items() if name not in kept_out}
     environment["TOLLGATE_OPERATOR_KEY"] = operator_key
     process = await asyncio.create_subprocess_exec(

@@ -24,6 +24,7 @@ DEMO = Origin(actor="demo")
 CREDITS = Decimal(1000)
 MODEL = "gpt-4o-mini"
 CLAUDE = "claude-haiku-4-5"
+GEMINI = "gemini-2.5-flash"
 COMMAND = ".venv/bin/tollgate" if Path(sys.prefix).name == ".venv" else "tollgate"
 REPLAY_START_S = 15.0
 
@@ -96,7 +97,10 @@ class Demo:
         )
         _, token = await gateway.keys.create(org.org_id, name="demo", by=DEMO)
         click.echo(
-            _SNIPPETS.format(credits=f"{CREDITS:,}", token=token, url=gateway.url, model=MODEL, claude=CLAUDE), err=True
+            _SNIPPETS.format(
+                credits=f"{CREDITS:,}", token=token, url=gateway.url, model=MODEL, claude=CLAUDE, gemini=GEMINI
+            ),
+            err=True,
         )
 
 
@@ -126,6 +130,12 @@ or in Anthropic's dialect:
     curl {url}/v1/messages \\
       -H "x-api-key: {token}" -H "content-type: application/json" \\
       -d '{{"model": "{claude}", "max_tokens": 300, "messages": [{{"role": "user", "content": "What is a toll?"}}]}}'
+
+or in Gemini's:
+
+    curl {url}/v1beta/models/{gemini}:generateContent \\
+      -H "x-goog-api-key: {token}" -H "content-type: application/json" \\
+      -d '{{"contents": [{{"parts": [{{"text": "What is a toll?"}}]}}]}}'
 
 and look at what it cost:
 

@@ -167,8 +167,12 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     path_of: Callable[[Any, str], str] | None = None
     """Where a call goes behind a provider's base URL, of its facts and the provider's name for the model, in a dialect
     that says so in its address."""
+    routes: tuple[str, ...] = ()
+    """Where its calls come in, if not behind our /v1: patterns, each with `{model}` before the last colon."""
     read_request: Callable[[bytes], Facts]
     """Raises InvalidRequest, whose `param` names the field."""
+    read_at: Callable[[str, bytes], Facts] | None = None
+    """The same in a dialect whose address says a part of it: of the request's target, as it came, and the body."""
     splice: Callable[[Any, str, Habits, int | None], tuple[bytes, bool]]
     """The body for a target: facts, its name for the model, its habits, the output limit to send → the bytes, and
     whether they ask for a usage that the caller has not asked for."""
@@ -189,5 +193,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """Providers' headers that pass in this dialect alone."""
     key_header: str = ""
     """Where its SDKs put the key, if that is not Authorization alone."""
+    key_parameter: str = ""
+    """A parameter of the address that may hold the key as well."""
     request_id_header: str = ""
     """Where its SDKs look for the request's id, beside x-request-id."""

@@ -14,10 +14,10 @@ from gateway.core.caller import Caller
 from gateway.core.errors import ModelNotFound
 from gateway.core.pricing import FULL_BP, Tier, with_markup
 from gateway.core.units import UCR_PER_CREDIT, UNITS_PER_PRICE
-from gateway.edge import messages_models
+from gateway.edge import gemini_models, messages_models
 from gateway.edge.answers import json_answer
 from gateway.edge.auth import authenticate
-from gateway.edge.errors import speaks_messages
+from gateway.edge.errors import speaks_gemini, speaks_messages
 from gateway.edge.requests import Line, read_query
 from gateway.edge.rooms import CATALOGUE, CLOCK, GENERATIONS, KEY_USAGE, LEDGER, OFFERS
 from gateway.relay.catalogue import CatalogueEntry
@@ -35,6 +35,8 @@ class GenerationQuery(msgspec.Struct, frozen=True):
 
 async def models(request: web.Request) -> web.StreamResponse:
     """The models this key may use, by name."""
+    if speaks_gemini(request):
+        return await gemini_models.models(request)
     caller = await authenticate(request)
     entries = [entry for entry in request.app[CATALOGUE].models() if caller.may_use(entry.name)]
     if speaks_messages(request):
@@ -45,6 +47,8 @@ async def models(request: web.Request) -> web.StreamResponse:
 
 
 async def model(request: web.Request) -> web.StreamResponse:
+    if speaks_gemini(request):
+        return await gemini_models.model(request)
     caller = await authenticate(request)
     name = request.match_info["model"]
     if not caller.may_use(name):

@@ -1,6 +1,7 @@
 """Who asks: from the headers alone, before a body is read. On /v1 a caller, on /api a principal."""
 
 from typing import Final
+from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 
@@ -22,14 +23,17 @@ _ROLES: Final = {
 }
 
 
-async def authenticate(request: web.Request) -> Caller:
+QUERY_FIELDS_MAX: Final = 64
+
+
+async def authenticate(request: web.Request, *, key_header: str = "x-api-key", key_parameter: str = "") -> Caller:
     """The caller that the key proves, in whichever dialect's header it comes.
 
     Raises Unauthenticated, TooManyFailures, Forbidden, OrgSuspended, UserSuspended or LedgerUnavailable.
     """
     door = request.app[DOOR]
     try:
-        token = caller_key(request, key_header="x-api-key")
+        token = caller_key(request, key_header=key_header, key_parameter=key_parameter)
         caller = await caller_of(hash_of(token), request, request.app[KEY_RING], door)
     except Unauthenticated as error:
         raise door.refusal(request, error) from None
@@ -85,22 +89,39 @@ def _mark_authenticated(request: web.Request) -> None:
         connection.authenticated()
 
 
-def caller_key(request: Request, *, key_header: str) -> str:
-    """The key of a caller of /v1: a bearer token, or what `key_header` holds where its dialect has such a header.
+def caller_key(request: Request, *, key_header: str, key_parameter: str = "") -> str:
+    """The key of a caller of an inference API: a bearer token, or what `key_header` or the address's `key_parameter`
+    holds where its dialect has such a one.
 
     Two different ones are refused rather than one of them believed. Raises Unauthenticated.
     """
     keys = request.headers.getall(key_header, []) if key_header else []
+    if key_parameter and "?" in request.raw_path:
+        keys = [*keys, *_in_query(request, key_parameter)]
     if not keys:
         return bearer_token(request, whose="API")
     if hdrs.AUTHORIZATION in request.headers:
         keys = [*keys, bearer_token(request, whose="API")]
     key = keys[0].strip(" ")
     if any(other.strip(" ") != key for other in keys):
-        raise Unauthenticated(f"Different API keys were sent in `{key_header}` and `Authorization`; send one.")
+        places = [key_header, "Authorization", *([f"?{key_parameter}="] if key_parameter else [])]
+        raise Unauthenticated(f"Different API keys were sent in {_listed(places)}; send one.")
     if not key:
         raise Unauthenticated(f"No API key provided: the header `{key_header}` is empty.")
     return key
+
+
+def _in_query(request: Request, name: str) -> list[str]:
+    try:
+        fields = parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError:
+        raise Unauthenticated(f"The query has more than {QUERY_FIELDS_MAX} parameters.") from None
+    return [value for field, value in fields if field == name]
+
+
+def _listed(places: list[str]) -> str:
+    *most, last = [f"`{place}`" for place in places]
+    return f"{', '.join(most)} and {last}"
 
 
 def bearer_token(request: Request, *, whose: str) -> str:

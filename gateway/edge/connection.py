@@ -26,7 +26,7 @@ log = structlog.get_logger()
 Request = web.BaseRequest | PlainRequest
 Handler = Callable[[Request], Awaitable[Any]]
 Routes = Mapping[tuple[str, str], Handler]
-"""By method and path as they are spelled on the wire."""
+"""By method and path as they are spelled on the wire, or a path with `{model}` in the place of the model's name."""
 
 EARLY_BYTES_MAX: Final = 64 * 1024
 """Of requests that come before the one under way is answered; then the connection is not read until it is."""
@@ -36,7 +36,8 @@ LINGER_S: Final = 2.0
 """How long the rest of a body that was refused may still come: closing at once would reset the connection, and the
 answer with it."""
 
-
+_CALL_OF_MODEL: Final = re.compile(r"(/v1(?:beta)?/models)/.+(:[A-Za-z]+)")
+"""A path that names a model, and after the last colon what is asked of it."""
 _FOR_API: Final = re.compile(rb"[\r\n]*[^ \r\n]+ +(?:[A-Za-z]+://[^/ ]*)?/api(?:[/?# \r\n]|\Z)")
 
 
@@ -338,7 +339,10 @@ class Listener(web.Server):
     def straight_handler(self, request: Request) -> Handler | None:
         """That of an inference route, which is called past the application's router and its middlewares."""
         path, _, _ = request.raw_path.partition("?")
-        return self._straight.get((request.method, path))
+        handler = self._straight.get((request.method, path))
+        if handler is None and (call := _CALL_OF_MODEL.fullmatch(path)) is not None:
+            return self._straight.get((request.method, f"{call[1]}/{{model}}{call[2]}"))
+        return handler
 
     def _handle(self, request: web.BaseRequest) -> Awaitable[Any]:
         handler = self.straight_handler(request)

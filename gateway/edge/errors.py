@@ -14,6 +14,10 @@ from gateway.core import errors
 from gateway.core.anthropic_messages.dialect import VERSION_HEADER
 from gateway.core.anthropic_messages.errors import error_body as messages_error_body
 from gateway.core.anthropic_messages.errors import error_in_messages
+from gateway.core.gemini.address import KEY_PARAMETER
+from gateway.core.gemini.dialect import KEY_HEADER
+from gateway.core.gemini.errors import error_body as gemini_error_body
+from gateway.core.gemini.errors import error_in_gemini
 from gateway.core.openai_chat.errors import error_body
 from gateway.core.rendered import Rendered
 from gateway.core.units import credits_text
@@ -149,12 +153,16 @@ def error_response(request: web.BaseRequest, error: Rendered, id: UUID) -> web.R
         error = error_in_messages(error)
         headers = [("content-type", "application/json"), ("request-id", str(id)), *error.headers]
         return web.Response(status=error.status, body=messages_error_body(error, str(id)), headers=headers)
+    if speaks_gemini(request):
+        error = error_in_gemini(error)
+        headers = [("content-type", "application/json"), *error.headers]
+        return web.Response(status=error.status, body=gemini_error_body(error, str(id)), headers=headers)
     return _response(error, problem=is_api(request.path))
 
 
 def speaks_messages(request: web.BaseRequest) -> bool:
     """It is asked in Anthropic's dialect: by its path, or of the models by the header that all its SDKs send."""
-    if is_api(request.path):
+    if is_api(request.path) or speaks_gemini(request):
         return False
     return request.path.startswith("/v1/messages") or VERSION_HEADER in request.headers
 
@@ -170,6 +178,15 @@ def unrouted_response(error: Rendered, *, id: UUID, problem: bool) -> web.Respon
 def is_api(path: str) -> bool:
     """Errors under it are problems; everywhere else they are in OpenAI's dialect."""
     return path == "/api" or path.startswith("/api/")
+
+
+def speaks_gemini(request: web.BaseRequest) -> bool:
+    """It is asked in Gemini's dialect: by its path, or under the version that others have as well by where its SDKs put
+    the key."""
+    path = request.path
+    if not path.startswith("/v1/"):
+        return path == "/v1beta" or path.startswith("/v1beta/")
+    return KEY_HEADER in request.headers or (path.startswith("/v1/models") and KEY_PARAMETER in request.query)
 
 
 def _response(error: Rendered, *, problem: bool) -> web.Response:

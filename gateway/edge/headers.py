@@ -42,11 +42,14 @@ class HeaderPolicy:
         self._unasked: tuple[tuple[str, str], ...] = ()
         self.key_header = ""
         """Where a key may stand beside Authorization."""
+        self.key_parameter = ""
+        """And in the address."""
         if dialect is not None:
             self._to_upstream |= dialect.to_upstream
             self._to_caller |= dialect.to_caller
             self._unasked = dialect.to_upstream_unasked
             self.key_header = dialect.key_header
+            self.key_parameter = dialect.key_parameter
 
     def speaking(self, dialect: Dialect) -> "HeaderPolicy":
         return HeaderPolicy(to_upstream=self._to_upstream, to_caller=self._to_caller, dialect=dialect)

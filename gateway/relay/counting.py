@@ -1,6 +1,7 @@
 """How long a prompt is, asked of a provider: free, so nothing is reserved; and for that very reason bounded."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -12,7 +13,6 @@ from gateway.relay.offers import Offers
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.failover import Attempt, Opening
 
-COUNTING_PATH: Final = "/messages/count_tokens"
 AT_ONCE_MAX: Final = 16
 """Of one key."""
 RETRY_AFTER_S: Final = 1.0
@@ -37,9 +37,18 @@ class TokenCounts:
         """By key."""
 
     async def ask(
-        self, caller: Caller, dialect: Dialect, request: Facts, headers: list[tuple[str, str]], *, path: str
+        self,
+        caller: Caller,
+        dialect: Dialect,
+        request: Facts,
+        headers: list[tuple[str, str]],
+        *,
+        path_of: Callable[[str], str],
     ) -> Counted:
-        """Raises ModelNotFound, InvalidRequest, Forbidden, TooManyRequests or UpstreamFailed."""
+        """`path_of` says where the question goes, of a target's name for the model.
+
+        Raises ModelNotFound, InvalidRequest, Forbidden, TooManyRequests or UpstreamFailed.
+        """
         if not caller.may_use(request.model):
             raise ModelNotFound(request.model)
         sandbox = caller.kind is KeyKind.SANDBOX
@@ -56,7 +65,7 @@ class TokenCounts:
             Attempt(
                 upstream=t.upstream,
                 dialect=dialect.name,
-                path=path,
+                path=path_of(t.model),
                 headers=headers,
                 body=dialect.splice(request, t.model, t.upstream, None)[0],
                 new_meter=dialect.meter,

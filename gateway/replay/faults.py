@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.core.anthropic_messages.errors import OVERLOADED, error_in_messages
 from gateway.core.dialect import DialectName
+from gateway.core.gemini.errors import status_name
 from gateway.core.rendered import Rendered
 from gateway.replay.directions import Directions
 from gateway.replay.script import Script
@@ -24,6 +25,7 @@ _ERRORS: Final[dict[int, tuple[str, str | None, str]]] = {
     500: ("server_error", None, "The server had an error, as x-replay-status asked."),
     503: ("service_unavailable_error", None, "The server is overloaded, as x-replay-status asked."),
 }
+_GEMINI: Final = ("gemini-generate", "gemini-embed")
 _HTML: Final = b"<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1>"
 
 
@@ -45,6 +47,10 @@ def messages_error_object(message: str, status: int) -> dict[str, Any]:
     return {"type": "error", "error": {"type": error.type, "message": message}, "request_id": "req_replayed"}
 
 
+def gemini_error_object(message: str, status: int) -> dict[str, Any]:
+    return {"error": {"code": status, "message": message, "status": status_name(status)}}
+
+
 def error_script(
     status: int,
     model: str,
@@ -58,6 +64,8 @@ def error_script(
     kind, code, text = _ERRORS.get(status) or _ERRORS[400 if status < 500 else 500]
     if dialect == "anthropic-messages":
         body = msgspec.json.encode(messages_error_object(message or text, status))
+    elif dialect in _GEMINI:
+        body = msgspec.json.encode(gemini_error_object(message or text, status))
     else:
         body = msgspec.json.encode(error_object(message or text, kind, **{"code": code, **facts}))
     return Script(
@@ -97,6 +105,8 @@ def _error_event(dialect: DialectName) -> bytes:
     if dialect == "openai-responses":
         told = {"type": "error", "sequence_number": 0, "code": "server_error", "message": message, "param": None}
         return b"event: error\ndata: " + msgspec.json.encode(told) + b"\n\n"
+    if dialect in _GEMINI:
+        return b"data: " + msgspec.json.encode(gemini_error_object(message, 503)) + b"\r\n\r\n"
     return b"data: " + msgspec.json.encode(error_object(message, "server_error", code="replayed")) + b"\n\n"
 
 

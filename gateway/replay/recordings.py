@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, Self
 import msgspec
 
 from gateway.core.dialect import DialectName
+from gateway.replay.gemini_request import gemini_fingerprint
 from gateway.replay.request import fingerprint
 from gateway.replay.script import Script
 from gateway.replay.sent import Tokens
@@ -25,11 +26,12 @@ CHAT: Final = "openai-chat"
 MESSAGES: Final = "anthropic-messages"
 RESPONSES: Final = "openai-responses"
 COUNTS: Final = "anthropic-count-tokens"
-_MATCHED: Final = (CHAT, MESSAGES, RESPONSES, COUNTS, "openai-completions", *UNSTREAMED)
+GEMINI: Final = "gemini-generate"
+_MATCHED: Final = (CHAT, MESSAGES, RESPONSES, COUNTS, GEMINI, "openai-completions", *UNSTREAMED)
 """Kinds that are found by what was asked."""
-_DIALECTS: Final[Mapping[str, DialectName]] = {MESSAGES: MESSAGES, COUNTS: MESSAGES, RESPONSES: RESPONSES}
-"""In which faults are told; the others' are told as a chat's."""
+_CHATS: Final = (CHAT, MESSAGES, RESPONSES, GEMINI)
 
+_CALL: Final = re.compile(r"models/([^/:]+):([A-Za-z]+)")
 _EVENT_ENDS: Final = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r)")
 
 
@@ -42,6 +44,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     request: dict[str, Any]
     body: str
+    path: str = ""
     status: int = 200
     headers: dict[str, str] = {}
     body_encoding: str | None = None
@@ -53,7 +56,18 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def model(self) -> str:
         model = self.request.get("model")
+        if self.kind == GEMINI:
+            named = _CALL.search(self.path)
+            model = named[1] if named is not None else ""
         return model if isinstance(model, str) else ""
+
+    @property
+    def fingerprint(self) -> int:
+        """Of what was asked."""
+        if self.kind == GEMINI:
+            named = _CALL.search(self.path)
+            return gemini_fingerprint(self.request, named[2] if named is not None else "")
+        return fingerprint(self.request)
 
 
 class Question(Protocol):
@@ -85,9 +99,7 @@ class Recordings:
         return len(self._by_id)
 
     def models(self) -> list[str]:
-        return sorted(
-            {each.model for each in self._by_id.values() if each.kind in (CHAT, MESSAGES, RESPONSES) and each.model}
-        )
+        return sorted({each.model for each in self._by_id.values() if each.kind in _CHATS and each.model})
 
     def by_id(self, id: str) -> Recording | None:
         return self._by_id.get(id)
@@ -111,7 +123,7 @@ class Recordings:
     def _add(self, recording: Recording) -> None:
         self._by_id[recording.id] = recording
         if recording.kind in _MATCHED:
-            self._by_question[fingerprint(recording.request)].append(recording)
+            self._by_question[recording.fingerprint].append(recording)
 
 
 def script_of(recording: Recording) -> Script:
@@ -126,7 +138,7 @@ def script_of(recording: Recording) -> Script:
     piece_tokens = []
     for position, piece in enumerate(pieces):
         said = _object(_data(piece) if streamed else piece)
-        answer_id = answer_id or str(said.get("id") or "")
+        answer_id = answer_id or str(said.get("id") or said.get("responseId") or "")
         if recording.kind == MESSAGES:
             message = said.get("message")
             answer_id = answer_id or (str(message.get("id", "")) if isinstance(message, dict) else "")
@@ -139,6 +151,9 @@ def script_of(recording: Recording) -> Script:
             answer_id = answer_id or str(response.get("id") or "")
             piece_tokens.append(int(str(said.get("type")).endswith(".delta")))
             found, final = _responses_usage(response), True
+        elif recording.kind == GEMINI or "usageMetadata" in said:
+            piece_tokens.append(int("candidates" in said))
+            found, final = gemini_usage(said, tokens), True
         else:
             piece_tokens.append(int(_has_content(said)) if streamed else 0)
             found, final = _usage(said), True
@@ -154,9 +169,17 @@ def script_of(recording: Recording) -> Script:
         piece_tokens=piece_tokens,
         usage_piece=usage_piece,
         tokens=tokens or Tokens(),
-        dialect=_DIALECTS.get(recording.kind, CHAT),
+        dialect=_DIALECTS.get(recording.kind, "openai-chat"),
         recorded=True,
     )
+
+
+_DIALECTS: Final[Mapping[str, DialectName]] = {
+    MESSAGES: "anthropic-messages",
+    COUNTS: "anthropic-messages",
+    RESPONSES: "openai-responses",
+    GEMINI: "gemini-generate",
+}
 
 
 def _read(path: Path) -> Iterator[Recording]:
@@ -258,6 +281,22 @@ def messages_usage(said: Mapping[str, Any], before: Tokens | None) -> Tokens | N
         cache_write_1h_tokens=_int(kinds.get("ephemeral_1h_input_tokens"), before.cache_write_1h_tokens),
         output_tokens=_int(usage.get("output_tokens"), before.output_tokens),
         reasoning_tokens=_int(details.get("thinking_tokens"), before.reasoning_tokens),
+    )
+
+
+def gemini_usage(said: Mapping[str, Any], before: Tokens | None) -> Tokens | None:
+    """Likewise. What tools had the model read is beside the prompt, thoughts beside what is said."""
+    usage = said.get("usageMetadata")
+    if not isinstance(usage, dict):
+        return None
+    before = before or Tokens()
+    thoughts = _int(usage.get("thoughtsTokenCount"), before.reasoning_tokens)
+    said_tokens = _int(usage.get("candidatesTokenCount"), before.output_tokens - before.reasoning_tokens)
+    return Tokens(
+        prompt_tokens=_int(usage.get("promptTokenCount"), 0) + _int(usage.get("toolUsePromptTokenCount"), 0),
+        cached_tokens=_int(usage.get("cachedContentTokenCount"), before.cached_tokens),
+        output_tokens=said_tokens + thoughts,
+        reasoning_tokens=thoughts,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 import msgspec
 from aiohttp import web
@@ -14,6 +14,7 @@ from aiohttp import web
 from gateway.core.dialect import DialectName
 from gateway.replay.directions import DirectionInvalid, Directions, read_directions
 from gateway.replay.faults import error_script, perform
+from gateway.replay.gemini_request import read_counted, read_embed_request, read_gemini_request
 from gateway.replay.play import play
 from gateway.replay.recordings import CHAT, COUNTS, MESSAGES, OWN_RECORDINGS, Recordings, script_of
 from gateway.replay.request import BadRequest, read_chat_request, read_messages_request
@@ -22,6 +23,7 @@ from gateway.replay.script import Script, cut, repeated
 from gateway.replay.sent import Sent, SentCall, SentEnd
 from gateway.replay.synthetic import CREATED, JSON, synthesize
 from gateway.replay.synthetic_completions import read_completions_request, synthesize_completion
+from gateway.replay.synthetic_gemini import synthesize_embeddings, synthesize_gemini
 from gateway.replay.synthetic_messages import synthesize_message
 from gateway.replay.synthetic_responses import synthesize_response
 from gateway.replay.synthetic_unstreamed import read_unstreamed_request, synthesize_unstreamed
@@ -31,7 +33,16 @@ TURNS_MAX: Final = 100_000
 REMEMBERED_MAX: Final = 100
 REMEMBERED_BODY_BYTES_MAX: Final = 64 * 1024
 REMEMBERED_PIECES_MAX: Final = 2_000
-DEFAULT_MODELS: Final = ("claude-haiku-4-5", "claude-sonnet-4-5", "gpt-4o", "gpt-4o-mini", "gpt-5", "gpt-5-mini")
+DEFAULT_MODELS: Final = (
+    "claude-haiku-4-5",
+    "claude-sonnet-4-5",
+    "gemini-2.5-flash",
+    "gemini-2.5-pro",
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-5",
+    "gpt-5-mini",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +113,7 @@ def make_app(options: ReplayOptions) -> web.Application:
     app.router.add_post("/{prefix:.*}messages/count_tokens", replay.count_tokens)
     app.router.add_post("/{prefix:.*}messages", replay.message)
     app.router.add_post("/{prefix:.*}responses", replay.response)
+    app.router.add_post(_GEMINI_PATH, replay.gemini)
     app.router.add_get("/_sent", replay.sent)
     app.router.add_post("/_sent/reset", replay.reset)
     app.router.add_get("/{prefix:.*}models", replay.models)
@@ -114,19 +126,44 @@ class _Replay:
         self._recordings = recordings
         self._sent = Sent()
         self._turns: defaultdict[str, int] = defaultdict(int)
-        self._invented: dict[tuple[DialectName, bytes, Directions], Script] = {}
+        self._invented: dict[tuple[_Place, bytes, Directions], Script] = {}
 
     async def chat(self, http: web.Request) -> web.StreamResponse:
-        return await self._answer(http, "openai-chat")
+        return await self._answer(http, _Place("openai-chat"))
 
     async def small(self, http: web.Request, *, dialect: DialectName) -> web.StreamResponse:
-        return await self._answer(http, dialect)
+        return await self._answer(http, _Place(dialect))
 
     async def message(self, http: web.Request) -> web.StreamResponse:
-        return await self._answer(http, "anthropic-messages")
+        return await self._answer(http, _Place("anthropic-messages"))
+
+    async def gemini(self, http: web.Request) -> web.StreamResponse:
+        model, action = http.match_info["model"], http.match_info["action"]
+        if action == "countTokens":
+            return await self.count_gemini(http)
+        embeds = action in ("embedContent", "batchEmbedContents")
+        events = http.query.get("alt") == "sse"
+        return await self._answer(http, _Place("gemini-embed" if embeds else "gemini-generate", model, action, events))
+
+    async def count_gemini(self, http: web.Request) -> web.StreamResponse:
+        """Likewise."""
+        body = await http.read()
+        script: Script | None = None
+        tokens = 0
+        try:
+            directions = read_directions(http.headers, self._options.defaults)
+            if directions.status is not None:
+                script = error_script(directions.status, "", False, dialect="gemini-generate")
+            else:
+                tokens = read_counted(body) if directions.prompt_tokens is None else directions.prompt_tokens
+        except (DirectionInvalid, BadRequest) as error:
+            script = error_script(400, "", False, dialect="gemini-generate", message=str(error))
+        if script is None:
+            return _json({"totalTokens": tokens})
+        return web.Response(status=script.status, headers=dict(script.headers), body=script.pieces[0])
 
     async def response(self, http: web.Request) -> web.StreamResponse:
-        return await self._answer(http, "openai-responses")
+        return await self._answer(http, _Place("openai-responses"))
 
     async def count_tokens(self, http: web.Request) -> web.StreamResponse:
         """Billed to nobody, and so in no book."""
@@ -151,11 +188,11 @@ class _Replay:
         answer = msgspec.json.encode({"input_tokens": tokens})
         return Script(id="", model=request.model, headers=JSON, streamed=False, pieces=[answer], piece_tokens=[0])
 
-    async def _answer(self, http: web.Request, dialect: DialectName) -> web.StreamResponse:
-        body = await http.read()
+    async def _answer(self, http: web.Request, place: "_Place") -> web.StreamResponse:
+        body, dialect = await http.read(), place.dialect
         try:
             directions = read_directions(http.headers, self._options.defaults)
-            script = self._script(body, directions, dialect)
+            script = self._script(body, directions, place)
         except DirectionInvalid as error:
             directions = Directions()
             script = error_script(400, "", False, dialect=dialect, message=str(error), code="replay_header_invalid")
@@ -185,29 +222,29 @@ class _Replay:
             self._sent.finish(call, "failed" if call.status >= 400 else end)
         return response
 
-    def _script(self, body: bytes, directions: Directions, dialect: DialectName) -> Script:
+    def _script(self, body: bytes, directions: Directions, place: "_Place") -> Script:
         if directions.id is not None and (recording := self._recordings.by_id(directions.id)) is not None:
             return self._cut(script_of(recording), directions)
-        if (invented := self._invented.get((dialect, body, directions))) is not None:
+        if (invented := self._invented.get((place, body, directions))) is not None:
             return self._repeat(invented, directions)  # the fast path of a bench, which asks the same again and again
-        request, invent = _understood(body, dialect)
+        request, invent = _understood(body, place)
         if directions.status is not None:
-            script = error_script(directions.status, request.model, request.stream, dialect=dialect)
+            script = error_script(directions.status, request.model, request.stream, dialect=place.dialect)
             if directions.retry_after is not None:
                 script.headers.append(("retry-after", str(directions.retry_after)))
             return script
-        recording = self._recordings.by_question(request, dialect)
+        recording = self._recordings.by_question(request, place.dialect)
         if recording is not None:
             return self._cut(script_of(recording), directions)
         script = invent(directions, seed=self._options.seed)
-        self._remember(script, directions, body, dialect)
+        self._remember(script, directions, body, place)
         return self._repeat(script, directions)
 
-    def _remember(self, script: Script, directions: Directions, body: bytes, dialect: DialectName) -> None:
+    def _remember(self, script: Script, directions: Directions, body: bytes, place: "_Place") -> None:
         if len(body) <= REMEMBERED_BODY_BYTES_MAX and len(script.pieces) <= REMEMBERED_PIECES_MAX:
             if len(self._invented) >= REMEMBERED_MAX:
                 self._invented.clear()
-            self._invented[dialect, body, directions] = script
+            self._invented[place, body, directions] = script
 
     def _repeat(self, script: Script, directions: Directions) -> Script:
         if len(self._turns) >= TURNS_MAX:
@@ -246,6 +283,21 @@ _PATHS: Final[Mapping[DialectName, str]] = {
 """How the paths of the smaller dialects end."""
 
 
+_GEMINI_PATH: Final = (
+    "/{prefix:.*}models/{model:[^/:]+}"
+    ":{action:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents}"
+)
+
+
+class _Place(NamedTuple):
+    """Where a question is asked: a dialect, and what its address says of the question."""
+
+    dialect: DialectName
+    model: str = ""
+    action: str = ""
+    events: bool = False
+
+
 class _Asked(Protocol):
     @property
     def model(self) -> str: ...
@@ -259,8 +311,15 @@ class _Invent(Protocol):
     def __call__(self, directions: Directions, *, seed: int) -> Script: ...
 
 
-def _understood(body: bytes, dialect: DialectName) -> tuple[_Asked, _Invent]:
+def _understood(body: bytes, place: _Place) -> tuple[_Asked, _Invent]:
     """The request and how an answer to it is invented. Raises BadRequest."""
+    dialect, model, action, events = place
+    if dialect == "gemini-generate":
+        generated = read_gemini_request(body, model, action, events=events)
+        return generated, partial(synthesize_gemini, generated)
+    if dialect == "gemini-embed":
+        embedded = read_embed_request(body, model, action)
+        return embedded, partial(synthesize_embeddings, embedded, single=action == "embedContent")
     if dialect == CHAT:
         chat = read_chat_request(body)
         return chat, partial(synthesize, chat)

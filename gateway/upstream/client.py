@@ -122,7 +122,7 @@ class UpstreamClient:
     ) -> UpstreamAnswer:
         """POST a JSON body and wait for the answer's head; interim answers (1xx) are passed over.
 
-        `path` goes behind the address where the upstream speaks the dialect; it is a constant of ours such as
+        `path` goes behind the address where the upstream speaks the dialect; it is of our own making, such as
         `/chat/completions`. `headers` were chosen by the relay and go as they are.
         Raises UpstreamUnreachable (nothing was sent), UpstreamTimeout, UpstreamBroken.
         """
@@ -176,7 +176,6 @@ class _Route:
         surface = upstream.surface(dialect)
         url = urlsplit(surface.base_url + path)
         assert url.hostname is not None
-        assert not url.query, "paths are constants of ours, without a query"
         tls = url.scheme == "https"
         usual_port = 443 if tls else 80
         port = url.port or usual_port
@@ -185,7 +184,7 @@ class _Route:
         self.origin: Final[Origin] = pool.origin(tls=tls, host=host, port=port)
         shown_host = f"[{host}]" if ":" in host else host
         lines = [
-            f"POST {url.path} HTTP/1.1",
+            f"POST {url.path}{'?' * bool(url.query)}{url.query} HTTP/1.1",
             f"host: {shown_host}" + (f":{port}" if port != usual_port else ""),
         ]
         if upstream.api_key:

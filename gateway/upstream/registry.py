@@ -61,6 +61,12 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
     "anthropic": Provider(
         base_url="https://api.anthropic.com/v1", dialects=("anthropic-messages",), auth_header="x-api-key"
     ),
+    "gemini": Provider(
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        dialects=("gemini-generate", "gemini-embed"),
+        auth_header="x-goog-api-key",
+        on_disconnect="drain",
+    ),
     # Our own, which plays recorded and made-up answers wherever it is started.
     "replay": Provider(
         base_url="",
@@ -73,6 +79,8 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "cohere-embed",
             "openai-moderations",
             "rerank",
+            "gemini-generate",
+            "gemini-embed",
         ),
     ),
     "groq": Provider(

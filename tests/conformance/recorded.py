@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ class Recorded(NamedTuple):
     status: int
     streamed: bool
     body: bytes
+    path: str = ""
 
     @property
     def choices(self) -> int:
@@ -33,7 +35,13 @@ def recorded(kind: str = "openai-chat") -> Iterator[Recorded]:
             row = json.loads(line)
             streamed = row["headers"].get("content-type", "").startswith("text/event-stream")
             yield Recorded(
-                row["id"], row.get("host", ""), row["request"], row["status"], streamed, row["body"].encode()
+                row["id"],
+                row.get("host", ""),
+                row["request"],
+                row["status"],
+                streamed,
+                row["body"].encode(),
+                row.get("path", ""),
             )
 
 
@@ -102,3 +110,39 @@ def names_what_is_stored(row: Recorded) -> bool:
 def asks_another_model(row: Recorded) -> bool:
     """By one of its tools."""
     return any(tool.get("model", row.request["model"]) != row.request["model"] for tool in row.request.get("tools", []))
+
+
+# --- Gemini's dialects ------------------------------------------------------------------------------------------------
+
+_GEMINI_CALL = re.compile(r"models/([^/:]+):([A-Za-z]+)")
+_STORED_FILE = re.compile(r'"file_?[Uu]ri": "(?:gs://|https://generativelanguage\.)')
+
+
+def gemini_call(row: Recorded) -> tuple[str, str]:
+    """The model and what is asked of it, as its address says."""
+    named = _GEMINI_CALL.search(row.path)
+    assert named is not None, row.path
+    return named[1], named[2]
+
+
+def gemini_usage(row: Recorded) -> Usage | None:
+    """What the answer itself states: the last figure of each kind."""
+    objects = _chunks(row) if row.streamed else [json.loads(row.body)]
+    stated: dict[str, Any] = {}
+    for said in objects:
+        stated |= said.get("usageMetadata") or {}
+    if not stated:
+        return None
+    thoughts = stated.get("thoughtsTokenCount", 0)
+    return Usage(
+        prompt_tokens=stated["promptTokenCount"] + stated.get("toolUsePromptTokenCount", 0),
+        cached_tokens=stated.get("cachedContentTokenCount", 0),
+        output_tokens=stated.get("candidatesTokenCount", 0) + thoughts,
+        reasoning_tokens=thoughts,
+    )
+
+
+def names_what_is_stored_at_google(row: Recorded) -> bool:
+    """Files, caches, stores to search."""
+    said = json.dumps(row.request)
+    return "cachedContent" in row.request or _STORED_FILE.search(said) is not None or '"fileSearch"' in said

@@ -60,6 +60,7 @@ NODE: Final = Sdk(
 )
 ANTHROPIC: Final = Sdk("anthropic-python", (".envs/anthropic/bin/python", "-m", "tests.sdks.python.anthropic_suite"))
 ANTHROPIC_NODE: Final = Sdk("anthropic-node", (".envs/node/bin/node", "tests/sdks/node/anthropic_suite.mjs"))
+GEMINI: Final = Sdk("google-genai", (".envs/gemini/bin/python", "-m", "tests.sdks.python.gemini_suite"))
 SDKS: Final = (PYTHON_LATEST, PYTHON_1, NODE)
 ANTHROPIC_SDKS: Final = (ANTHROPIC, ANTHROPIC_NODE)
 

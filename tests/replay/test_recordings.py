@@ -11,14 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.replay.gemini_request import read_gemini_request
 from gateway.replay.recordings import CHAT, OWN_RECORDINGS, RecordingBroken, Recordings, script_of
 from gateway.replay.request import read_chat_request, read_messages_request
 from gateway.replay.script import cut
 from gateway.replay.server import ReplayOptions, ReplayServer
-from tests.replay import make_own_messages, make_own_recordings, make_own_responses, make_own_small
+from tests.replay import make_own_gemini, make_own_messages, make_own_recordings, make_own_responses, make_own_small
 
 ROWS: list[dict[str, Any]] = make_own_recordings.chats()
 MESSAGE_ROWS: list[dict[str, Any]] = make_own_messages.messages()
+GEMINI_ROWS: list[dict[str, Any]] = make_own_gemini.rows()
 FOLDERS = [OWN_RECORDINGS, *([Path(os.environ["RECORDINGS_DIR"])] if os.environ.get("RECORDINGS_DIR") else [])]
 """Where RECORDINGS_DIR is set, every test of this file runs over real traffic as well."""
 
@@ -43,15 +45,25 @@ def test_the_file_holds_what_its_script_writes() -> None:
         *make_own_responses.FILES.items(),
     ]:
         assert file.read_text(encoding="utf-8") == make_own_messages.lines(rows()), "run the script"
+    assert make_own_gemini.FILE.read_text(encoding="utf-8") == make_own_gemini.lines(GEMINI_ROWS), "run the script"
 
 
 def test_own_recordings_are_all_found_by_what_they_ask() -> None:
     recordings = Recordings.load(OWN_RECORDINGS)
-    small = [row for rows in make_own_small.FILES.values() for row in rows()] + make_own_responses.responses()
-    assert len(recordings) == len(ROWS) + len(MESSAGE_ROWS) + len(make_own_messages.counts()) + len(small)
+    small = [row for rows in make_own_small.FILES.values() for row in rows()]
+    others = [*MESSAGE_ROWS, *make_own_messages.counts(), *make_own_responses.responses(), *GEMINI_ROWS]
+    assert len(recordings) == len(ROWS) + len(others) + len(small)
     for row in [*MESSAGE_ROWS, *make_own_messages.counts()]:
         asked = read_messages_request(json.dumps(row["request"]).encode())
         assert getattr(recordings.by_question(asked, row["kind"]), "id", None) == row["id"]
+    for row in GEMINI_ROWS:
+        action = row["path"].partition("?")[0].rpartition(":")[2]
+        limited = {**row["request"], "generationConfig": {**row["request"].get("generationConfig", {})}}
+        limited["generationConfig"]["maxOutputTokens"] = 50
+        for request in (row["request"], limited):
+            body = json.dumps(request).encode()
+            asked = read_gemini_request(body, make_own_gemini.MODEL, action, events=True)
+            assert getattr(recordings.by_question(asked, row["kind"]), "id", None) == row["id"]
     for row in ROWS:
         found = recordings.by_question(ask(row))
         assert found is not None

@@ -1,7 +1,7 @@
 # The clients' own SDKs, each version in an environment of its own. Needs neither root nor a Node.js on the machine.
 
 NODE_SUITE := tests/sdks/node
-PYTHON_SDKS := openai-latest openai-1 anthropic langchain llama-index pydantic-ai
+PYTHON_SDKS := openai-latest openai-1 anthropic gemini langchain llama-index pydantic-ai
 PYTHON_ENVS := $(PYTHON_SDKS:%=.envs/%/.ready)
 # Without a pip of their own and without byte code for what is never imported: less than half the time.
 INTO = $(BIN)/python -m pip --disable-pip-version-check --python $(1)/bin/python install --quiet --no-compile \

@@ -35,11 +35,12 @@ Answer = RawAnswer | RawStream
 class InferenceHandler:
     """Of one dialect. Called for each request straight from the server; everything it needs is in its rooms."""
 
-    def __init__(self, rooms: Inference, dialect: Dialect) -> None:
+    def __init__(self, rooms: Inference, dialect: Dialect, route: str) -> None:
+        """`route` is the URL table's pattern."""
         self._rooms = rooms
         self._dialect = dialect
         self._headers = rooms.headers.speaking(dialect)
-        self.route: Final = f"/v1{dialect.path}"
+        self.route: Final = route
 
     async def __call__(self, request: Request) -> Answer:
         rooms, dialect = self._rooms, self._dialect
@@ -59,12 +60,15 @@ class InferenceHandler:
             connection.authenticated()
             if sender.refused_header:
                 raise sender.refusal()
+            data = await body.read(request)
             call = Call(
                 id=id,
                 route=self.route,
                 caller=caller,
                 dialect=dialect,
-                request=dialect.read_request(await body.read(request)),
+                request=(
+                    dialect.read_request(data) if dialect.read_at is None else dialect.read_at(request.raw_path, data)
+                ),
                 forward_headers=[*sender.forward_headers, ("x-request-id", str(id))],
                 client_request_id=sender.client_request_id,
                 feature=sender.feature,

@@ -56,7 +56,7 @@ def sender_of(request: Request, policy: HeaderPolicy) -> Sender:
 def _read(request: Request, policy: HeaderPolicy) -> Sender:
     feature, tags, refused = _purpose(request)
     return Sender(
-        key_hash=hash_of(caller_key(request, key_header=policy.key_header)),
+        key_hash=hash_of(caller_key(request, key_header=policy.key_header, key_parameter=policy.key_parameter)),
         forward_headers=tuple(policy.for_upstream(request.headers.items())),
         client_request_id=_client_request_id(request.headers.get("x-request-id", "")),
         feature=feature,
