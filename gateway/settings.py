@@ -28,15 +28,8 @@ from gateway.pricing.sets import DEFAULT_PRICE_SETS, PriceSet, read_price_sets
 from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
 from gateway.upstream.document import may_be_fetched
-from gateway.upstream.registry import (
-    PROVIDERS,
-    AuthHeader,
-    OnDisconnect,
-    OutputLimitField,
-    Provider,
-    Timeouts,
-    Upstream,
-)
+from gateway.upstream.providers import ANY_OTHER, PROVIDERS
+from gateway.upstream.registry import AuthHeader, OnDisconnect, OutputLimitField, Timeouts, Upstream
 
 __all__ = ["MetricsSettings", "Settings", "SettingsError", "load_settings"]
 
@@ -142,7 +135,7 @@ class _UpstreamTable(msgspec.Struct, frozen=True, kw_only=True):
     on_disconnect: OnDisconnect | None = None
     output_limit_field: OutputLimitField | None = None
     extended_chat: bool | None = None
-    hidden_context: bool = False
+    hidden_context: bool | None = None
     headers: dict[str, str] = {}
     timeouts: Timeouts = Timeouts()
 
@@ -330,9 +323,11 @@ def _upstreams(source: StrictToml[_File], environ: Mapping[str, str]) -> Iterato
         if table.name in names:
             source.refuse((*path, "name"), f"{table.name} is the name of another upstream")
         names.add(table.name)
-        if not table.base_url and not (table.provider in PROVIDERS and PROVIDERS[table.provider].base_url):
-            known = ", ".join(sorted(name for name, habits in PROVIDERS.items() if habits.base_url))
-            source.refuse((*path, "provider"), f"needs a base_url; without one only these are known: {known}")
+        habits = PROVIDERS.get(table.provider, ANY_OTHER)
+        if not table.base_url and not habits.base_url:
+            known = ", ".join(sorted(name for name, each in PROVIDERS.items() if each.base_url))
+            like = f" such as {habits.base_url_hint}" if habits.base_url_hint else ""
+            source.refuse((*path, "provider"), f"needs a base_url{like}; without one only these are known: {known}")
         if table.api_key_env and not environ.get(table.api_key_env):
             source.refuse((*path, "api_key_env"), f"{table.api_key_env} is not set in the environment")
         try:
@@ -342,22 +337,28 @@ def _upstreams(source: StrictToml[_File], environ: Mapping[str, str]) -> Iterato
 
 
 def _served(table: _UpstreamTable, *, api_key: str) -> Served:
-    """What the table leaves open is as the provider's habits are. Raises ValueError like Upstream."""
-    habits = PROVIDERS.get(table.provider, Provider(base_url=""))
+    """What the table leaves open is as the provider's habits are. Raises ValueError like Upstream.
+
+    Under an address or with a header of the operator's own, the provider's other addresses get no credential, and what
+    is spoken there is spoken only where the table says so.
+    """
+    habits = PROVIDERS.get(table.provider, ANY_OTHER)
+    elsewhere = {} if table.base_url or table.auth_header else habits.elsewhere
+    spoken = [name for name in habits.dialects if name in elsewhere or name not in habits.elsewhere]
     upstream = Upstream(
         name=table.name,
         provider=table.provider,
         base_url=table.base_url or habits.base_url,
         api_key=api_key,
-        dialects=frozenset(habits.dialects if table.dialects is None else table.dialects),
+        dialects=frozenset(spoken if table.dialects is None else table.dialects),
         auth_header=table.auth_header or habits.auth_header,
-        elsewhere={} if table.base_url or table.auth_header else habits.elsewhere,
+        elsewhere=elsewhere,
         timeouts=table.timeouts,
         include_usage=habits.include_usage if table.include_usage is None else table.include_usage,
         on_disconnect=table.on_disconnect or habits.on_disconnect,
         output_limit_field=table.output_limit_field or habits.output_limit_field,
         extended_chat=habits.extended_chat if table.extended_chat is None else table.extended_chat,
-        hidden_context=table.hidden_context,
+        hidden_context=habits.hidden_context if table.hidden_context is None else table.hidden_context,
         headers=tuple(table.headers.items()),
     )
     return Served(upstream, table.models)

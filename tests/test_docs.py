@@ -23,7 +23,7 @@ from gateway.ledger.plans import PlanTable
 from gateway.ops.metrics import Metrics
 from gateway.pricing.sets import SetTable
 from gateway.settings import _DECIDED_ELSEWHERE, _File
-from gateway.upstream.registry import PROVIDERS, Provider
+from gateway.upstream.providers import ANY_OTHER, PROVIDERS, READ_ON
 from tests.ledger.seeded_bugs import BUGS
 
 ROOT = Path(__file__).parent.parent
@@ -104,21 +104,6 @@ def test_configuration_tells_the_default(name: str, default: object) -> None:
         assert msgspec.convert(value, type(default)) == default
 
 
-def test_configuration_knows_the_providers_habits() -> None:
-    text = read("configuration.md")
-    for name, provider in [*PROVIDERS.items(), ("", Provider(base_url=""))]:
-        cells = [
-            f"`{name}`" if name else "any other",
-            f"`{provider.base_url}`" if provider.base_url else "",
-            ", ".join(provider.dialects),
-            provider.auth_header,
-            str(provider.include_usage).lower(),
-            provider.on_disconnect,
-            provider.output_limit_field,
-        ]
-        assert cells in list(rows(text))
-
-
 def test_configuration_names_the_headers_that_pass() -> None:
     text = read("configuration.md")
     passing = {*headers.TO_UPSTREAM, *headers.TO_CALLER, *(f"{prefix}…" for prefix in headers.TO_UPSTREAM_PREFIXES)}
@@ -144,6 +129,51 @@ def test_the_examples_of_configuration_work(example: str, tmp_path: Path, monkey
         monkeypatch.setenv(name, "sk-example")
     answer = CliRunner().invoke(main, ["check-config", "--config", str(file)])
     assert answer.exit_code == 0, answer.output
+
+
+# --- providers.md ---------------------------------------------------------------------------------------------------
+
+
+def test_providers_knows_each_one_and_its_habits() -> None:
+    told = [cells for cells in rows(read("providers.md")) if len(cells) == 7]
+    assert told[2:] == [
+        [
+            f"`{name}`" if name else "any other",
+            f"`{provider.base_url or provider.base_url_hint}`" if name else "",
+            ", ".join(provider.dialects),
+            provider.auth_header,
+            str(provider.include_usage).lower(),
+            provider.on_disconnect,
+            provider.output_limit_field,
+        ]
+        for name, provider in [*PROVIDERS.items(), ("", ANY_OTHER)]
+    ]
+
+
+def test_providers_says_what_is_odd_about_each_and_who_says_so() -> None:
+    _, _, text = read("providers.md").partition("## Where each fact is from")
+    assert f"on {READ_ON}" in text
+    told = {}
+    for section in text.split("\n### ")[1:]:
+        heading, _, lines = section.partition("\n")
+        told[heading.strip("`")] = [line.removeprefix("- ") for line in lines.splitlines() if line]
+    assert told == {
+        name: [
+            *(
+                f"{dialect} elsewhere: `{surface.base_url}`, {surface.auth_header}"
+                for dialect, surface in provider.elsewhere.items()
+            ),
+            *provider.quirks,
+            "From: " + "; ".join(f"<{source}>" if "://" in source else source for source in provider.sources),
+        ]
+        for name, provider in PROVIDERS.items()
+    }
+
+
+def test_providers_names_those_of_the_rarer_habits() -> None:
+    extended = ", ".join(f"`{name}`" for name, provider in PROVIDERS.items() if provider.extended_chat)
+    hidden = ", ".join(f"`{name}`" for name, provider in PROVIDERS.items() if provider.hidden_context)
+    assert f"`extended_chat` is true for {extended}, `hidden_context` for {hidden}.\n" in read("providers.md")
 
 
 # --- the other tables -----------------------------------------------------------------------------------------------

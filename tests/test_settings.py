@@ -76,6 +76,10 @@ def test_what_the_example_shows_in_comments_is_valid(file: Path) -> None:
         ("[[upstreams]]\nname = 'a'", "tollgate.toml:1: upstreams[0]: Object missing required field `provider`"),
         ("[[upstreams]]\nname = 'a'\nprovider = 'own'", "tollgate.toml:3: upstreams[0].provider: needs a base_url"),
         (
+            "[[upstreams]]\nname = 'a'\nprovider = 'azure'",
+            "upstreams[0].provider: needs a base_url such as https://{resource}.openai.azure.com/openai/v1; without",
+        ),
+        (
             "[[upstreams]]\nname = 'a'\nprovider = 'openai'\nbase_url = 'ftp://x'",
             "tollgate.toml:1: upstreams[0]: base_url must be an http or https address",
         ),
@@ -193,8 +197,36 @@ def test_a_providers_habits_hold_unless_the_file_says_otherwise(file: Path) -> N
     text = "[[upstreams]]\nname = 'm'\nprovider = 'mistral'\n"
     [served] = load(file, text).upstreams
     assert (served.upstream.include_usage, served.upstream.on_disconnect) == (False, "drain")
+    assert not served.upstream.hidden_context
+    [served] = load(file, text.replace("mistral", "perplexity")).upstreams
+    assert served.upstream.hidden_context
+    [served] = load(file, text.replace("mistral", "perplexity") + "hidden_context = false").upstreams
+    assert not served.upstream.hidden_context
     [served] = load(file, text + "include_usage = true\non_disconnect = 'cancel'").upstreams
     assert (served.upstream.include_usage, served.upstream.on_disconnect) == (True, "cancel")
+
+
+def test_a_dialect_that_is_spoken_elsewhere_goes_there(file: Path) -> None:
+    [served] = load(file, "[[upstreams]]\nname = 'd'\nprovider = 'deepseek'\n").upstreams
+    surface = served.upstream.surface("anthropic-messages")
+    assert (surface.base_url, surface.auth_header) == ("https://api.deepseek.com/anthropic/v1", "x-api-key")
+    assert served.upstream.surface("openai-chat").base_url == "https://api.deepseek.com"
+
+
+@pytest.mark.parametrize("own", ["base_url = 'http://127.0.0.1:9/v1'", "auth_header = 'api-key'"])
+def test_no_other_address_gets_the_key_of_an_upstream_with_its_own(file: Path, own: str) -> None:
+    text = f"[[upstreams]]\nname = 'd'\nprovider = 'deepseek'\n{own}\n"
+    [served] = load(file, text).upstreams
+    assert served.upstream.elsewhere == {}
+    assert served.upstream.dialects == {"openai-chat", "openai-responses"}
+    [served] = load(file, text + "dialects = ['openai-chat', 'anthropic-messages']").upstreams
+    assert served.upstream.dialects == {"openai-chat", "anthropic-messages"}
+    assert served.upstream.surface("anthropic-messages") == served.upstream.surface("openai-chat")
+
+
+def test_a_local_provider_needs_neither_a_key_nor_an_address(file: Path) -> None:
+    [served] = load(file, "[[upstreams]]\nname = 'o'\nprovider = 'ollama'\n").upstreams
+    assert (served.upstream.base_url, served.upstream.api_key) == ("http://localhost:11434/v1", "")
 
 
 def test_the_command_lines_host_and_port_come_before_the_files(file: Path) -> None:

@@ -12,6 +12,7 @@ _COMMANDS: Final = {
     "replay": "gateway.cli.replay:replay",
     "migrate": "gateway.cli.migrate:migrate",
     "check-config": "gateway.cli.check_config:check_config",
+    "providers": "gateway.cli.providers:providers",
     "audit": "gateway.cli.audit:audit",
     "audit-log": "gateway.cli.audit_log:audit_log",
     "attack": "gateway.cli.attack:attack",

@@ -17,7 +17,8 @@ from gateway.core.units import ucr_from_credits
 from gateway.ledger.grants import Grant, TransactionType
 from gateway.relay.catalogue import REPLAY, Served
 from gateway.settings import DEFAULT_UPSTREAMS, Settings
-from gateway.upstream.registry import PROVIDERS, Upstream
+from gateway.upstream.providers import PROVIDERS
+from gateway.upstream.registry import Upstream
 
 ORG_NAME = "demo"
 DEMO = Origin(actor="demo")

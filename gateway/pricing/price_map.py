@@ -21,8 +21,17 @@ from gateway.core.units import UCR_PER_CREDIT, UNITS_PER_PRICE
 MAP_FILE: Final = "model_prices_and_context_window_backup.json"
 _SILENT_MODES: Final = frozenset({"embedding", "moderation", "rerank"})
 """Models that say nothing which is billed: an output has no price and needs none."""
-_SAME_PROVIDER: Final = {"text-completion-openai": "openai"}
-"""Providers that the map names apart for some of their models."""
+_SAME_PROVIDER: Final = {
+    "azure_text": "azure",
+    "bedrock_converse": "bedrock",
+    "cohere_chat": "cohere",
+    "fireworks_ai-embedding-models": "fireworks_ai",
+    "text-completion-openai": "openai",
+    "vertex_ai-embedding-models": "vertex_ai",
+    "vertex_ai-language-models": "vertex_ai",
+}
+"""Providers that the map names apart for some of their models. Partners' models at Vertex stay apart: they are called
+in other ways."""
 SERVICE_TIERS: Final = ("priority", "flex", "ultrafast", "balanced")
 """Service tiers with prices of their own that a request may ask for; `batches` and `decisions` are other endpoints."""
 
@@ -148,9 +157,10 @@ def _read_entry(name: str, entry: Entry, ucr: Callable[[Decimal], int]) -> Model
         for tier in SERVICE_TIERS
         if f"{_INPUT}_{tier}" in entry and (found := _read_prices(entry, f"_{tier}", ucr)) is not None
     }
+    same = _SAME_PROVIDER.get(provider, provider)
     return ModelPrice(
-        provider=_SAME_PROVIDER.get(provider, provider),
-        model=name.removeprefix(f"{provider}/"),
+        provider=same,
+        model=name.removeprefix(f"{provider}/").removeprefix(f"{same}/"),
         prices=prices,
         service_tiers=by_service or _NO_TIERS,
         mode=mode,

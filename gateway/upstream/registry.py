@@ -1,4 +1,4 @@
-"""Who can be called: a provider's habits as literal records, and one configured upstream as a frozen value."""
+"""Who can be called: one configured upstream as a frozen value."""
 
 import math
 import re
@@ -28,101 +28,6 @@ class Surface:
 
     base_url: str
     auth_header: AuthHeader
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
-    """The habits of a provider: defaults for an upstream's settings."""
-
-    base_url: str
-    """Empty: each upstream has its own."""
-    dialects: tuple[DialectName, ...] = ("openai-chat",)
-    elsewhere: Mapping[DialectName, "Surface"] = field(default_factory=dict)
-    """Dialects that are spoken under another address, or with the key in another header."""
-    auth_header: AuthHeader = "authorization"
-    include_usage: bool = True
-    on_disconnect: OnDisconnect = "cancel"
-    output_limit_field: OutputLimitField = "max_tokens"
-    extended_chat: bool = False
-
-
-PROVIDERS: Final[Mapping[str, Provider]] = {
-    "openai": Provider(
-        base_url="https://api.openai.com/v1",
-        dialects=(
-            "openai-chat",
-            "openai-responses",
-            "openai-completions",
-            "openai-embeddings",
-            "openai-moderations",
-        ),
-        output_limit_field="max_completion_tokens",
-    ),
-    "anthropic": Provider(
-        base_url="https://api.anthropic.com/v1", dialects=("anthropic-messages",), auth_header="x-api-key"
-    ),
-    "gemini": Provider(
-        base_url="https://generativelanguage.googleapis.com/v1beta",
-        dialects=("gemini-generate", "gemini-embed"),
-        auth_header="x-goog-api-key",
-        on_disconnect="drain",
-    ),
-    # Our own, which plays recorded and made-up answers wherever it is started.
-    "replay": Provider(
-        base_url="",
-        dialects=(
-            "openai-chat",
-            "openai-responses",
-            "anthropic-messages",
-            "openai-completions",
-            "openai-embeddings",
-            "cohere-embed",
-            "openai-moderations",
-            "rerank",
-            "gemini-generate",
-            "gemini-embed",
-        ),
-    ),
-    "groq": Provider(
-        base_url="https://api.groq.com/openai/v1", on_disconnect="drain", output_limit_field="max_completion_tokens"
-    ),
-    # Mistral has answered 422 to stream_options; its last chunk carries usage unasked.
-    "mistral": Provider(
-        base_url="https://api.mistral.ai/v1",
-        dialects=("openai-chat", "openai-embeddings", "openai-moderations"),
-        include_usage=False,
-        on_disconnect="drain",
-    ),
-    "deepseek": Provider(
-        base_url="https://api.deepseek.com/v1",
-        dialects=("openai-chat", "openai-completions"),
-        elsewhere={
-            "openai-completions": Surface(base_url="https://api.deepseek.com/beta", auth_header="authorization")
-        },
-    ),
-    "together_ai": Provider(
-        base_url="https://api.together.xyz/v1",
-        dialects=("openai-chat", "openai-completions", "openai-embeddings", "rerank"),
-    ),
-    "openrouter": Provider(
-        base_url="https://openrouter.ai/api/v1",
-        dialects=("openai-chat", "openai-completions", "openai-embeddings", "rerank"),
-        extended_chat=True,
-    ),
-    "cohere": Provider(
-        base_url="https://api.cohere.com/v2",
-        dialects=("cohere-embed", "openai-embeddings", "rerank"),
-        elsewhere={
-            "openai-embeddings": Surface(base_url="https://api.cohere.ai/compatibility/v1", auth_header="authorization")
-        },
-    ),
-    "voyage": Provider(base_url="https://api.voyageai.com/v1", dialects=("openai-embeddings", "rerank")),
-    "jina_ai": Provider(base_url="https://api.jina.ai/v1", dialects=("openai-embeddings", "rerank")),
-}
-"""By the name under which the price map knows the provider. Any other name works with a base_url of its own.
-
-Who bills an abandoned stream in full is OpenRouter's list of which providers support cancellation.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

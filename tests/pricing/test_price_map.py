@@ -74,6 +74,19 @@ def test_gpt_4o_costs_what_its_price_list_says(real: dict[str, ModelPrice]) -> N
     assert not price.reasoning
 
 
+def test_models_that_the_map_has_under_another_name_of_their_provider_are_the_providers(
+    real: dict[str, ModelPrice],
+) -> None:
+    names = {
+        "command-a-03-2025": ("cohere", "command-a-03-2025"),
+        "azure/gpt-35-turbo-instruct": ("azure", "gpt-35-turbo-instruct"),
+        "gemini-2.5-flash": ("vertex_ai", "gemini-2.5-flash"),
+        "us.writer.palmyra-x5-v1:0": ("bedrock", "us.writer.palmyra-x5-v1:0"),
+    }
+    assert {name: (real[name].provider, real[name].model) for name in names} == names
+    assert real["vertex_ai/claude-haiku-4-5"].provider == "vertex_ai-anthropic_models"
+
+
 def test_length_tiers_are_found(real: dict[str, ModelPrice]) -> None:
     tiers = real["gemini/gemini-2.5-pro"].prices.tiers
     assert [(tier.above_tokens, tier.input_ucr, tier.cached_ucr, tier.output_ucr) for tier in tiers] == [

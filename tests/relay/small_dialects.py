@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.relay.catalogue import Served
-from gateway.upstream.registry import PROVIDERS
+from gateway.upstream.providers import PROVIDERS
 from tests.road import upstream_at
 
 EMBEDDINGS: Final = "/v1/embeddings"

@@ -26,6 +26,8 @@ class _Choice(msgspec.Struct, gc=False):
     text: Any = None
     """In place of a delta, in the older dialect of completions."""
     finish_reason: Any = None
+    usage: Any = None
+    """Where Moonshot puts it unasked, in the chunk that ends the choice."""
 
 
 class _Chunk(msgspec.Struct, gc=False):
@@ -147,8 +149,13 @@ class ChatMeter:
             self.finish_reason = choice.finish_reason
             self._finished_choices.add(choice.index if type(choice.index) is int else 0)
         if choice.text and not choice.delta:
-            return self._said.say(choice.text)
-        return type(choice.message) is dict and self._said.add(choice.message)
+            content = self._said.say(choice.text)
+        else:
+            content = type(choice.message) is dict and self._said.add(choice.message)
+        if type(choice.usage) is dict and self._n == 1:  # of several choices, each has but its own
+            self._reported.add(choice.usage)
+            self._said_when_reported = self._said.tokens
+        return content
 
     def _observe_report(self, chunk: _Chunk) -> None:
         for fields in usage_objects(chunk.usage, chunk.x_groq):

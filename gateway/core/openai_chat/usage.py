@@ -60,11 +60,11 @@ class ReportedUsage:
 
     @property
     def output_tokens(self) -> int | None:
-        """Billed output. xAI alone counts reasoning beside completion_tokens; its total then shows it."""
-        if self._output is None or not self._reasoning or self._prompt is None:
+        """Billed output. Some count reasoning beside completion_tokens: xAI tells how much, Gemini only that the total
+        is more than prompt and completion. So whatever a total has beyond them was output."""
+        if self._output is None or self._total is None or self._prompt is None:
             return self._output
-        beside = self._total == self._prompt + self._output + self._reasoning
-        return self._output + self._reasoning if beside else self._output
+        return max(self._output, self._total - self._prompt)
 
     def usage(self, *, prompt_tokens: int, output_tokens: int, unreported_output_tokens: int = 0) -> Usage:
         """What was reported, and the caller's estimates in the place of what was not.

@@ -156,6 +156,21 @@ def test_reasoning_beside_completion_tokens_is_added_where_the_total_shows_it() 
     assert beside == inside == Usage(prompt_tokens=30, output_tokens=210, reasoning_tokens=200)
 
 
+def test_what_a_total_has_beyond_prompt_and_completion_was_output() -> None:
+    """Thoughts of Gemini, which its OpenAI dialect counts in the total alone."""
+    assert metered(usage(20, 424, total_tokens=1016)).usage == Usage(prompt_tokens=20, output_tokens=996)
+    assert metered(usage(20, 424, total_tokens=7)).usage == Usage(prompt_tokens=20, output_tokens=424)
+
+
+def test_a_usage_within_the_choice_that_ends_the_stream_is_read_and_one_beside_it_holds() -> None:
+    ends = delta(finish_reason="stop")
+    ends["choices"][0]["usage"] = {"prompt_tokens": 10, "completion_tokens": 79, "total_tokens": 89}
+    assert metered(delta(content="x"), ends, DONE).usage == Usage(prompt_tokens=10, output_tokens=79)
+    both = ends | {"usage": {"prompt_tokens": 11, "completion_tokens": 80, "cached_tokens": 4}}
+    assert metered(both).usage == Usage(prompt_tokens=11, cached_tokens=4, output_tokens=80)
+    assert metered(ends, n=2).usage is None  # the other choice's output is not in it
+
+
 def test_more_reasoning_than_output_is_not_believed() -> None:
     found = metered(usage(43, 10, total_tokens=53, completion_tokens_details={"reasoning_tokens": 11})).usage
     assert found == Usage(prompt_tokens=43, output_tokens=10, reasoning_tokens=10)
