@@ -163,12 +163,15 @@ def test_geminis_key_defines_an_upstream_in_its_dialects() -> None:
     [served] = load_settings(None, {"GEMINI_API_KEY": "AIza"}).upstreams
     upstream = served.upstream
     assert (upstream.name, upstream.provider, upstream.api_key) == ("gemini", "gemini", "AIza")
-    assert upstream.dialects == {"gemini-generate", "gemini-embed"}
+    assert upstream.dialects == {"gemini-generate", "gemini-embed", "openai-chat", "openai-embeddings"}
+    chat = upstream.surface("openai-chat")
+    assert (chat.base_url, chat.auth_header) == (f"{upstream.base_url}/openai", "authorization")
     assert (upstream.auth_header, upstream.on_disconnect) == ("x-goog-api-key", "drain")
     assert upstream.base_url == "https://generativelanguage.googleapis.com/v1beta"
     for base_url in ("http://127.0.0.1:9", "http://127.0.0.1:9/", "http://127.0.0.1:9/v1beta/"):
         [served] = load_settings(None, {"GEMINI_BASE_URL": base_url}).upstreams
         assert served.upstream.base_url == "http://127.0.0.1:9/v1beta"
+        assert served.upstream.dialects == {"gemini-generate", "gemini-embed"}
     with pytest.raises(SettingsError, match="GEMINI_BASE_URL"):
         load_settings(None, {"GEMINI_BASE_URL": "nonsense"})
 
