@@ -52,7 +52,7 @@ def config() -> str:
     lines = []
     for rows, price in ((ROWS, OWN_PRICE), (EMBEDDINGS, EMBED_PRICE)):
         for model in sorted({gemini_call(row)[0] for row in rows}):
-            if rows is EMBEDDINGS or not is_served(model):
+            if not is_served(model):
                 lines += ["[[prices]]", 'provider = "gemini"', f"model = {json.dumps(model)}"]
                 lines += [f"{kind}_usd_per_million = {usd}" for kind, usd in price.items()]
                 lines += ["context_tokens = 200000", "output_tokens_max = 64000"]
@@ -61,7 +61,7 @@ def config() -> str:
 
 def expected_ucr(row: Recorded, usage: Usage) -> int:
     model = gemini_call(row)[0]
-    if row not in EMBEDDINGS and is_served(model):
+    if is_served(model):
         return charge_ucr(model, msgspec.to_builtins(usage), "gemini")
     price = EMBED_PRICE if row in EMBEDDINGS else OWN_PRICE
     # USD per million tokens are millionths of a USD per token, and a USD is a thousand credits.
