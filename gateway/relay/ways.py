@@ -69,14 +69,21 @@ class Interpreter:
         spoken = target.dialects
         if dialect.name in spoken:
             return Way(dialect=dialect, request=request)
+        refusal: InvalidRequest | None = None
         for translation in TRANSLATIONS.get(dialect.name, ()):
             if translation.provider in spoken:
-                said = translation.request(request.body, self._abilities(target), drop)
-                own = DIALECTS[translation.provider]
-                return Way(
-                    dialect=own, request=own.read_request(said.body), translation=translation, dropped=said.dropped
-                )
+                try:
+                    return self._translated(request, target, translation, drop=drop)
+                except InvalidRequest as error:
+                    refusal = refusal or error
+        if refusal is not None:
+            raise refusal
         return None
+
+    def _translated(self, request: Facts, target: Target, translation: Translation, *, drop: bool) -> Way:
+        said = translation.request(request.body, self._abilities(target), drop)
+        own = DIALECTS[translation.provider]
+        return Way(dialect=own, request=own.read_request(said.body), translation=translation, dropped=said.dropped)
 
     def _abilities(self, target: Target) -> Abilities:
         return Abilities(

@@ -1,11 +1,14 @@
 """A call goes where its dialect is spoken, or is translated into one that is."""
 
+from collections.abc import Mapping
+from itertools import permutations
 from typing import Any
 
 import msgspec
 import pytest
 
 from gateway.core.caller import UnsupportedFields
+from gateway.core.dialect import DialectName
 from gateway.core.origin import ITSELF
 from gateway.relay.catalogue import Alias
 from gateway.upstream.registry import Surface, Timeouts
@@ -25,7 +28,7 @@ from tests.relay.messages import (
     start,
     text,
 )
-from tests.road import PATIENT, Roads, chat, price_ucr, until, upstream_at
+from tests.road import CHAT, PATIENT, Roads, chat, price_ucr, until, upstream_at
 
 OURS = Alias("ours", (("main", "dear"), ("spare", "plain")))
 MESSAGES_ALONE = frozenset({"anthropic-messages"})
@@ -190,6 +193,37 @@ async def test_a_providers_error_is_told_in_the_callers_dialect_and_costs_nothin
     assert set(answer.json) == {"error"}
     assert {"message", "type", "param", "code"} <= set(answer.error)
     assert await road.spent_ucr() == 0
+
+
+SPOKEN = ("openai-chat", "openai-responses", "anthropic-messages")
+PATHS: Mapping[str, str] = {"openai-chat": CHAT, "openai-responses": "/v1/responses", "anthropic-messages": MESSAGES}
+
+
+def asking(dialect: str, **fields: Any) -> dict[str, Any]:
+    match dialect:
+        case "openai-chat":
+            return chat(**fields)
+        case "openai-responses":
+            return {"model": "plain", "input": "hi", **fields}
+        case _:
+            return message(**fields)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("ours", "theirs"), [*permutations(SPOKEN, 2)])
+async def test_every_pair_is_charged_what_the_provider_reports(
+    roads: Roads, provider: Provider, ours: DialectName, theirs: DialectName, stream: bool
+) -> None:
+    road = await roads.open(upstream_at(provider.base_url, dialects=frozenset({theirs})))
+    answer = await road.ask(
+        asking(ours, stream=stream), path=PATHS[ours], x_replay_prompt_tokens=20, x_replay_output_tokens=7
+    )
+    assert (answer.status, answer.headers["x-tollgate-translated"]) == (200, theirs)
+    native = await road.ask(asking(ours), path=PATHS[ours], x_replay_status=400)
+    assert native.status == 400
+    assert await road.spent_ucr() == price_ucr(20, 7)
+    end = (await road.books())[0]
+    assert (end.ended, end.streamed) == ("ok", stream)
 
 
 # --- hostile ----------------------------------------------------------------------------------------------------------

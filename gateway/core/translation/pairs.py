@@ -137,4 +137,4 @@ TRANSLATIONS: Final[Mapping[DialectName, tuple[Translation, ...]]] = {
         ),
     ),
 }
-"""By the caller's dialect; the first that a provider speaks is taken."""
+"""By the caller's dialect; of those that a provider speaks the first is taken that can say what was asked."""
