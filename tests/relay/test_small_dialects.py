@@ -408,3 +408,21 @@ async def test_bytes_pass_unchanged(roads: Roads) -> None:
         assert answer.body == spelled
         assert json.loads(spelled)["usage"]["total_tokens"] == 3
         assert await road.spent_ucr() == 3 * SMALL_UCR
+
+
+async def test_a_batch_too_large_to_keep_costs_what_its_end_reports(
+    roads: Roads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.relay.whole.METERED_BYTES_MAX", 2**21)
+    data = [{"object": "embedding", "index": index, "embedding": [0.123456789] * 1_000} for index in range(300)]
+    answer_of = {"object": "list", "data": data, "model": SMALL}
+    for usage, spent_ucr, ended in (
+        ({"prompt_tokens": 9_000, "total_tokens": 9_000}, 9_000 * SMALL_UCR, "ok"),
+        ({"prompt_tokens": 0, "total_tokens": 0}, 301 * SMALL_UCR, "estimated"),
+    ):
+        async with answers({**answer_of, "usage": usage}, path="/v1/embeddings") as url:
+            road = await roads.open(upstream_of("openai", url))
+            answer = await road.ask(embedding(["x"] * 300), path=EMBEDDINGS)
+            assert len(answer.json["data"]) == 300
+            assert await road.spent_ucr() == spent_ucr
+            assert (await road.ended()).ended == ended
