@@ -92,7 +92,7 @@ class WholeTurn:
         self.reservation.charge(end, self._estimated(self._kept_bytes // 4), self.target)
 
     def _settle(self, body: bytes | None) -> bool:
-        """None where the answer was too large to keep: its end may say its usage, else we estimate. False: it is none."""
+        """None where the answer was too large to keep: its end may say its usage, else an estimate. False: none."""
         if self.status >= 400:
             self.reservation.release(End.ERROR, self.target)
             return True

@@ -93,9 +93,10 @@ async def test_a_batch_may_fill_the_window_once_for_each_input(openai: Road) -> 
 
 async def test_token_numbers_teach_nothing_of_texts(openai: Road) -> None:
     for _ in range(40):
-        await openai.ask(embedding([1] * 60), path=EMBEDDINGS)
+        numbers = completion(prompt=[1] * 60, suffix="x" * 58)
+        assert (await openai.ask(numbers, path=COMPLETIONS, x_replay_prompt_tokens=75)).status == 200
     await openai.tell()
-    text = await openai.ask(embedding("x" * 58), path=EMBEDDINGS, x_replay_usage="no")
+    text = await openai.ask(completion(prompt="x" * 58), path=COMPLETIONS, x_replay_usage="no")
     assert text.status == 200
     assert (await openai.books())[-1].prompt_tokens == 15
 
