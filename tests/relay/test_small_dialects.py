@@ -256,8 +256,8 @@ async def test_a_stream_that_begins_with_a_slice_grows_and_is_cut_off_when_credi
     last = answer.chunks[-1]
     assert last["error"]["code"] == "insufficient_credits"
     assert last["object"] == "text_completion"
-    assert last["choices"] == [{"index": 0, "text": "", "logprobs": None, "finish_reason": "error"}]
-    said = sum(len(choice["text"]) for chunk in answer.chunks for choice in chunk["choices"]) // 4
+    assert "choices" not in last
+    said = sum(len(choice["text"]) for chunk in answer.chunks for choice in chunk.get("choices", ())) // 4
     (end,) = await road.books()
     assert end.ended == "cut_off"
     assert said * OUTPUT_UCR <= end.charged_ucr <= 3_000_000
