@@ -2,6 +2,8 @@
 
 import msgspec
 
+from gateway.core.answer_tail import TAIL_BYTES, last_members
+from gateway.core.dialect import Answer
 from gateway.core.errors import UpstreamBroken
 from gateway.core.translation.fields import UnreadableAnswer
 from gateway.core.translation.pairs import Translation
@@ -14,7 +16,7 @@ from gateway.relay.ways import Way
 from gateway.upstream.failover import Opened
 
 METERED_BYTES_MAX = 64 * 1024 * 1024
-"""A larger answer is still relayed; its usage is then our own estimate."""
+"""A larger answer is still relayed; its usage is then what its last bytes say, or our own estimate."""
 
 
 class WholeTurn:
@@ -47,6 +49,8 @@ class WholeTurn:
         self._output_max = output_max
         self._kept = [opened.whole]
         self._kept_bytes = len(opened.whole)
+        self._tail = b""
+        """The last bytes of a large one: where the whole is not kept, they may say what was used."""
         call.status = opened.answer.status
         call.on_gone = None
         if way.translation is not None:
@@ -73,6 +77,7 @@ class WholeTurn:
                 self._settle(None)  # it makes no sense, but it was delivered
             raise StopAsyncIteration
         self._kept_bytes += len(chunk)
+        self._tail = (self._tail + chunk)[-TAIL_BYTES:]
         if self._kept_bytes <= METERED_BYTES_MAX:
             self._kept.append(chunk)
         return chunk
@@ -87,15 +92,15 @@ class WholeTurn:
         self.reservation.charge(end, self._estimated(self._kept_bytes // 4), self.target)
 
     def _settle(self, body: bytes | None) -> bool:
-        """None where the answer was too large to keep: its usage is then our own estimate. False: it is no answer."""
+        """None where the answer was too large to keep: its end may say its usage, else an estimate. False: none."""
         if self.status >= 400:
             self.reservation.release(End.ERROR, self.target)
             return True
         gone = End.CANCELLED if self.call.gone else None
-        if body is None:
+        answer = self._read_tail() if body is None else self._dialect.read_answer(body)
+        if answer is None:
             self.reservation.charge(gone or End.ESTIMATED, self._estimated(self._kept_bytes // 4), self.target)
             return True
-        answer = self._dialect.read_answer(body)
         if not answer.readable:
             return False
         self.call.finish_reason = answer.finish_reason
@@ -127,6 +132,17 @@ class WholeTurn:
         except UnreadableAnswer as error:
             self.reservation.release(End.ERROR, self.target)
             raise UpstreamBroken(f"{error} Nothing was charged.", upstream=name) from None
+
+    def _read_tail(self) -> Answer | None:
+        for members in last_members(self._tail):
+            answer = self._dialect.read_answer(members)
+            if (
+                answer.readable
+                and answer.usage is not None
+                and (answer.usage.prompt_tokens or answer.usage.search_units)
+            ):
+                return answer
+        return None
 
     def _with_tokens(self, usage: Usage) -> Usage:
         """What was counted in units of a search alone, for a price that goes by tokens."""

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import InvalidRequest
-from gateway.core.text_inputs import INPUTS_MAX, TOKEN_NUMBER_MAX, TextInputs, read_text_inputs
+from gateway.core.text_inputs import INPUTS_MAX, TextInputs, read_text_inputs
 
-numbers = st.lists(st.integers(0, TOKEN_NUMBER_MAX), min_size=1, max_size=20)
+numbers = st.lists(st.integers(0, 2**31), min_size=1, max_size=20)
 texts = st.text(max_size=40)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
@@ -63,7 +63,7 @@ def test_objects_with_a_text_are_texts_where_they_may_be() -> None:
 
 @pytest.mark.parametrize(
     "odd",
-    [None, 5, True, {}, [], [None], ["a", 1], [[1], "a"], [[], ["a"]], [-1], [1.5], [2**31], [[[1]]], [True]],
+    [None, 5, True, {}, [], [None], ["a", 1], [[1], "a"], [[], ["a"]], [-1], [1.5], [[[1]]], [True]],
     ids=repr,
 )
 def test_what_is_no_input_is_refused(odd: Any) -> None:
@@ -78,6 +78,33 @@ def test_a_batch_has_a_limit_and_one_input_of_numbers_none() -> None:
     for many in (["x"] * (INPUTS_MAX + 1), [[1]] * (INPUTS_MAX + 1)):
         with pytest.raises(InvalidRequest, match="nothing was reserved"):
             read(many)
+
+
+def depth_and_count(value: Any) -> tuple[int, int] | None:
+    """Of an array of numbers, or of arrays of them, none of which is empty; None for anything else."""
+    if not isinstance(value, list) or not value:
+        return None
+    if all(isinstance(each, int) for each in value):
+        return 1, len(value)
+    inner = [depth_and_count(each) for each in value]
+    if all(each is not None and each[0] == 1 for each in inner):
+        return 2, sum(each[1] for each in inner if each is not None)
+    return None
+
+
+nested = st.recursive(st.integers(0, 10**6), lambda inner: st.lists(inner, max_size=4), max_leaves=14)
+
+
+@given(nested)
+def test_numbers_are_told_from_what_only_looks_like_them(value: Any) -> None:
+    expected = depth_and_count(value)
+    try:
+        found = read(value)
+    except InvalidRequest:
+        assert expected is None
+        return
+    assert expected is not None
+    assert found == TextInputs(count=1 if expected[0] == 1 else len(value), token_ids=expected[1])
 
 
 @given(anything, st.booleans())

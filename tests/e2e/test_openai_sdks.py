@@ -148,7 +148,7 @@ async def test_the_other_endpoints_are_served_and_charged_to_the_microcredit(
     completed = seen["completions"]
     assert completed["text"].startswith("This is the replay provider")
     assert completed["streamed"].startswith("This is the replay provider")
-    assert (completed["usage"]["prompt_tokens"], completed["usages"]) == (1, [30])
+    assert (completed["usage"]["prompt_tokens"], completed["usages"]) == (1, [20])
     assert len(completed["several"]) == 4
     assert completed["several_tokens"] == 2 * 3 * 5, "those that are not shown as well"
     assert completed["usages_unasked"] == []

@@ -93,9 +93,10 @@ async def test_a_batch_may_fill_the_window_once_for_each_input(openai: Road) -> 
 
 async def test_token_numbers_teach_nothing_of_texts(openai: Road) -> None:
     for _ in range(40):
-        await openai.ask(embedding([1] * 60), path=EMBEDDINGS)
+        numbers = completion(prompt=[1] * 60, suffix="x" * 58)
+        assert (await openai.ask(numbers, path=COMPLETIONS, x_replay_prompt_tokens=75)).status == 200
     await openai.tell()
-    text = await openai.ask(embedding("x" * 58), path=EMBEDDINGS, x_replay_usage="no")
+    text = await openai.ask(completion(prompt="x" * 58), path=COMPLETIONS, x_replay_usage="no")
     assert text.status == 200
     assert (await openai.books())[-1].prompt_tokens == 15
 
@@ -255,8 +256,8 @@ async def test_a_stream_that_begins_with_a_slice_grows_and_is_cut_off_when_credi
     last = answer.chunks[-1]
     assert last["error"]["code"] == "insufficient_credits"
     assert last["object"] == "text_completion"
-    assert last["choices"] == [{"index": 0, "text": "", "logprobs": None, "finish_reason": "error"}]
-    said = sum(len(choice["text"]) for chunk in answer.chunks for choice in chunk["choices"]) // 4
+    assert "choices" not in last
+    said = sum(len(choice["text"]) for chunk in answer.chunks for choice in chunk.get("choices", ())) // 4
     (end,) = await road.books()
     assert end.ended == "cut_off"
     assert said * OUTPUT_UCR <= end.charged_ucr <= 3_000_000
@@ -408,3 +409,21 @@ async def test_bytes_pass_unchanged(roads: Roads) -> None:
         assert answer.body == spelled
         assert json.loads(spelled)["usage"]["total_tokens"] == 3
         assert await road.spent_ucr() == 3 * SMALL_UCR
+
+
+async def test_a_batch_too_large_to_keep_costs_what_its_end_reports(
+    roads: Roads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.relay.whole.METERED_BYTES_MAX", 2**21)
+    data = [{"object": "embedding", "index": index, "embedding": [0.123456789] * 1_000} for index in range(300)]
+    answer_of = {"object": "list", "data": data, "model": SMALL}
+    for usage, spent_ucr, ended in (
+        ({"prompt_tokens": 9_000, "total_tokens": 9_000}, 9_000 * SMALL_UCR, "ok"),
+        ({"prompt_tokens": 0, "total_tokens": 0}, 301 * SMALL_UCR, "estimated"),
+    ):
+        async with answers({**answer_of, "usage": usage}, path="/v1/embeddings") as url:
+            road = await roads.open(upstream_of("openai", url))
+            answer = await road.ask(embedding(["x"] * 300), path=EMBEDDINGS)
+            assert len(answer.json["data"]) == 300
+            assert await road.spent_ucr() == spent_ucr
+            assert (await road.ended()).ended == ended

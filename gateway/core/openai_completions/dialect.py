@@ -33,7 +33,6 @@ def last_frames(broken: Broken) -> bytes:
     assert isinstance(facts, CompletionsRequest)
     frame = _frame(
         broken,
-        choices=[{"index": 0, "text": "", "logprobs": None, "finish_reason": "error"}],
         error={"message": error.message, "type": error.type, "param": error.param, "code": error.code},
     )
     if broken.usage is not None and facts.include_usage:

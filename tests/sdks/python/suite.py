@@ -205,14 +205,14 @@ def embeddings(client: OpenAI) -> Seen:
 
 
 def completions(client: OpenAI) -> Seen:
-    whole = client.completions.create(model=COMPLETER, prompt="Once", max_tokens=30)
+    whole = client.completions.create(model=COMPLETER, prompt="Once", max_tokens=20)
     several = client.completions.create(model=COMPLETER, prompt=["Once", "Twice"], n=2, best_of=3, max_tokens=5)
     chunks = list(
         client.completions.create(
-            model=COMPLETER, prompt="Once", max_tokens=30, stream=True, stream_options={"include_usage": True}
+            model=COMPLETER, prompt="Once", max_tokens=20, stream=True, stream_options={"include_usage": True}
         )
     )
-    silent = list(client.completions.create(model=COMPLETER, prompt="Once", max_tokens=30, stream=True))
+    silent = list(client.completions.create(model=COMPLETER, prompt="Once", max_tokens=20, stream=True))
     return {
         "text": whole.choices[0].text,
         "finish_reason": whole.choices[0].finish_reason,
