@@ -8,18 +8,20 @@ from gateway.core.translation.citations import annotation
 from gateway.core.translation.fields import Fields, Losses, Translated, read_body, reading_answer
 from gateway.core.translation.reasoning import detail_of, readable_text
 from gateway.core.translation.stop_reasons import finish_reason
-from gateway.core.translation.turns_to_chat import THINKING, read_call, read_thinking
+from gateway.core.translation.turns_to_chat import THINKING, place_of, read_call, read_thinking
 from gateway.core.translation.usage import MessagesUsage
 
 SERVICE_TIER: Final = {"standard": "default", "priority": "priority"}
 """Of an answer."""
 
+_SAID: Final = ("text", "tool_use", *THINKING)
 _ANY: Final = msgspec.json.Decoder(dict[str, Any])
 _ANYS: Final = msgspec.json.Decoder(list[dict[str, Any]])
 
 
-def answer_to_chat(body: bytes, *, created: int) -> Translated:
-    """`created` is the answer's time in seconds since 1970, which the messages dialect does not tell.
+def answer_to_chat(body: bytes, *, created: int, in_pieces: bool = False) -> Translated:
+    """`created` is the answer's time in seconds since 1970, which the messages dialect does not tell. `in_pieces`: for
+    the way on to another dialect, what one chat message would say in another order is several choices of index 0.
 
     What a chat cannot say (blocks of tools that the provider ran) is left out and listed: an answer that was paid for
     is not refused. Raises UnreadableAnswer.
@@ -27,21 +29,25 @@ def answer_to_chat(body: bytes, *, created: int) -> Translated:
     losses = Losses(drop=True)
     with reading_answer():
         message = read_body(body, losses)
-        out = _translate(message, created, losses)
+        out = _translate(message, created, losses, in_pieces=in_pieces)
         message.ignore("type", "role")
         message.close()
         return Translated(msgspec.json.encode(out), losses.dropped)
 
 
-def _translate(message: Fields, created: int, losses: Losses) -> dict[str, Any]:
-    said = _Said(losses)
+def _translate(message: Fields, created: int, losses: Losses, *, in_pieces: bool) -> dict[str, Any]:
+    pieces = [_Said(losses)]
     message.required("content", message.peek("content"))
     for block in message.take_objects("content"):
-        said.add(block)
+        kind = block.take_text("type") or ""
+        if in_pieces and pieces[-1].is_past(kind):
+            pieces.append(_Said(losses))
+        pieces[-1].add(kind, block)
     stop = message.take_text("stop_reason") or ""
-    choice = {"index": 0, "message": said.message(), "logprobs": None, **ending(stop, message.take("stop_sequence"))}
+    ends = ending(stop, message.take("stop_sequence"))
+    choices = [{"index": 0, "message": said.message(), "logprobs": None, **ends} for said in pieces]
     if (details := message.take_object("stop_details")) is not None:
-        choice["message"]["refusal"] = details.take_text("explanation")
+        choices[-1]["message"]["refusal"] = details.take_text("explanation")
     usage = MessagesUsage()
     raw = message.take("usage")
     reported = _ANY.decode(raw) if raw is not None else {}
@@ -53,7 +59,7 @@ def _translate(message: Fields, created: int, losses: Losses) -> dict[str, Any]:
         "object": "chat.completion",
         "created": created,
         "model": message.take_text("model") or "",
-        "choices": [choice],
+        "choices": choices,
         "usage": usage.as_chat(),
     }
     if usage.service_tier in SERVICE_TIER:
@@ -80,9 +86,14 @@ class _Said:
         self._thought: list[dict[str, Any]] = []
         self._calls: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
+        self._place = 0
 
-    def add(self, block: Fields) -> None:
-        kind = block.take_text("type") or ""
+    def is_past(self, kind: str) -> bool:
+        """Whether a block would be said before what is there already."""
+        return kind in _SAID and place_of(kind) < self._place
+
+    def add(self, kind: str, block: Fields) -> None:
+        self._place = place_of(kind) if kind in _SAID else self._place
         if kind == "text":
             self._add_text(block)
         elif kind in THINKING:

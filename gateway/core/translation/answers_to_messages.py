@@ -46,12 +46,14 @@ def answer_to_messages(body: bytes) -> Translated:
         choices = completion.take_objects("choices")
         if not choices:
             raise UnreadableAnswer("The provider's answer cannot be read: `choices` is empty.", "choices")
-        if len(choices) > 1:
+        pieces = [choice for choice in choices[1:] if choice.take_integer("index") == 0]
+        if len(choices) > 1 + len(pieces):
             losses.add("choices[1]")
-        return Translated(msgspec.json.encode(_translate(completion, choices[0], losses)), losses.dropped)
+        return Translated(msgspec.json.encode(_translate(completion, choices[0], pieces, losses)), losses.dropped)
 
 
-def _translate(completion: Fields, choice: Fields, losses: Losses) -> dict[str, Any]:
+def _translate(completion: Fields, choice: Fields, pieces: list[Fields], losses: Losses) -> dict[str, Any]:
+    """`pieces` are what follows on the first choice, as `in_pieces` has it."""
     id = completion.take_text("id") or ""
     message = choice.required("message", choice.take_object("message"))
     message.ignore_if(EMPTY)
@@ -59,6 +61,12 @@ def _translate(completion: Fields, choice: Fields, losses: Losses) -> dict[str, 
     refusal = message.take_text("refusal") or ""
     explained = native == "refusal"
     content = _read_message(message, id, said="" if explained else refusal, losses=losses)
+    for piece in pieces:
+        further = piece.required("message", piece.take_object("message"))
+        refused = further.take_text("refusal") or ""
+        refusal += refused
+        said = "" if explained else refused
+        content += _read_message(further, f"{id}_{len(content)}", said=said, losses=losses)
     called = any(block["type"] == "tool_use" for block in content)
     sequence = _stop_sequence(choice)
     reason = stop_reason(

@@ -35,6 +35,9 @@ class ChatTarget(msgspec.Struct, frozen=True, kw_only=True):
     and `reasoning_details` of earlier turns, images in tool messages, files by URL. OpenAI itself does not."""
     output_limit_field: str = "max_completion_tokens"
     """Or max_tokens, for those who know nothing newer."""
+    in_order: bool = False
+    """What an assistant thought, said and called keeps its order, in messages of their own where one chat message would
+    change it. No provider takes that: it is for the way on to a dialect whose neighbours are one turn."""
 
 
 def request_to_chat(body: bytes, target: ChatTarget, *, drop_unsupported: bool = False) -> Translated:
@@ -52,7 +55,7 @@ def request_to_chat(body: bytes, target: ChatTarget, *, drop_unsupported: bool =
 
 def _translate(request: Fields, target: ChatTarget) -> Out:
     request.ignore_if(NEUTRAL)
-    chat = ChatMessages(extended=target.extended)
+    chat = ChatMessages(extended=target.extended, in_order=target.in_order)
     chat.add_system(request, "system")
     for turn in request.take_objects("messages"):
         chat.add(turn)

@@ -19,6 +19,7 @@ from gateway.core.translation.usage import MessagesUsage
 DONE: Final = b"data: [DONE]\n\n"
 KEEP_ALIVE: Final = b": ping\n\n"
 
+_OTHER_PIECES: Final = ("tool_use", "thinking", "redacted_thinking")
 _EVENT: Final = msgspec.json.Decoder(dict[str, Any])
 _FAILED: Final = "The provider ended the stream with an error."
 
@@ -38,10 +39,12 @@ class StreamToChat:
     """Feed it every event in order; it answers with the bytes of whole chunks, often none.
 
     `created` is the stream's time in seconds since 1970; `include_usage` adds the chunk that a chat client asks for by
-    that name. Raises UnreadableAnswer for data that is no event of this dialect.
+    that name; `in_pieces` as in answer_to_chat: annotations then follow their text. Raises UnreadableAnswer for data
+    that is no event of this dialect.
     """
 
-    def __init__(self, *, created: int, include_usage: bool) -> None:
+    def __init__(self, *, created: int, include_usage: bool, in_pieces: bool = False) -> None:
+        self._in_pieces = in_pieces
         self._created = created
         self._include_usage = include_usage
         self._id = ""
@@ -106,6 +109,8 @@ class StreamToChat:
 
     def _start_block(self, index: int, block: dict[str, Any]) -> bytes:
         kind = _string(block.get("type"))
+        if self._in_pieces and kind in _OTHER_PIECES:
+            self._text_chars = 0
         known = self._blocks[index] = _Block(kind, start_chars=self._text_chars)
         match kind:
             case "text":
@@ -160,7 +165,11 @@ class StreamToChat:
                 self._annotations.append(made)
             else:
                 self._losses.add("content[0].citations[0].type", value=str(citation.get("type")))
-        return b""
+        return self._say_annotations() if self._in_pieces else b""
+
+    def _say_annotations(self) -> bytes:
+        said, self._annotations = self._annotations, []
+        return self._chunk({"annotations": said}) if said else b""
 
     def _say_text(self, text: str) -> bytes:
         self._text_chars += len(text)
@@ -183,7 +192,7 @@ class StreamToChat:
         if not isinstance(reason, str) or self._said_why:
             return b""
         self._said_why = True
-        cited = self._chunk({"annotations": self._annotations}) if self._annotations else b""
+        cited = self._say_annotations()
         explanation = _object(delta.get("stop_details")).get("explanation")
         said = {"refusal": explanation} if isinstance(explanation, str) else {}
         tier = SERVICE_TIER.get(self._usage.service_tier or "")

@@ -18,14 +18,16 @@ Message = dict[str, Any]
 
 
 class ChatMessages:
-    """Add the turns in order, then take what came of them. `extended` as in ChatTarget.
+    """Add the turns in order, then take what came of them. `extended` and `in_order` as in ChatTarget.
 
     Neighbours of one role are one turn to Anthropic. To a chat they would be more: results must follow the calls that
     they answer, and nothing may come between.
     """
 
-    def __init__(self, *, extended: bool) -> None:
+    def __init__(self, *, extended: bool, in_order: bool = False) -> None:
         self._extended = extended
+        self._in_order = in_order
+        self._place = 0
         self._messages: list[Message] = []
         self._role = ""
         self._parts: list[Part] = []
@@ -73,15 +75,21 @@ class ChatMessages:
         elif parts:
             self._messages.append({"role": self._role or "system", "content": _content(parts)})
         self._role = ""
+        self._place = 0
         self._parts, self._results, self._beside, self._thought, self._calls = [], [], [], [], []
 
     def _read_content(self, content: str | list[Fields]) -> list[Part]:
         """The parts; calls, results and thinking go where they belong."""
         if isinstance(content, str):
+            self._keep_order("text")
             return [{"type": "text", "text": content}] if content else []
         parts: list[Part] = []
         for block in content:
             kind = block.take_text("type") or "text"
+            if place_of(kind) < self._place and self._in_order and self._role == "assistant":
+                self._parts += parts
+                parts = []
+            self._keep_order(kind)
             if kind == "tool_use" and self._role == "assistant":
                 self._calls.append(read_call(block))
             elif kind in THINKING and self._role == "assistant" and self._extended:
@@ -91,6 +99,15 @@ class ChatMessages:
             else:
                 parts += self._read_block(kind, block)
         return parts
+
+    def _keep_order(self, kind: str) -> None:
+        """Begins a message of its own where one message would say this before what came before it."""
+        if not self._in_order or self._role != "assistant":
+            return
+        if place_of(kind) < self._place:
+            self._end_turn()
+            self._role = "assistant"
+        self._place = place_of(kind)
 
     def _add_result(self, block: Fields) -> None:
         """A plain chat takes nothing but text in a tool message; the rest is said beside it."""
@@ -157,6 +174,11 @@ class ChatMessages:
             parts[-1]["cache_control"] = mark
         block.close()
         return parts
+
+
+def place_of(kind: str) -> int:
+    """Where a block of an assistant stands in a chat message."""
+    return 0 if kind in THINKING else 2 if kind == "tool_use" else 1
 
 
 def _content(parts: list[Part]) -> str | list[Part]:
