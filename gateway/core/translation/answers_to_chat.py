@@ -45,9 +45,12 @@ def _translate(message: Fields, created: int, losses: Losses, *, in_pieces: bool
         pieces[-1].add(kind, block)
     stop = message.take_text("stop_reason") or ""
     ends = ending(stop, message.take("stop_sequence"))
+    details = message.take_object("stop_details")
+    explanation = details.take_text("explanation") if details is not None else None
+    if in_pieces and explanation and pieces[-1].is_past("text"):
+        pieces.append(_Said(losses))
     choices = [{"index": 0, "message": said.message(), "logprobs": None, **ends} for said in pieces]
-    if (details := message.take_object("stop_details")) is not None:
-        choices[-1]["message"]["refusal"] = details.take_text("explanation")
+    choices[-1]["message"]["refusal"] = explanation
     usage = MessagesUsage()
     raw = message.take("usage")
     reported = _ANY.decode(raw) if raw is not None else {}

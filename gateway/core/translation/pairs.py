@@ -13,6 +13,26 @@ from gateway.core.translation.errors import ErrorAnswer, error_to_chat, error_to
 from gateway.core.translation.fields import Translated
 from gateway.core.translation.requests_to_chat import ChatTarget, request_to_chat
 from gateway.core.translation.requests_to_messages import MessagesTarget, request_to_messages
+from gateway.core.translation.responses.answers_from_chat import chat_answer_to_responses
+from gateway.core.translation.responses.answers_to_chat import responses_answer_to_chat
+from gateway.core.translation.responses.errors import (
+    chat_error_to_responses,
+    messages_error_to_responses,
+    responses_error_to_chat,
+    responses_error_to_messages,
+)
+from gateway.core.translation.responses.requests_from_chat import ResponsesTarget, chat_request_to_responses
+from gateway.core.translation.responses.requests_to_chat import responses_request_to_chat
+from gateway.core.translation.responses.streams_from_chat import ChatStreamToResponses
+from gateway.core.translation.responses.streams_to_chat import ResponsesStreamToChat
+from gateway.core.translation.responses.through_chat import (
+    MessagesStreamToResponses,
+    ResponsesStreamToMessages,
+    messages_answer_to_responses,
+    messages_request_to_responses,
+    responses_answer_to_messages,
+    responses_request_to_messages,
+)
 from gateway.core.translation.stream_to_chat import StreamToChat
 from gateway.core.translation.stream_to_messages import StreamToMessages
 
@@ -52,35 +72,68 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     """An answer of 400 or above, and our id of the call."""
 
 
-def _chat_to_messages(body: bytes, abilities: Abilities, drop: bool) -> Translated:
-    target = MessagesTarget(
+def _chat(abilities: Abilities) -> ChatTarget:
+    return ChatTarget(extended=abilities.extended_chat, output_limit_field=abilities.output_limit_field)
+
+
+def _messages(abilities: Abilities) -> MessagesTarget:
+    return MessagesTarget(
         max_tokens_default=abilities.output_limit_default, adaptive_thinking=abilities.adaptive_thinking
     )
-    return request_to_messages(body, target, drop_unsupported=drop)
 
 
-def _messages_to_chat(body: bytes, abilities: Abilities, drop: bool) -> Translated:
-    target = ChatTarget(extended=abilities.extended_chat, output_limit_field=abilities.output_limit_field)
-    return request_to_chat(body, target, drop_unsupported=drop)
+_RESPONSES: Final = ResponsesTarget()
 
 
 TRANSLATIONS: Final[Mapping[DialectName, tuple[Translation, ...]]] = {
     "openai-chat": (
         Translation(
             provider="anthropic-messages",
-            request=_chat_to_messages,
+            request=lambda body, able, drop: request_to_messages(body, _messages(able), drop_unsupported=drop),
             answer=lambda body, unix_s: answer_to_chat(body, created=unix_s),
             stream=lambda facts, unix_s: StreamToChat(created=unix_s, include_usage=facts.include_usage),
             error=lambda status, body, _: error_to_chat(status, body),
+        ),
+        Translation(
+            provider="openai-responses",
+            request=lambda body, _, drop: chat_request_to_responses(body, _RESPONSES, drop_unsupported=drop),
+            answer=lambda body, _: responses_answer_to_chat(body),
+            stream=lambda facts, _: ResponsesStreamToChat(include_usage=facts.include_usage),
+            error=lambda status, body, _: responses_error_to_chat(status, body),
         ),
     ),
     "anthropic-messages": (
         Translation(
             provider="openai-chat",
-            request=_messages_to_chat,
+            request=lambda body, able, drop: request_to_chat(body, _chat(able), drop_unsupported=drop),
             answer=lambda body, _: answer_to_messages(body),
             stream=lambda _facts, _unix_s: StreamToMessages(),
             error=lambda status, body, call_id: error_to_messages(status, body, request_id=call_id),
+        ),
+        Translation(
+            provider="openai-responses",
+            request=lambda body, _, drop: messages_request_to_responses(body, _RESPONSES, drop_unsupported=drop),
+            answer=lambda body, _: responses_answer_to_messages(body),
+            stream=lambda _facts, _unix_s: ResponsesStreamToMessages(),
+            error=lambda status, body, call_id: responses_error_to_messages(status, body, request_id=call_id),
+        ),
+    ),
+    "openai-responses": (
+        Translation(
+            provider="openai-chat",
+            request=lambda body, able, drop: responses_request_to_chat(body, _chat(able), drop_unsupported=drop),
+            answer=lambda body, _: chat_answer_to_responses(body),
+            stream=lambda facts, _: ChatStreamToResponses(request=facts.body),
+            error=lambda status, body, _: chat_error_to_responses(status, body),
+        ),
+        Translation(
+            provider="anthropic-messages",
+            request=lambda body, able, drop: responses_request_to_messages(
+                body, _messages(able), drop_unsupported=drop
+            ),
+            answer=lambda body, unix_s: messages_answer_to_responses(body, created=unix_s),
+            stream=lambda facts, unix_s: MessagesStreamToResponses(created=unix_s, request=facts.body),
+            error=lambda status, body, _: messages_error_to_responses(status, body),
         ),
     ),
 }

@@ -18,7 +18,7 @@ PARTED: Final = "\n\n"
 
 _ANY: Final = msgspec.json.Decoder(dict[str, Any])
 _ANYS: Final = msgspec.json.Decoder(list[dict[str, Any]])
-_WHOLE: Final = ("completed", "incomplete")
+_NOT_WHOLE: Final = ("failed", "cancelled", "queued", "in_progress")
 
 
 def responses_answer_to_chat(body: bytes, *, in_pieces: bool = False) -> Translated:
@@ -40,7 +40,7 @@ def _translate(whole: Fields, losses: Losses, *, in_pieces: bool) -> dict[str, A
     for item in whole.take_objects("output"):
         kind = item.take_text("type") or ""
         if in_pieces and pieces[-1].is_past(kind):
-            pieces.append(Piece(losses))
+            pieces.append(Piece(losses, details_before=pieces[-1].details_until))
         pieces[-1].add(kind, item)
     ended: dict[str, Any] = {
         key: _ANY.decode(raw) for key in ("incomplete_details",) if (raw := whole.take(key)) is not None
@@ -68,15 +68,16 @@ def _must_be_whole(whole: Fields) -> None:
     if error is not None:
         said = error.take_text("message") or error.take_text("code") or "it does not say why"
         raise UnreadableAnswer(f"The provider's answer failed: {said}", "error")
-    if status is not None and msgspec.json.decode(status) not in _WHOLE:
+    if status is not None and msgspec.json.decode(status) in _NOT_WHOLE:
         raise UnreadableAnswer("The provider's answer is not whole, by its `status`.", "status")
 
 
 class Piece:
     """Items of an answer, sorted into the fields of a message."""
 
-    def __init__(self, losses: Losses) -> None:
+    def __init__(self, losses: Losses, *, details_before: int = 0) -> None:
         self._losses = losses
+        self._details_before = details_before
         self._place = 0
         self._texts: list[str] = []
         self._chars = 0
@@ -98,7 +99,7 @@ class Piece:
             case "reasoning":
                 read = {key: _ANYS.decode(raw) for key in ("summary", "content") if (raw := item.take(key)) is not None}
                 texts = {key: item.take_text(key) for key in ("id", "encrypted_content")}
-                self._details += details_of({**read, **texts}, len(self._details))
+                self._details += details_of({**read, **texts}, self.details_until)
             case "function_call":
                 self.calls.append(read_call(item))
             case _:
@@ -131,6 +132,11 @@ class Piece:
                 self._annotations.append(made)
             else:
                 self._losses.add(part.name(f"annotations[{at}].type"), value=str(annotation.get("type")))
+
+    @property
+    def details_until(self) -> int:
+        """Their indices go on from piece to piece."""
+        return self._details_before + len(self._details)
 
     @property
     def logprobs(self) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ _NEUTRAL: Final = {"prefix": (b"false",), "refusal": (b'""',), "tool_calls": (b"
 _UNSEALED: Final = "is reasoning that the provider of this model has not encrypted, which it does not take back"
 _PLACES: Final = ("https://", "http://")
 _BREAKPOINT: Final = "prompt_cache_breakpoint"
+_EXPLICIT: Final = {"mode": "explicit"}
 
 Item = dict[str, Any]
 
@@ -21,7 +22,8 @@ Item = dict[str, Any]
 class InputItems:
     """Add the messages in order, then take what came of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cache_breakpoints: bool) -> None:
+        self._cache_breakpoints = cache_breakpoints
         self._instructions: str | None = None
         self._items: list[Item] = []
         self._ids = (f"rs_{number}" for number in count())
@@ -32,16 +34,14 @@ class InputItems:
         message.ignore_if(_NEUTRAL)
         message.ignore(*_SAID_OF_ANSWERS)
         match role:
-            case "system" if not self._items and self._instructions is None and message.is_text("content"):
-                self._instructions = message.take_text("content")
             case "system" | "developer" | "user":
-                if parts := _read_parts(message.take_content("content")):
-                    self._items.append({"role": role, "content": _content(parts)})
+                if parts := self._read_parts(message.take_content("content")):
+                    self._add_said(role, _content(parts))
             case "assistant":
                 self._add_assistant(message)
             case "tool":
                 call = message.required("tool_call_id", message.take_text("tool_call_id") or None)
-                parts = _read_parts(message.take_content("content"))
+                parts = self._read_parts(message.take_content("content"))
                 output = _content(parts) if parts else ""
                 self._items.append({"type": "function_call_output", "call_id": call, "output": output})
             case _:
@@ -53,6 +53,19 @@ class InputItems:
         if not self._items:
             raise InvalidRequest("`messages` holds nothing to answer; nothing was sent.", param="messages")
         return self._instructions, self._items
+
+    def _add_said(self, role: str, content: str | list[Item]) -> None:
+        first = not self._items and self._instructions is None
+        if role == "system" and first and isinstance(content, str):
+            self._instructions = content
+        else:
+            self._items.append({"role": role, "content": content})
+
+    def _read_parts(self, content: str | list[Fields]) -> list[Item]:
+        if isinstance(content, str):
+            return [{"type": "input_text", "text": content}] if content else []
+        found = [_read_part(part, cache_breakpoints=self._cache_breakpoints) for part in content]
+        return [part for part in found if part is not None]
 
     def _add_assistant(self, message: Fields) -> None:
         details = read_details(message)
@@ -100,14 +113,7 @@ def _read_said(content: str | list[Fields]) -> list[Item]:
     return said
 
 
-def _read_parts(content: str | list[Fields]) -> list[Item]:
-    if isinstance(content, str):
-        return [{"type": "input_text", "text": content}] if content else []
-    found = [_read_part(part) for part in content]
-    return [part for part in found if part is not None]
-
-
-def _read_part(part: Fields) -> Item | None:
+def _read_part(part: Fields, *, cache_breakpoints: bool) -> Item | None:
     kind = part.take_text("type") or "text"
     made: Item | None
     match kind:
@@ -119,13 +125,14 @@ def _read_part(part: Fields) -> Item | None:
         case "file":
             made = _file(part)
         case "document_url":  # Mistral's
-            made = {"type": "input_file", "file_url": part.required(kind, part.take_text(kind))}
-            part.ignore("document_name")
+            made = _input_file(part.take_text("document_name"), part.required(kind, part.take_text(kind)))
         case _:
             part.lose_all(kind)
             return None
-    part.ignore("cache_control")
-    mark = part.take(_BREAKPOINT)
+    asked = part.take("cache_control")
+    mark: Any = part.take(_BREAKPOINT)
+    if mark is None and asked is not None and cache_breakpoints:
+        mark = _EXPLICIT
     part.close()
     if made is not None and mark is not None:
         made[_BREAKPOINT] = mark
@@ -150,6 +157,10 @@ def _file(part: Fields) -> Item | None:
     file.close()
     if data is None:
         return None
+    return _input_file(name, data)
+
+
+def _input_file(name: str | None, data: str) -> Item:
     if data.startswith(_PLACES):  # a URL is not taken together with a name
         return {"type": "input_file", "file_url": data}
     return {"type": "input_file", "filename": name or "document.pdf", "file_data": data}

@@ -43,6 +43,9 @@ class ResponsesTarget(msgspec.Struct, frozen=True, kw_only=True):
     summary: str | None = None
     """How its thoughts are summed up for readers: auto, concise or detailed. OpenAI gives that to verified
     organisations alone. None: not asked for."""
+    cache_breakpoints: bool = False
+    """It takes marks for the cache (`prompt_cache_breakpoint`). Otherwise Anthropic's `cache_control` is left out as a
+    hint: these providers cache unasked."""
 
 
 def chat_request_to_responses(body: bytes, target: ResponsesTarget, *, drop_unsupported: bool = False) -> Translated:
@@ -58,7 +61,7 @@ def chat_request_to_responses(body: bytes, target: ResponsesTarget, *, drop_unsu
 def _translate(request: Fields, target: ResponsesTarget) -> Out:
     request.ignore_if(NEUTRAL)
     request.ignore(*HINTS)
-    items = InputItems()
+    items = InputItems(cache_breakpoints=target.cache_breakpoints)
     for message in request.take_objects("messages"):
         items.add(message)
     instructions, given = items.end()
