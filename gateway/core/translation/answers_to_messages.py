@@ -66,7 +66,7 @@ def _translate(completion: Fields, choice: Fields, pieces: list[Fields], losses:
         refused = further.take_text("refusal") or ""
         refusal += refused
         said = "" if explained else refused
-        content += _read_message(further, f"{id}_{len(content)}", said=said, losses=losses)
+        _add(content, _read_message(further, f"{id}_{len(content)}", said=said, losses=losses))
     called = any(block["type"] == "tool_use" for block in content)
     sequence = _stop_sequence(choice)
     reason = stop_reason(
@@ -94,6 +94,16 @@ def _translate(completion: Fields, choice: Fields, pieces: list[Fields], losses:
     if explained:
         out["stop_details"] = {"type": "refusal", "category": None, "explanation": refusal or None}
     return out | {"usage": _usage(completion)}
+
+
+def _add(content: list[Block], blocks: list[Block]) -> None:
+    """Neighbouring texts are one block, as in a stream."""
+    if content and blocks and content[-1]["type"] == blocks[0]["type"] == "text":
+        first, *blocks = blocks
+        content[-1]["text"] += first["text"]
+        if cited := content[-1].get("citations", []) + first.get("citations", []):
+            content[-1]["citations"] = cited
+    content += blocks
 
 
 def _stop_sequence(choice: Fields) -> str | None:

@@ -50,7 +50,8 @@ class ChatMessages:
             self._role = role
         match role:
             case "user" | "assistant":
-                self._parts += self._read_content(turn.take_content("content"))
+                parts = self._read_content(turn.take_content("content"))
+                self._parts += parts  # those of a new message, where one was begun meanwhile
             case "system":
                 self.add_system(turn, "content")
             case _:

@@ -12,7 +12,7 @@ from gateway.core.translation.fields import Fields, Losses, Translated, Unreadab
 from gateway.core.translation.reasoning import read_details
 from gateway.core.translation.responses.endings import ending
 from gateway.core.translation.responses.items import flat_annotation, reasoning_items, response
-from gateway.core.translation.responses.usage import as_responses
+from gateway.core.translation.responses.usage import TIERS, as_responses
 
 _ANY: Final = msgspec.json.Decoder(Any)
 _ANYS: Final = msgspec.json.Decoder(list[dict[str, Any]])
@@ -54,8 +54,8 @@ def _translate(completion: Fields, pieces: list[Fields], losses: Losses, request
     )
     ends = ending(choice.take_text("finish_reason") or "", kept)
     made |= {"output": end_items(output, ends["status"]), **ends, "usage": _usage(completion)}
-    if completion.is_text("service_tier"):
-        made["service_tier"] = completion.take_text("service_tier")
+    if completion.is_text("service_tier") and (tier := completion.take_text("service_tier")) in TIERS:
+        made["service_tier"] = tier
     return made
 
 

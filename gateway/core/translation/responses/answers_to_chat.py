@@ -9,7 +9,7 @@ from gateway.core.translation.reasoning import readable_text
 from gateway.core.translation.responses.endings import finish_reason, kept
 from gateway.core.translation.responses.input_to_chat import read_call
 from gateway.core.translation.responses.items import details_of, nested_annotation
-from gateway.core.translation.responses.usage import as_chat
+from gateway.core.translation.responses.usage import TIERS, as_chat
 
 PLACE: Final = {"reasoning": 0, "message": 1, "function_call": 2}
 """Where an item stands in a chat message."""
@@ -58,7 +58,7 @@ def _translate(whole: Fields, losses: Losses, *, in_pieces: bool) -> dict[str, A
     }
     if usage is not None:
         out["usage"] = as_chat(_ANY.decode(usage))
-    if (tier := whole.take_text("service_tier")) is not None:
+    if (tier := whole.take_text("service_tier")) in TIERS:
         out["service_tier"] = tier
     return out
 
@@ -89,7 +89,7 @@ class Piece:
 
     def is_past(self, kind: str) -> bool:
         """Whether an item would be said before what is there already."""
-        return PLACE.get(kind, self._place) < self._place
+        return PLACE.get(kind, self._place) < self._place or (kind == "message" and bool(self._refusals))
 
     def add(self, kind: str, item: Fields) -> None:
         self._place = PLACE.get(kind, self._place)

@@ -15,7 +15,7 @@ from gateway.core.translation.responses.answers_from_chat import item_ids
 from gateway.core.translation.responses.endings import ending
 from gateway.core.translation.responses.item_writer import EventWriter, ItemWriter
 from gateway.core.translation.responses.items import flat_annotation, response
-from gateway.core.translation.responses.usage import as_responses
+from gateway.core.translation.responses.usage import TIERS, as_responses
 from gateway.core.translation.stream_to_chat import KEEP_ALIVE
 
 FAILED: Final = "The provider ended the stream with an error."
@@ -104,8 +104,9 @@ class ChatStreamToResponses:
         for fields in usage_objects(chunk.usage, chunk.x_groq):
             self._reported.add(fields)
             self._carried |= fields
-        if isinstance(chunk.service_tier, str) and self._response is not None:
-            self._response["service_tier"] = chunk.service_tier
+        tier = chunk.service_tier
+        if isinstance(tier, str) and tier in TIERS and self._response is not None:
+            self._response["service_tier"] = tier
         for choice in chunk.choices or ():
             if choice.index in (0, None):
                 said.append(self._tell(choice))

@@ -19,7 +19,7 @@ from gateway.core.translation.responses.items import (
     details_of,
     nested_annotation,
 )
-from gateway.core.translation.responses.usage import as_chat
+from gateway.core.translation.responses.usage import TIERS, as_chat
 from gateway.core.translation.stream_to_chat import DONE, KEEP_ALIVE
 
 _EVENT: Final = msgspec.json.Decoder(dict[str, Any])
@@ -104,7 +104,7 @@ class ResponsesStreamToChat:
                 return self._say(index, _number(data.get("content_index")), data)
             case "response.refusal.delta":
                 self._item(index, "message").said = True
-                return self._chunk({"refusal": _string(data.get("delta"))})
+                return self._refuse(_string(data.get("delta")))
             case "response.output_text.annotation.added":
                 return self._annotate(index, _number(data.get("content_index")), data.get("annotation"))
             case "response.function_call_arguments.delta":
@@ -163,6 +163,11 @@ class ResponsesStreamToChat:
         text = _string(data.get("delta"))
         return self._text(text, data.get("logprobs")) if text else b""
 
+    def _refuse(self, refusal: str) -> bytes:
+        if self._in_pieces:
+            self._chars = 0
+        return self._chunk({"refusal": refusal})
+
     def _annotate(self, index: int, part: int, annotation: Any) -> bytes:
         before = self._item(index, "message").starts.get(part, 0)
         if (made := nested_annotation(_object(annotation), before=before)) is None:
@@ -213,7 +218,7 @@ class ResponsesStreamToChat:
 
     def _say_part(self, index: int, at: int, part: dict[str, Any]) -> bytes:
         if refusal := _string(part.get("refusal")):
-            return self._chunk({"refusal": refusal})
+            return self._refuse(refusal)
         said = [self._say(index, at, {"delta": part.get("text"), "logprobs": part.get("logprobs")})]
         said += [self._annotate(index, at, annotation) for annotation in part.get("annotations") or ()]
         return b"".join(said)
@@ -233,7 +238,7 @@ class ResponsesStreamToChat:
     def _finish(self, response: dict[str, Any]) -> bytes:
         ends = {"finish_reason": finish_reason(response, called=self._calls > 0), **kept(response)}
         tier = response.get("service_tier")
-        more = {"service_tier": tier} if isinstance(tier, str) else {}
+        more = {"service_tier": tier} if isinstance(tier, str) and tier in TIERS else {}
         said = [self._start(response), self._say_annotations(), self._chunk({}, ends, **more)]
         if self._include_usage and (usage := as_chat(response.get("usage"))) is not None:
             said.append(self._line({"choices": [], "usage": usage}))

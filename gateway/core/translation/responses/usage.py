@@ -15,6 +15,10 @@ CHAT_NAME: Final = {
 """Within the details, names are the same."""
 
 
+TIERS: Final = frozenset({"auto", "default", "flex", "scale", "priority"})
+"""Of `service_tier` in both dialects. A provider's own name for another one is left out, as SDKs know these alone."""
+
+
 def as_chat(usage: object) -> dict[str, Any] | None:
     """The usage object of a response, with a chat's names and whatever else it holds. None where it has none."""
     if not isinstance(usage, dict):
