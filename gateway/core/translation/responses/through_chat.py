@@ -96,7 +96,9 @@ def _named_by(names: Mapping[str, str]) -> Iterator[None]:
             raise
         name = _renamed(error.param, names)
         said = str(error).replace(f"`{error.param}`", f"`{name}`")
-        raise InvalidRequest(said, param=name, code=error.reason) from None
+        renamed = InvalidRequest(said, param=name)
+        renamed.reason = error.reason
+        raise renamed from None
 
 
 def _renamed(param: str, names: Mapping[str, str]) -> str:
