@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -21,12 +21,41 @@ from gateway.core.translation.answers_to_messages import answer_to_messages
 from gateway.core.translation.errors import error_to_chat, error_to_messages
 from gateway.core.translation.requests_to_chat import ChatTarget, request_to_chat
 from gateway.core.translation.requests_to_messages import MessagesTarget, request_to_messages
+from gateway.core.translation.responses.answers_from_chat import chat_answer_to_responses
+from gateway.core.translation.responses.answers_to_chat import responses_answer_to_chat
+from gateway.core.translation.responses.errors import messages_error_to_responses, responses_error_to_messages
+from gateway.core.translation.responses.streams_from_chat import ChatStreamToResponses
+from gateway.core.translation.responses.streams_to_chat import ResponsesStreamToChat
+from gateway.core.translation.responses.through_chat import (
+    MessagesStreamToResponses,
+    ResponsesStreamToMessages,
+    messages_answer_to_responses,
+    responses_answer_to_messages,
+)
 from gateway.core.translation.stream_to_chat import StreamToChat
 from gateway.core.translation.stream_to_messages import StreamToMessages
 from gateway.core.usage import Usage
 from gateway.replay.server import ReplayOptions, ReplayServer
-from tests.conformance.recorded import Recorded, expected_usage, messages_usage, own_usage, recorded, states_an_error
+from tests.conformance.recorded import (
+    Recorded,
+    expected_usage,
+    is_not_ready,
+    messages_usage,
+    own_usage,
+    recorded,
+    responses_usage,
+    states_an_error,
+)
 from tests.conformance.test_translation import told
+from tests.core.translation.responses.said import (
+    Translate,
+    encoded,
+    fed,
+    from_chat,
+    from_messages,
+    to_chat,
+    to_messages,
+)
 from tests.e2e.audit import audit
 from tests.e2e.running import Customer, RunningGateway, running_gateway
 
@@ -50,6 +79,21 @@ provider = "own"
 base_url = "{url}"
 models = ["a-message"]
 dialects = ["anthropic-messages"]
+
+[[upstreams]]
+name = "responses"
+provider = "own"
+base_url = "{url}"
+models = ["a-response"]
+dialects = ["openai-responses"]
+
+[[prices]]
+provider = "own"
+model = "a-response"
+input_usd_per_million = 2
+output_usd_per_million = 9
+context_tokens = 1000000
+output_tokens_max = 64000
 
 [[prices]]
 provider = "own"
@@ -126,7 +170,7 @@ def in_messages(row: Recorded) -> tuple[int, bytes]:
 
 def comparable(body: bytes) -> bytes:
     """Without the moment, and without the id of a refused call, which are the gateway's own."""
-    return re.sub(rb'"created":\d+|,"request_id":"[^"]*"', b"", body)
+    return re.sub(rb'"created(_at)?":\d+|,"request_id":"[^"]*"', b"", body)
 
 
 def cost_ucr(usage: Usage) -> int:
@@ -188,3 +232,84 @@ async def test_recorded_chats_are_read_by_callers_of_messages_at_the_recorded_co
             wanted.append((row, asked, in_messages(row), expected_usage(usage) if usage else None))
     assert wanted
     await compare(gateway, customer, "/messages", wanted)
+
+
+# --- OpenAI's Responses -----------------------------------------------------------------------------------------------
+
+Wanted = tuple[Recorded, dict[str, Any], tuple[int, bytes], Usage | None]
+
+
+def asked_as(row: Recorded, translate: Translate, model: str) -> dict[str, Any] | None:
+    """What a client of the other dialect would have asked; None where nothing is left to say."""
+    try:
+        return {**json.loads(translate(encoded(row.request), True).body), "model": model}
+    except InvalidRequest:
+        return None
+
+
+def responses_in_a_chat(row: Recorded, asked: dict[str, Any]) -> tuple[int, bytes]:
+    if row.status >= 400:
+        return row.status, row.body
+    if row.streamed:
+        usage = bool((asked.get("stream_options") or {}).get("include_usage"))
+        return 200, fed(ResponsesStreamToChat(include_usage=usage), row.body)
+    return 200, responses_answer_to_chat(row.body).body
+
+
+def responses_in_messages(row: Recorded, _: dict[str, Any]) -> tuple[int, bytes]:
+    if row.status >= 400:
+        error = responses_error_to_messages(row.status, row.body)
+        return error.status, error.body
+    if row.streamed:
+        return 200, fed(ResponsesStreamToMessages(), row.body)
+    return 200, responses_answer_to_messages(row.body).body
+
+
+def chats_in_responses(row: Recorded, asked: dict[str, Any]) -> tuple[int, bytes]:
+    if row.status >= 400:
+        return row.status, row.body
+    if row.streamed:
+        return 200, fed(ChatStreamToResponses(request=json.dumps(asked).encode()), row.body)
+    return 200, chat_answer_to_responses(row.body).body
+
+
+def messages_in_responses(row: Recorded, asked: dict[str, Any]) -> tuple[int, bytes]:
+    if row.status >= 400:
+        error = messages_error_to_responses(row.status, row.body)
+        return error.status, error.body
+    if row.streamed:
+        return 200, fed(MessagesStreamToResponses(created=0, request=json.dumps(asked).encode()), row.body)
+    return 200, messages_answer_to_responses(row.body, created=0).body
+
+
+def chat_usage(row: Recorded) -> Usage | None:
+    usage = own_usage(row) if row.status == 200 else None
+    return expected_usage(usage) if usage else None
+
+
+@pytest.mark.parametrize(
+    ("kind", "translate", "model", "path", "answer", "usage"),
+    [
+        ("openai-responses", to_chat(), "a-response", "/chat/completions", responses_in_a_chat, responses_usage),
+        ("openai-responses", to_messages(), "a-response", "/messages", responses_in_messages, responses_usage),
+        ("openai-chat", from_chat(), "a-chat", "/responses", chats_in_responses, chat_usage),
+        ("anthropic-messages", from_messages(), "a-message", "/responses", messages_in_responses, messages_usage),
+    ],
+)
+async def test_recorded_calls_are_read_by_callers_of_another_dialect_at_the_recorded_cost(
+    gateway: RunningGateway,
+    kind: str,
+    translate: Translate,
+    model: str,
+    path: str,
+    answer: Callable[[Recorded, dict[str, Any]], tuple[int, bytes]],
+    usage: Callable[[Recorded], Usage | None],
+) -> None:
+    customer = await gateway.customer(credits=str(CREDITS))
+    wanted: list[Wanted] = []
+    for row in recorded(kind):
+        asked = asked_as(row, translate, model)
+        if asked is None or states_an_error(row) or (kind == "openai-responses" and is_not_ready(row)):
+            continue
+        wanted.append((row, asked, answer(row, asked), usage(row)))
+    await compare(gateway, customer, path, wanted)
