@@ -312,4 +312,5 @@ async def test_recorded_calls_are_read_by_callers_of_another_dialect_at_the_reco
         if asked is None or states_an_error(row) or (kind == "openai-responses" and is_not_ready(row)):
             continue
         wanted.append((row, asked, answer(row, asked), usage(row)))
+    assert wanted
     await compare(gateway, customer, path, wanted)

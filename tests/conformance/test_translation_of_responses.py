@@ -124,7 +124,6 @@ REFUSED: dict[str, Json] = {
         "search_settings": 1,
         "web_search_options": 1,
         "frequency_penalty": 1,
-        "messages": 1,
         "thinking": 1,
         "reasoning_format": 1,
         "stop": 2,
@@ -182,8 +181,9 @@ def test_translated_requests_can_be_translated_on() -> None:
     marking = ResponsesTarget(cache_breakpoints=True)
     for row in TRANSLATED:
         body = json.dumps(row.request).encode()
-        there = to_messages()(body, True).body
-        assert to_messages()(from_messages(marking)(there, True).body, False).body == there, row.id
+        with suppress_emptiness():
+            there = to_messages()(body, True).body
+            assert to_messages()(from_messages(marking)(there, True).body, False).body == there, row.id
         back = to_chat(EXTENDED)(body, False).body
         assert json.loads(from_chat()(back, False).body) == row.request, row.id
 

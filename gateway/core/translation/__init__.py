@@ -1,4 +1,4 @@
-"""OpenAI's chat completions said as Anthropic's messages, and back: requests, answers, streams and errors.
+"""OpenAI's chats and Responses and Anthropic's messages, said as each other: requests, answers, streams and errors.
 
 Pure: bytes in, bytes out. The tables are in docs/translation.md.
 """

@@ -16,6 +16,10 @@ from gateway.core.translation import (
 from gateway.core.translation.block_writer import HELD_CHARS_MAX
 from gateway.core.translation.media import IMAGE_TYPES
 from gateway.core.translation.reasoning import ADAPTIVE_EFFORT, BUDGET_PERCENT, BUDGET_TOKENS_MIN, CARRIED, FORMAT
+from gateway.core.translation.responses import endings, requests_from_chat
+from gateway.core.translation.responses import requests_to_chat as requests_to_chat_of_responses
+from gateway.core.translation.responses.items import RESPONSES_FORMAT
+from gateway.core.translation.responses.requests_from_chat import ResponsesTarget
 from gateway.core.translation.tools import CHAT_CHOICE
 from gateway.core.translation.turns_to_messages import TOOL_ERROR
 
@@ -41,6 +45,7 @@ def table(head: str) -> list[list[str]]:
             "| `reasoning_effort` | budget, of `max_tokens` | adaptive effort |",
             [(effort, f"{share} %", ADAPTIVE_EFFORT[effort]) for effort, share in BUDGET_PERCENT.items()],
         ),
+        ("| `finish_reason` | `incomplete_details.reason` |", endings.INCOMPLETE.items()),
         ("| status | type of messages |", [(str(status), type_) for status, type_ in errors.TYPE_BY_STATUS.items()]),
         (
             "| type of messages | `type` of a chat | `code` |",
@@ -57,6 +62,21 @@ def test_values_that_are_no_loss_are_named() -> None:
         for key, values in neutral.items():
             assert f"`{key}: {values[0].decode()}`" in PAGE
     assert all(f"`{key}`" in PAGE for key in requests_to_messages.HINTS)
+
+
+def test_values_that_are_no_loss_to_responses_are_named() -> None:
+    section = PAGE.split("## OpenAI's Responses")[1]
+    for key, values in requests_to_chat_of_responses.NEUTRAL.items():
+        assert f"`{key}: {values[0].decode()}`" in section
+    named = (*requests_to_chat_of_responses.HINTS, *requests_to_chat_of_responses.PASSED)
+    assert all(f"`{key}`" in section for key in named)
+    assert f"not below {requests_from_chat.OUTPUT_TOKENS_MIN}" in section
+    assert f"`{RESPONSES_FORMAT}`" in section
+    assert f"at most {HELD_CHARS_MAX >> 20} MiB" in section
+    there = requests_from_chat.NEUTRAL.keys() - {"stop"}
+    passed = {"top_p", "verbosity", "metadata"}
+    assert there == requests_to_messages.NEUTRAL.keys() - passed
+    assert all(f"`{field}`" in section for field in ResponsesTarget.__struct_fields__)
 
 
 def test_numbers_and_names_are_the_codes() -> None:

@@ -50,6 +50,8 @@ class InputItems:
 
     def end(self) -> tuple[str | None, list[Item]]:
         """`instructions` and `input`. Raises InvalidRequest where nobody has said anything."""
+        if not self._items and self._instructions is not None:
+            return None, [{"role": "system", "content": self._instructions}]
         if not self._items:
             raise InvalidRequest("`messages` holds nothing to answer; nothing was sent.", param="messages")
         return self._instructions, self._items

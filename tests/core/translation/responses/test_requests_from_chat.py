@@ -32,7 +32,8 @@ def items(*messages: Json) -> list[Json]:
 def test_the_smallest_request_stores_nothing() -> None:
     assert made(RESPONSES, chat()) == SMALLEST
     assert refused(RESPONSES, chat(store=True)) == "store"
-    assert refused(RESPONSES, {"model": "gpt", "messages": [{"role": "system", "content": "x"}]}) == "messages"
+    assert items({"role": "system", "content": "x"}) == [{"role": "system", "content": "x"}]
+    assert refused(RESPONSES, chat({"role": "system", "content": ""})) == "messages"
 
 
 def test_a_first_system_prompt_of_plain_text_is_the_instructions() -> None:
