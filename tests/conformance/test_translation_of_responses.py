@@ -147,7 +147,7 @@ REFUSED: dict[str, Json] = {
 DIRECTIONS: list[tuple[str, list[Recorded], Translate, int]] = [
     ("to a chat", RECORDED_RESPONSES, to_chat(), 169),
     ("to messages", RECORDED_RESPONSES, to_messages(), 169),
-    ("from chats", [row for row in CHATS if row.host != "api.example"], from_chat(), 224),
+    ("from chats", CHATS, from_chat(), 224),
     ("from messages", RECORDED_MESSAGES, from_messages(), 158),
 ]
 
@@ -157,14 +157,17 @@ def test_every_request_is_translated_or_refused_by_a_name(
     way: str, rows: list[Recorded], translate: Translate, known: int
 ) -> None:
     found: Counter[str] = Counter()
-    for name, times in refusals(rows, lambda body: translate(body, False)).items():
+    real = [row for row in rows if row.host != "api.example"]
+    for name, times in refusals(real, lambda body: translate(body, False)).items():
         found[name.split("=")[0]] += times
     print(way, dict(found))
-    if len(rows) == known:
+    if len(real) == known:
         assert found == REFUSED[way]
+    refusals([row for row in rows if row not in real], lambda body: translate(body, False))
     for row in rows:
-        with suppress_emptiness():
-            translate(json.dumps(row.request).encode(), True)
+        if row.status != 400:
+            with suppress_emptiness():
+                translate(json.dumps(row.request).encode(), True)
 
 
 @contextmanager
