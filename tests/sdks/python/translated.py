@@ -38,6 +38,8 @@ def with_openai(openai: Any, client: Any, model: str, streamed: bool) -> Any:
                 completion = stream.get_final_completion().to_dict()
         else:
             completion = client.chat.completions.create(**asked).to_dict()
+    except openai.LengthFinishReasonError as error:  # its helper for streams takes a cut-off answer for unparsable
+        completion = error.completion.to_dict()
     except openai.APIError as error:
         return {"raised": type(error).__name__, "status": getattr(error, "status_code", None)}
     openai.types.chat.ChatCompletion.model_validate(completion)
