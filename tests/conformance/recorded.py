@@ -146,3 +146,27 @@ def names_what_is_stored_at_google(row: Recorded) -> bool:
     """Files, caches, stores to search."""
     said = json.dumps(row.request)
     return "cachedContent" in row.request or _STORED_FILE.search(said) is not None or '"fileSearch"' in said
+
+
+# --- OpenAI's Responses -----------------------------------------------------------------------------------------------
+
+
+def responses_usage(row: Recorded) -> Usage | None:
+    """What the answer itself states, found with the standard library only."""
+    objects = [chunk.get("response") or {} for chunk in _chunks(row)] if row.streamed else [json.loads(row.body)]
+    stated = [usage for said in objects if (usage := said.get("usage"))]
+    if not stated:
+        return None
+    inputs, outputs = stated[-1].get("input_tokens_details") or {}, stated[-1].get("output_tokens_details") or {}
+    return Usage(
+        prompt_tokens=stated[-1]["input_tokens"],
+        cached_tokens=inputs.get("cached_tokens") or 0,
+        cache_write_tokens=inputs.get("cache_write_tokens") or 0,
+        output_tokens=stated[-1]["output_tokens"],
+        reasoning_tokens=outputs.get("reasoning_tokens") or 0,
+    )
+
+
+def is_not_ready(row: Recorded) -> bool:
+    """A response that goes on in the background, or that was called off there."""
+    return not row.streamed and json.loads(row.body).get("status") in ("queued", "in_progress", "cancelled")
