@@ -103,7 +103,7 @@ def _error_event(dialect: DialectName) -> bytes:
     if dialect == "anthropic-messages":
         return b"event: error\ndata: " + msgspec.json.encode(messages_error_object(message, OVERLOADED)) + b"\n\n"
     if dialect == "openai-responses":
-        told = {"type": "error", "sequence_number": 0, "code": "server_error", "message": message, "param": None}
+        told = {"type": "error", "sequence_number": 0, **error_object(message, "server_error", code="replayed")}
         return b"event: error\ndata: " + msgspec.json.encode(told) + b"\n\n"
     if dialect in _GEMINI:
         return b"data: " + msgspec.json.encode(gemini_error_object(message, 503)) + b"\r\n\r\n"

@@ -58,6 +58,9 @@ NODE: Final = Sdk(
     timeout_error="APIConnectionTimeoutError",
     other_status_error="APIError",
 )
+RESPONSES: Final = Sdk(
+    "openai-python-responses", (".envs/openai-latest/bin/python", "-m", "tests.sdks.python.responses_suite")
+)
 ANTHROPIC: Final = Sdk("anthropic-python", (".envs/anthropic/bin/python", "-m", "tests.sdks.python.anthropic_suite"))
 ANTHROPIC_NODE: Final = Sdk("anthropic-node", (".envs/node/bin/node", "tests/sdks/node/anthropic_suite.mjs"))
 GEMINI: Final = Sdk("google-genai", (".envs/gemini/bin/python", "-m", "tests.sdks.python.gemini_suite"))

@@ -6,10 +6,11 @@ from gateway.core.output_text import OutputText
 
 _SAID_IN: Final = {
     "message": ("content",),
-    "reasoning": ("content", "summary"),
+    "reasoning": ("content", "summary", "encrypted_content"),
     "function_call": ("name", "arguments"),
     "custom_tool_call": ("name", "input"),
     "mcp_call": ("name", "arguments"),
+    "compaction": ("encrypted_content",),
     "code_interpreter_call": ("code",),
     "computer_call": ("action",),
     "local_shell_call": ("action",),
@@ -32,8 +33,6 @@ def say(item: object, said: OutputText) -> bool:
     return said.say([item.get(name) for name in names])
 
 
-def say_at_once(item: object, said: OutputText) -> bool:
-    """Of an item at its end in a stream: what no deltas have told."""
-    if type(item) is dict and item.get("type") in _TOLD_PIECE_BY_PIECE:
-        return False
-    return say(item, said)
+def is_told_in_pieces(item: object) -> bool:
+    """In a stream: deltas have said it before its end comes."""
+    return type(item) is dict and item.get("type") in _TOLD_PIECE_BY_PIECE

@@ -7,7 +7,7 @@ import msgspec
 from gateway.core.dialect import Seen
 from gateway.core.openai_chat.usage import ReportedUsage
 from gateway.core.openai_responses.answer import Response, finish_reason
-from gateway.core.openai_responses.items import say, say_at_once
+from gateway.core.openai_responses.items import is_told_in_pieces, say
 from gateway.core.openai_responses.usage import report
 from gateway.core.output_text import OutputText
 from gateway.core.sse import SseEvent
@@ -37,6 +37,7 @@ class ResponsesMeter:
     """Observes every event of a stream, in order. `n` is 1: this dialect knows one answer only."""
 
     __slots__ = (
+        "_items",
         "_reported",
         "_said",
         "done",
@@ -51,6 +52,9 @@ class ResponsesMeter:
     def __init__(self, *, n: int = 1) -> None:
         assert n == 1
         self._said = OutputText()
+        """Piece by piece."""
+        self._items = OutputText()
+        """The same once more, by the items as they are at their ends: some servers send no pieces of some."""
         self._reported = ReportedUsage()
         self.done = False
         """`response.completed` or another end came."""
@@ -92,7 +96,7 @@ class ResponsesMeter:
         if kind in _BEGINNINGS:
             self._identify(found.response)
         elif kind == "response.output_item.done":
-            return self._content(say_at_once(found.item, self._said))
+            return self._end_of_item(found.item)
         elif kind == "response.output_item.added":
             return self._content(_calls(found.item) and say(found.item, self._said))
         elif found.partial_image_b64:
@@ -107,7 +111,7 @@ class ResponsesMeter:
     @property
     def estimated_output_tokens(self) -> int:
         """What was said so far, by our own count. Never falls."""
-        return self._said.tokens
+        return max(self._said.tokens, self._items.tokens)
 
     @property
     def usage(self) -> Usage | None:
@@ -117,9 +121,9 @@ class ResponsesMeter:
     def final_usage(self, prompt_tokens: int) -> Usage:
         """What to charge: the report, which comes with the last event, or `prompt_tokens` and our count."""
         reported = self._reported
-        if reported.complete and not reported.covers(self._said.tokens):
+        if reported.complete and not reported.covers(self.estimated_output_tokens):
             reported = ReportedUsage()  # zeros beside an answer that said something
-        return reported.usage(prompt_tokens=prompt_tokens, output_tokens=self._said.tokens)
+        return reported.usage(prompt_tokens=prompt_tokens, output_tokens=self.estimated_output_tokens)
 
     def _content(self, said: bool) -> Seen:
         if not said:
@@ -127,11 +131,26 @@ class ResponsesMeter:
         self.visible_output = True
         return _CONTENT
 
+    def _end_of_item(self, item: object) -> Seen:
+        known = self.estimated_output_tokens
+        at_work = say(item, self._items) and not is_told_in_pieces(item) and say(item, self._said)
+        return self._content(at_work or self.estimated_output_tokens > known)
+
     def _end(self, response: Response | None) -> None:
         self._identify(response)
         if response is not None:
             self.finish_reason = finish_reason(response)
             report(response.usage, self._reported)
+            if not self._reported.complete:
+                self._say_all_of(response.output)
+
+    def _say_all_of(self, output: object) -> None:
+        """What the last event says once more counts where it is more than what came before."""
+        whole = OutputText()
+        for item in output if type(output) is list else ():
+            say(item, whole)
+        if whole.tokens > self._items.tokens:
+            self._items = whole
 
     def _identify(self, response: Response | None) -> None:
         if response is None:

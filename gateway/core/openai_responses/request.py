@@ -8,10 +8,19 @@ from typing import Annotated, Final
 import msgspec
 
 from gateway.core.errors import InvalidRequest
+from gateway.core.json_object import RawObject
 from gateway.core.openai_chat.request import MODEL_CHARS_MAX, OUTPUT_LIMIT_MAX
 from gateway.core.openai_responses.input import read_input
 from gateway.core.openai_responses.tools import Tools, read_tools
-from gateway.core.request_body import NULL, is_set, not_yours, read_body, read_scalars, refuse_misspelled
+from gateway.core.request_body import (
+    NULL,
+    is_set,
+    not_yours,
+    object_of,
+    read_body,
+    read_scalars,
+    refuse_misspelled,
+)
 
 
 class ResponsesRequest(msgspec.Struct, gc=False):
@@ -68,6 +77,7 @@ _HOSTED_TOOL_KEYS: Final = ("plugins", "web_search_options", "search_parameters"
 _DECIDING_KEYS: Final = frozenset(
     {*_SCALARS, *_MODEL_LIST_KEYS, *_STORED_KEYS, *_HOSTED_TOOL_KEYS, "input", "instructions", "tools", "modalities"}
 )
+_USUAL_MODES: Final = (NULL, msgspec.Raw(b'"standard"'))
 
 
 def read_responses_request(body: bytes) -> ResponsesRequest:
@@ -110,7 +120,16 @@ def _read(body: bytes) -> ResponsesRequest:
         images=found.images,
         audio=found.audio,
         other_output=tools.pictures,
-        by_reference=found.by_reference or is_set(values, "context_management"),
+        by_reference=found.by_reference or is_set(values, "context_management") or _thinks_at_length(values),
         tools=tools.count > 0 or is_set(values, "text"),  # a demanded format is described to the model as well
         hosted_tools=tools.hosted or any(is_set(values, key) for key in _HOSTED_TOOL_KEYS),
     )
+
+
+def _thinks_at_length(values: RawObject) -> bool:
+    """In another mode than the usual, in which the prompt is read and billed several times."""
+    if not is_set(values, "reasoning"):
+        return False
+    reasoning = object_of(values["reasoning"], "reasoning")
+    refuse_misspelled(reasoning, ("mode",))
+    return reasoning.get("mode", NULL) not in _USUAL_MODES

@@ -52,6 +52,40 @@ def metered(body: bytes, cuts: Sequence[int] = ()) -> tuple[ResponsesMeter, list
     return meter, seen
 
 
+CALL = {"type": "function_call", "name": "look", "arguments": "x" * 396}
+
+
+def item_done(**item: object) -> bytes:
+    return event("response.output_item.done", output_index=0, item=item)
+
+
+def test_what_no_piece_has_told_counts_by_its_item() -> None:
+    meter, seen = metered(CREATED + item_done(**CALL))
+    assert seen[-1].content
+    assert meter.visible_output
+    assert meter.estimated_output_tokens == 100
+    assert meter.final_usage(PROMPT) == Usage(prompt_tokens=PROMPT, output_tokens=100, estimated=True)
+
+
+def test_what_pieces_have_told_counts_once() -> None:
+    body = says("a" * 400) + item_done(type="message", content=[{"type": "output_text", "text": "a" * 400}])
+    meter, seen = metered(CREATED + ADDED + body)
+    assert meter.estimated_output_tokens == 100
+    assert not seen[-1].content
+
+
+def test_reasoning_that_comes_encrypted_is_output() -> None:
+    meter, _ = metered(CREATED + item_done(type="reasoning", summary=[], encrypted_content="g" * 4000))
+    assert meter.estimated_output_tokens == 1000
+
+
+def test_without_usage_the_last_event_may_say_what_none_before_it_did() -> None:
+    meter, _ = metered(CREATED + completed(output=[CALL]))
+    assert meter.final_usage(PROMPT) == Usage(prompt_tokens=PROMPT, output_tokens=100, estimated=True)
+    meter, _ = metered(CREATED + item_done(**CALL) + completed(output=[CALL]))
+    assert meter.estimated_output_tokens == 100
+
+
 def test_the_last_event_reports_the_usage() -> None:
     meter, seen = metered(CREATED + ADDED + says("hello") + completed(usage=usage(25, 9, cached=3, reasoning=4)))
     assert meter.usage == Usage(prompt_tokens=25, cached_tokens=3, output_tokens=9, reasoning_tokens=4)

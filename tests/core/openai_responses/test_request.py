@@ -57,6 +57,7 @@ def test_an_inline_image_is_counted_apart_from_the_bytes() -> None:
         item(type="web_search_call", id="ws_1"),
         item(type="something_new"),
         {"context_management": [{"type": "compaction"}]},
+        {"reasoning": {"mode": "pro"}},
     ],
 )
 def test_what_the_body_only_names_or_packs_is_by_reference(fields: dict[str, Any]) -> None:
