@@ -162,4 +162,4 @@ def test_our_own_count_of_a_stream_is_never_far_above_what_was_billed(row: Recor
     usage = stated(row)
     assert meter.finished
     assert usage is not None
-    assert meter.estimated_output_tokens <= usage["output_tokens"] * 1.2 + 5
+    assert meter.estimated_output_tokens <= usage["output_tokens"] * 1.3 + 150  # what a hidden thought hides is a guess

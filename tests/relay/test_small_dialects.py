@@ -151,7 +151,7 @@ async def test_an_alias_is_spliced_and_fails_over(roads: Roads, provider: Provid
         ("/v1/chat/completions", chat(model=SMALL), "embedding"),
         ("/v1/messages", chat(model=SMALL, max_tokens=5), "embedding"),
         ("/v1/chat/completions", chat(model=INSTRUCT), "completion"),
-        ("/v1/chat/completions", chat(model="gpt-5-codex"), "responses"),
+        (COMPLETIONS, completion(model="gpt-5-codex"), "responses"),
         (COMPLETIONS, completion(model=SMALL), "embedding"),
         (EMBEDDINGS, embedding(model="omni-moderation-latest"), "moderation"),
     ],

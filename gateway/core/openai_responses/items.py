@@ -18,6 +18,12 @@ _SAID_IN: Final = {
     "apply_patch_call": ("operation",),
 }
 """By the type of an item. What is not here is a tool of the provider's at work, whose results are billed as input."""
+_HIDDEN: Final = "encrypted_content"
+_HIDDEN_CHARS_AT_LEAST: Final = 700
+"""Of what hides a thought of no length, and for each token more: about, in the recordings."""
+_HIDDEN_CHARS_PER_TOKEN: Final = 5
+_CHARS_PER_TOKEN: Final = 4
+"""By our count of a text."""
 _TOLD_PIECE_BY_PIECE: Final = frozenset(
     {"message", "reasoning", "function_call", "custom_tool_call", "mcp_call", "code_interpreter_call"}
 )
@@ -30,7 +36,14 @@ def say(item: object, said: OutputText) -> bool:
     names = _SAID_IN.get(kind) if type(kind := item.get("type")) is str else None
     if names is None:
         return bool(item)
-    return said.say([item.get(name) for name in names])
+    return said.say([_thought(item[name]) if name == _HIDDEN else item.get(name) for name in names if name in item])
+
+
+def _thought(hidden: object) -> object:
+    """As much text as was thought, about: a token hides in five characters, above those that hide nothing."""
+    if type(hidden) is not str:
+        return None
+    return hidden[: max(1, (len(hidden) - _HIDDEN_CHARS_AT_LEAST) * _CHARS_PER_TOKEN // _HIDDEN_CHARS_PER_TOKEN)]
 
 
 def is_told_in_pieces(item: object) -> bool:

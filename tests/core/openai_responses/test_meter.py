@@ -75,7 +75,7 @@ def test_what_pieces_have_told_counts_once() -> None:
 
 
 def test_reasoning_that_comes_encrypted_is_output() -> None:
-    meter, _ = metered(CREATED + item_done(type="reasoning", summary=[], encrypted_content="g" * 4000))
+    meter, _ = metered(CREATED + item_done(type="reasoning", summary=[], encrypted_content="g" * 5700))
     assert meter.estimated_output_tokens == 1000
 
 
