@@ -6,11 +6,10 @@ from gateway.core.output_text import OutputText
 
 _SAID_IN: Final = {
     "message": ("content",),
-    "reasoning": ("content", "summary", "encrypted_content"),
+    "reasoning": ("content", "summary"),
     "function_call": ("name", "arguments"),
     "custom_tool_call": ("name", "input"),
     "mcp_call": ("name", "arguments"),
-    "compaction": ("encrypted_content",),
     "code_interpreter_call": ("code",),
     "computer_call": ("action",),
     "local_shell_call": ("action",),
