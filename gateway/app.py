@@ -11,6 +11,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from gateway.core.openai_responses.dialect import OPENAI_RESPONSES
 from gateway.core.units import UCR_PER_CREDIT
 from gateway.edge import rooms
 from gateway.edge.api.house import House
@@ -48,13 +49,18 @@ from gateway.pricing.book import PriceBook
 from gateway.pricing.desk import PriceDesk
 from gateway.pricing.stored import Markups, Sheet
 from gateway.pricing.watch import StoredPrices
+from gateway.relay.background import POLL_EVERY_S, BackgroundCalls
 from gateway.relay.catalogue import Catalogue, build_catalogue
 from gateway.relay.counting import TokenCounts
+from gateway.relay.keeping import Keeping
 from gateway.relay.offers import Offers
 from gateway.relay.quoter import Quoter
 from gateway.relay.relay import Relay
+from gateway.relay.stored_responses import StoredResponses
 from gateway.relay.ways import Interpreter
 from gateway.settings import Settings
+from gateway.stored.background import BackgroundResponses
+from gateway.stored.objects import StoredObjects
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.document import fetch_document, may_be_fetched, read_document
 from gateway.usage.generation import Generations
@@ -69,6 +75,7 @@ STALLED_EVERY_S: Final = 1.0
 BACKLOG: Final = 4096
 CHAIN_EVERY_S: Final = 2.0
 ROLL_UP_EVERY_S: Final = 60.0
+PURGE_EVERY_S: Final = 600.0
 SETTLE_S_MIN: Final = 5.0
 """However short open calls may go on at a stop, settlements get this long."""
 
@@ -158,6 +165,7 @@ class Gateway:
         app[rooms.LEDGER] = self.ledger
         app[rooms.CATALOGUE] = self.offers.catalogue
         app[rooms.OFFERS] = self.offers
+        app[rooms.STORED_RESPONSES] = self._stored_responses
         app[rooms.GENERATIONS] = Generations(pool)
         app[rooms.KEY_USAGE] = KeyUsage(pool)
         app[rooms.INSUFFICIENT_STATUS] = settings.insufficient_status
@@ -186,13 +194,38 @@ class Gateway:
         await self.stored_prices.start()
         self._stack.push_async_callback(self.stored_prices.stop)
         self._quoter = Quoter(settings.reserve)
+        self.stored_objects = StoredObjects(pool)
+        self._stack.push_async_callback(self.stored_objects.stop)
         self._counting = TokenCounts(client=client, offers=self.offers)
+        upstreams = {served.upstream.name: served.upstream for served in settings.upstreams}
+        keeping = Keeping(self.stored_objects)
+        responses = BackgroundResponses(pool)
+        self.background = BackgroundCalls(
+            ledger=self.ledger,
+            client=client,
+            keeping=keeping,
+            responses=responses,
+            upstreams=upstreams,
+            dialect=OPENAI_RESPONSES,
+            clock=clock,
+            life_max_s=settings.ledger.job_life_max_s,
+        )
+        self._stored_responses = StoredResponses(
+            client=client,
+            objects=self.stored_objects,
+            responses=responses,
+            background=self.background,
+            upstreams=upstreams,
+            dialect=OPENAI_RESPONSES,
+        )
         self.relay = Relay(
             ledger=self.ledger,
             client=client,
             offers=self.offers,
             quoter=self._quoter,
             interpreter=Interpreter(settings.reserve),
+            keeping=keeping,
+            background=self.background,
             clock=clock,
             settings=settings.reserve,
         )
@@ -230,6 +263,8 @@ class Gateway:
         """What is read is prepared behind the changes, not in their transactions."""
         for name, action, every_s in (
             ("audit_log.chain", house.audit_log.chain, CHAIN_EVERY_S),
+            ("background.poll", self.background.poll, POLL_EVERY_S),
+            ("stored.purge", self.stored_objects.purge, PURGE_EVERY_S),
             ("usage.roll_up", house.statistics.roll_up_all, ROLL_UP_EVERY_S),
         ):
             task = Periodic(name, action, every_s=every_s, metrics=self.metrics)

@@ -26,6 +26,11 @@ class Provider:
         async with self._session.get(f"{self._url}/_sent") as response:
             return await response.json()
 
+    async def forget(self) -> None:
+        """What it has sent, and what it keeps."""
+        async with self._session.post(f"{self._url}/_sent/reset") as response:
+            assert response.status == 204
+
     async def calls(self, count: int) -> list[Any]:
         """All calls, once there were so many and none is open."""
         page = await self._page(lambda page: len(page["calls"]) >= count and not page["open_calls"])

@@ -158,6 +158,41 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
     unix_s: int
 
 
+KeptKind = Literal["response", "conversation", "item"]
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """Something that a provider keeps under an id of its own."""
+
+    kind: KeptKind
+    id: str
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A request's field that names something so kept."""
+
+    kind: KeptKind
+    id: str
+    param: str
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dialect has its providers keep between calls, of facts and of answers."""
+
+    references: Callable[[Any], tuple[Reference, ...]]
+    """Of a request: what must be the caller's own."""
+    background: Callable[[Any], bool]
+    """The answer to a request comes later, and is fetched."""
+    keeps: Callable[[Any], bool]
+    """What a request's answer says is kept."""
+    kept_by_stream: Callable[[Any], tuple[Kept, ...]]
+    """Of a meter: what has been named since this was asked last."""
+    kept_by_answer: Callable[[bytes], tuple[Kept, ...]]
+    """Of a whole answer."""
+    is_ended: Callable[[bytes], bool]
+    """Nothing more comes to a whole answer that was fetched."""
+
+
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """A dialect is a value. The facts that its functions are given are those that its own `read_request` made."""
 
@@ -197,3 +232,5 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """A parameter of the address that may hold the key as well."""
     request_id_header: str = ""
     """Where its SDKs look for the request's id, beside x-request-id."""
+    storage: Storage | None = None
+    """None: its calls leave nothing behind that another could name."""

@@ -12,6 +12,7 @@ from gateway.ops.clock import Clock
 from gateway.ops.ids import IdSource
 from gateway.relay.catalogue import Catalogue
 from gateway.relay.offers import Offers
+from gateway.relay.stored_responses import StoredResponses
 from gateway.usage.generation import Generations
 from gateway.usage.key_usage import KeyUsage
 
@@ -21,6 +22,7 @@ KEY_RING: Final = web.AppKey("key_ring", KeyRing)
 LEDGER: Final = web.AppKey("ledger", Ledger)
 CATALOGUE: Final = web.AppKey("catalogue", Catalogue)
 OFFERS: Final = web.AppKey("offers", Offers)
+STORED_RESPONSES: Final = web.AppKey("stored_responses", StoredResponses)
 GENERATIONS: Final = web.AppKey("generations", Generations)
 KEY_USAGE: Final = web.AppKey("key_usage", KeyUsage)
 INSUFFICIENT_STATUS: Final = web.AppKey("insufficient_status", int)

@@ -5,7 +5,7 @@ from aiohttp import web
 from gateway.core.dialect import Dialect
 from gateway.core.dialects import DIALECTS
 from gateway.core.gemini.address import VERSIONS
-from gateway.edge import account, gemini_models, probes
+from gateway.edge import account, gemini_models, probes, stored_responses
 from gateway.edge.api.documentation import add_documentation
 from gateway.edge.api.house import House
 from gateway.edge.api.serve import add_endpoints
@@ -44,6 +44,10 @@ def add_routes(app: web.Application, house: House) -> None:
         post(f"/{version}/models/{{model:.+}}", _misspelled, expect_handler=answer_expect_later)
     get("/v1/models", account.models)
     get("/v1/models/{model:.+}", account.model)
+    get("/v1/responses/{id}", stored_responses.retrieve)
+    get("/v1/responses/{id}/input_items", stored_responses.input_items)
+    post("/v1/responses/{id}/cancel", stored_responses.cancel, expect_handler=answer_expect_later)
+    app.router.add_delete("/v1/responses/{id}", stored_responses.delete)
     get("/v1/credits", account.credits)
     get("/v1/key", account.key)
     get("/v1/generation", account.generation)

@@ -11,8 +11,10 @@ from gateway.core.reservation import Quote, Size, first_size, smaller_size
 from gateway.ledger.calls import End, Held, Refusal, Wish
 from gateway.ledger.ledger import Ledger
 from gateway.ops.clock import Clock
+from gateway.relay.background import BackgroundCalls, BackgroundTurn
 from gateway.relay.call import Call
 from gateway.relay.catalogue import CatalogueEntry, Target
+from gateway.relay.keeping import Keeping
 from gateway.relay.offers import Offers
 from gateway.relay.quoter import Quoter
 from gateway.relay.refusals import SMALLER_MAY_FIT, nobody_pays, refused
@@ -22,7 +24,7 @@ from gateway.relay.turn import StreamTurn
 from gateway.relay.ways import Interpreter, Way
 from gateway.relay.whole import WholeTurn
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.failover import Attempt, Opening
+from gateway.upstream.failover import Attempt, Opened, Opening
 
 _SANDBOX = KeyKind.SANDBOX
 CUT_S = 5.0
@@ -42,6 +44,8 @@ class Relay:
         offers: Offers,
         quoter: Quoter,
         interpreter: Interpreter,
+        keeping: Keeping,
+        background: BackgroundCalls,
         clock: Clock,
         settings: ReserveSettings,
     ) -> None:
@@ -50,6 +54,8 @@ class Relay:
         self._offers = offers
         self._quoter = quoter
         self._interpreter = interpreter
+        self._keeping = keeping
+        self._background = background
         self._clock = clock
         self._settings = settings
         self._open: dict[Call, asyncio.Task[object]] = {}
@@ -57,7 +63,7 @@ class Relay:
         self._idle.set()
         self._draining = False
 
-    async def open(self, call: Call) -> StreamTurn | WholeTurn:
+    async def open(self, call: Call) -> StreamTurn | WholeTurn | BackgroundTurn:
         """Brings a call to its commit point. Whatever is raised, nothing stays reserved; the turn must be closed."""
         if self._draining:
             raise UpstreamUnavailable("The gateway is shutting down; nothing was reserved.", upstream="")
@@ -71,6 +77,8 @@ class Relay:
             if self._offers.differ(entry):
                 entry = await self._offers.to(entry, caller.org_id, caller.plan_id)
         call.model_label = entry.name
+        if dialect.storage is not None:
+            entry = await self._keeping.narrowed(call, entry)
         ways: Sequence[Way] | None = None
         if dialect.name in entry.dialects:
             quote = self._quoter.quote(request, entry)
@@ -82,6 +90,8 @@ class Relay:
         self._open[call] = task
         self._idle.clear()
         call.on_gone = task.cancel  # nothing is forwarded yet
+        if dialect.storage is not None and dialect.storage.background(request):
+            return await self._background.begin(call, entry, quote)
         reservation = await self._reserve(call, quote, entry)
         opening = Opening(self._client, stream=request.stream, choices=request.n)
         try:
@@ -93,37 +103,11 @@ class Relay:
             )
             opened = await opening.run(attempts, count=len(entry.targets))
             call.first_event_at = self._clock.monotonic()
-            target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
             way = own if ways is None else ways[opened.attempt_index]
-            call.sent_to(target)
-            if way.translation is not None:
-                call.spoken, call.dropped, call.said = way.dialect.name, way.dropped, way.request
-            send_limit = reservation.size.send_limit
-            limit = terms.want_tokens if send_limit is None else min(terms.want_tokens, send_limit)
-            output_max = limit * quote.choices
-            if opened.whole is not None:
-                return WholeTurn(
-                    call,
-                    reservation,
-                    target,
-                    opened,
-                    way=way,
-                    prompt_tokens=terms.prompt_expected,
-                    output_max=output_max,
-                )
-            return StreamTurn(
-                call,
-                reservation,
-                target,
-                opened,
-                way=way,
-                quote=quote,
-                terms=terms,
-                output_max=output_max,
-                strip_usage_chunk=opened.strip_usage_chunk,
-                first_slice_tokens=self._settings.first_slice_tokens,
-                drain_s=self._settings.drain_s,
-            )
+            turn = self._turn(call, reservation, opened, entry=entry, way=way, quote=quote)
+            if isinstance(turn, WholeTurn):
+                await turn.keep()
+            return turn
         except UpstreamFailed:
             call.sent_to(entry.targets[opening.attempt_index])
             reservation.release(End.ERROR, entry.targets[opening.attempt_index])
@@ -131,6 +115,43 @@ class Relay:
         except BaseException:
             self._end_unopened(call, reservation, opening, entry, quote)
             raise
+
+    def _turn(
+        self, call: Call, reservation: Reservation, opened: Opened, *, entry: CatalogueEntry, way: Way, quote: Quote
+    ) -> StreamTurn | WholeTurn:
+        target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
+        call.sent_to(target)
+        if way.translation is not None:
+            call.spoken, call.dropped, call.said = way.dialect.name, way.dropped, way.request
+        send_limit = reservation.size.send_limit
+        limit = terms.want_tokens if send_limit is None else min(terms.want_tokens, send_limit)
+        output_max = limit * quote.choices
+        keeper = self._keeping.keeper(call, target.upstream.name) if way.translation is None else None
+        if opened.whole is not None:
+            return WholeTurn(
+                call,
+                reservation,
+                target,
+                opened,
+                way=way,
+                keeper=keeper,
+                prompt_tokens=terms.prompt_expected,
+                output_max=output_max,
+            )
+        return StreamTurn(
+            call,
+            reservation,
+            target,
+            opened,
+            way=way,
+            keeper=keeper,
+            quote=quote,
+            terms=terms,
+            output_max=output_max,
+            strip_usage_chunk=opened.strip_usage_chunk,
+            first_slice_tokens=self._settings.first_slice_tokens,
+            drain_s=self._settings.drain_s,
+        )
 
     def close(self, call: Call) -> None:
         """The handler is done with this call, whatever became of it."""

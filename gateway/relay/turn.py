@@ -13,6 +13,7 @@ from gateway.core.usage import Usage
 from gateway.ledger.calls import End
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Target
+from gateway.relay.keeping import Keeper
 from gateway.relay.reservation import Reservation
 from gateway.relay.ways import Way
 from gateway.upstream.failover import Opened, last_event, parse
@@ -37,6 +38,7 @@ class StreamTurn:
         opened: Opened,
         *,
         way: Way,
+        keeper: Keeper | None = None,
         quote: Quote,
         terms: Terms,
         output_max: int,
@@ -52,6 +54,7 @@ class StreamTurn:
         self.status = opened.answer.status
         self.upstream_headers = opened.answer.headers
         self._opened = opened
+        self._keeper = keeper
         self._answer = opened.answer
         self._parser = opened.parser
         self.meter = opened.meter
@@ -76,6 +79,11 @@ class StreamTurn:
         if call.gone:
             self._drain()  # he left before the first event, and the opening decided to read on
 
+    @property
+    def available_ucr(self) -> int:
+        """What the account had left for other calls when this one last reserved."""
+        return self.reservation.available_ucr
+
     def __aiter__(self) -> "StreamTurn":
         return self
 
@@ -84,6 +92,8 @@ class StreamTurn:
         if self._opened.held_back:
             piece = await self._pass_what_opened()
             if piece:
+                if self._keeper is not None:
+                    await self._keeper.hear(self.meter)
                 return piece
         while True:
             if self._failure is not None:
@@ -94,6 +104,8 @@ class StreamTurn:
             chunk = await (self._read_after_done() if self.meter.done else self._answer.read(self._timeouts.idle_s))
             piece = await self._pass(chunk) if chunk else self._pass_tail()
             if piece:
+                if self._keeper is not None:
+                    await self._keeper.hear(self.meter)
                 return piece
 
     async def _read_after_done(self) -> bytes:

@@ -11,6 +11,7 @@ from gateway.core.usage import Usage
 from gateway.ledger.calls import End
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Target
+from gateway.relay.keeping import Keeper
 from gateway.relay.reservation import Reservation
 from gateway.relay.ways import Way
 from gateway.upstream.failover import Opened
@@ -32,6 +33,7 @@ class WholeTurn:
         way: Way,
         prompt_tokens: int,
         output_max: int,
+        keeper: Keeper | None = None,
     ) -> None:
         assert opened.whole is not None
         self.call = call
@@ -42,6 +44,7 @@ class WholeTurn:
         self.content_length = opened.answer.content_length
         self.body = opened.whole
         self.complete = opened.ended
+        self._keeper = keeper
         self._dialect = way.dialect
         self._answer = opened.answer
         self._idle_s = target.upstream.timeouts.idle_s
@@ -62,6 +65,16 @@ class WholeTurn:
                 upstream=target.upstream.name,
             )
 
+    async def keep(self) -> None:
+        """Before the caller reads it: what it says is kept is his. Raises LedgerUnavailable."""
+        if self._keeper is not None and self.complete and self.status < 400:
+            await self._keeper.read(b"".join(self._kept))
+
+    @property
+    def available_ucr(self) -> int:
+        """What the account had left for other calls when this one last reserved."""
+        return self.reservation.available_ucr
+
     def __aiter__(self) -> "WholeTurn":
         return self
 
@@ -75,6 +88,7 @@ class WholeTurn:
             self._answer.release()
             if not self._settle(b"".join(self._kept) if self._kept_bytes <= METERED_BYTES_MAX else None):
                 self._settle(None)  # it makes no sense, but it was delivered
+            await self.keep()
             raise StopAsyncIteration
         self._kept_bytes += len(chunk)
         self._tail = (self._tail + chunk)[-TAIL_BYTES:]

@@ -55,6 +55,7 @@ class Directions(msgspec.Struct, frozen=True, kw_only=True):
     early_hints: YesNo = "no"
     garbage: Literal["no", "json", "sse", "html"] = "no"
     length: int = 0
+    background_looks: int = 1
 
     @property
     def plain(self) -> bool:
@@ -83,6 +84,7 @@ BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
     "break_": (0, TOKENS_MAX),
     "hang": (0, TOKENS_MAX),
     "length": (-TOKENS_MAX, TOKENS_MAX),
+    "background_looks": (0, 1_000),
 }
 
 

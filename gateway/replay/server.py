@@ -15,6 +15,7 @@ from gateway.core.dialect import DialectName
 from gateway.replay.directions import DirectionInvalid, Directions, read_directions
 from gateway.replay.faults import error_script, perform
 from gateway.replay.gemini_request import read_counted, read_embed_request, read_gemini_request
+from gateway.replay.kept_responses import KeptResponses
 from gateway.replay.play import play
 from gateway.replay.recordings import CHAT, COUNTS, MESSAGES, OWN_RECORDINGS, Recordings, script_of
 from gateway.replay.request import BadRequest, read_chat_request, read_messages_request
@@ -113,6 +114,10 @@ def make_app(options: ReplayOptions) -> web.Application:
     app.router.add_post("/{prefix:.*}messages/count_tokens", replay.count_tokens)
     app.router.add_post("/{prefix:.*}messages", replay.message)
     app.router.add_post("/{prefix:.*}responses", replay.response)
+    app.router.add_get("/{prefix:.*}responses/{id}", replay.kept.retrieve)
+    app.router.add_get("/{prefix:.*}responses/{id}/input_items", replay.kept.input_items)
+    app.router.add_post("/{prefix:.*}responses/{id}/cancel", replay.kept.cancel)
+    app.router.add_delete("/{prefix:.*}responses/{id}", replay.kept.delete)
     app.router.add_post(_GEMINI_PATH, replay.gemini)
     app.router.add_get("/_sent", replay.sent)
     app.router.add_post("/_sent/reset", replay.reset)
@@ -125,6 +130,7 @@ class _Replay:
         self._options = options
         self._recordings = recordings
         self._sent = Sent()
+        self.kept = KeptResponses()
         self._turns: defaultdict[str, int] = defaultdict(int)
         self._invented: dict[tuple[_Place, bytes, Directions], Script] = {}
 
@@ -193,6 +199,8 @@ class _Replay:
         try:
             directions = read_directions(http.headers, self._options.defaults)
             script = self._script(body, directions, place)
+            if dialect == "openai-responses":
+                script = self.kept.keep(body, script, directions)
         except DirectionInvalid as error:
             directions = Directions()
             script = error_script(400, "", False, dialect=dialect, message=str(error), code="replay_header_invalid")
@@ -268,6 +276,7 @@ class _Replay:
 
     async def reset(self, _: web.Request) -> web.Response:
         self._sent.reset()
+        self.kept.forget()
         self._recordings.rewind()
         self._turns.clear()
         return web.Response(status=204)

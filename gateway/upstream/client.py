@@ -119,14 +119,20 @@ class UpstreamClient:
         headers: Iterable[tuple[str, str]] = (),
         *,
         dialect: DialectName = "openai-chat",
+        method: str = "",
     ) -> UpstreamAnswer:
         """POST a JSON body and wait for the answer's head; interim answers (1xx) are passed over.
+
+        With a `method`, the path is of this request alone, and not remembered for others.
 
         `path` goes behind the address where the upstream speaks the dialect; it is of our own making, such as
         `/chat/completions`. `headers` were chosen by the relay and go as they are.
         Raises UpstreamUnreachable (nothing was sent), UpstreamTimeout, UpstreamBroken.
         """
-        route = self._routes.get((upstream, dialect, path)) or self._learn(upstream, dialect, path)
+        if method:
+            route = _Route(upstream, dialect, path, self._pool, method=method)
+        else:
+            route = self._routes.get((upstream, dialect, path)) or self._learn(upstream, dialect, path)
         request = route.request(body, headers)
         timeouts = upstream.timeouts
         pool = self._pool
@@ -172,7 +178,9 @@ class _Route:
 
     __slots__ = ("_head_start", "origin", "upstream")
 
-    def __init__(self, upstream: Upstream, dialect: DialectName, path: str, pool: Pool) -> None:
+    def __init__(
+        self, upstream: Upstream, dialect: DialectName, path: str, pool: Pool, *, method: str = "POST"
+    ) -> None:
         surface = upstream.surface(dialect)
         url = urlsplit(surface.base_url + path)
         assert url.hostname is not None
@@ -184,7 +192,7 @@ class _Route:
         self.origin: Final[Origin] = pool.origin(tls=tls, host=host, port=port)
         shown_host = f"[{host}]" if ":" in host else host
         lines = [
-            f"POST {url.path}{'?' * bool(url.query)}{url.query} HTTP/1.1",
+            f"{method} {url.path}{'?' * bool(url.query)}{url.query} HTTP/1.1",
             f"host: {shown_host}" + (f":{port}" if port != usual_port else ""),
         ]
         if upstream.api_key:

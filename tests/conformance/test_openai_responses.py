@@ -39,13 +39,11 @@ def ids(row: Recorded) -> str:
 
 
 def refusal_of(row: Recorded) -> str | None:
-    """Why the gateway does not take it, by its own words alone."""
+    """Why no gateway takes it, by its own words alone."""
     request, said = row.request, json.dumps(row.request)
-    if any(request.get(name) is not None for name in ("previous_response_id", "conversation")):
-        return "unknown_id"
     if '"file_id"' in said or '"file_ids"' in said or '"vector_store_ids"' in said:
         return "unknown_id"
-    return "unsupported_parameter" if request.get("background") else None
+    return "unsupported_parameter" if request.get("background") and request.get("stream") else None
 
 
 TAKEN = [row for row in ROWS if refusal_of(row) is None]

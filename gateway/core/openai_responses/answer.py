@@ -23,6 +23,7 @@ class Response(msgspec.Struct, gc=False):
     service_tier: Any = None
     error: Any = None
     incomplete_details: Any = None
+    conversation: Any = None
 
 
 _RESPONSE = msgspec.json.Decoder(Response)

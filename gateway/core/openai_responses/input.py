@@ -4,11 +4,13 @@ from typing import Final
 
 import msgspec
 
+from gateway.core.dialect import Reference
 from gateway.core.errors import InvalidRequest
 from gateway.core.json_object import RawObject, misspelled
 from gateway.core.openai_responses.tools import Tools, read_tools
 from gateway.core.request_body import NULL, is_set, not_yours, object_of, objects_of
 
+ID_CHARS_MAX: Final = 256
 PARTS_MAX: Final = 20_000
 """Items and content parts of one request."""
 
@@ -54,11 +56,17 @@ class Input(msgspec.Struct, gc=False):
     image_bytes: int = 0
     audio: bool = False
     by_reference: bool = False
+    references: list[Reference] = []
 
 
-def read_input(value: msgspec.Raw, tools: Tools) -> Input:
-    """Raises InvalidRequest for what is neither a string nor an array of items that can be read in one way only."""
+def read_input(value: msgspec.Raw, tools: Tools, *, may_be_absent: bool = False) -> Input:
+    """Absent it may be where there are earlier turns.
+
+    Raises InvalidRequest for what is neither a string nor an array of items that can be read in one way only.
+    """
     found = Input(items=1)
+    if value == NULL and may_be_absent:
+        return found
     first = memoryview(value)[0]
     if first == _QUOTE:
         return found
@@ -81,16 +89,28 @@ def _read_item(item: RawObject, param: str, found: Input, tools: Tools) -> None:
     if kind == "message":
         _read_parts(item.get("content", NULL), f"{param}.content", found)
     elif kind == "item_reference":
-        raise not_yours(f"{param}.id")
+        _refer(item, param, found)
     elif kind in _RESULTS:
         _read_parts(item.get("output", NULL), f"{param}.output", found)
     elif kind in ("additional_tools", "tool_search_output"):
         read_tools(item.get("tools", NULL), f"{param}.tools", tools)
     elif kind == "reasoning":
-        # Without what it holds it stands for what the provider has stored under its id.
-        found.by_reference |= not (is_set(item, "encrypted_content") or is_set(item, "content"))
+        if not (is_set(item, "encrypted_content") or is_set(item, "content")):
+            _refer(item, param, found)
+    elif kind == "image_generation_call" and not is_set(item, "result"):
+        _refer(item, param, found)
     elif kind not in _WHOLE:
         found.by_reference = True  # what the provider's tools found, and what is not known yet
+
+
+def _refer(item: RawObject, param: str, found: Input) -> None:
+    """It stands for what the provider keeps under its id."""
+    found.by_reference = True
+    id = _text(item.get("id", NULL))
+    if not 1 <= len(id) <= ID_CHARS_MAX:
+        message = f"`{param}` must have the id of an item, of 1 to {ID_CHARS_MAX} characters."
+        raise InvalidRequest(message, param=f"{param}.id")
+    found.references.append(Reference("item", id, f"{param}.id"))
 
 
 def _read_parts(value: msgspec.Raw, param: str, found: Input) -> None:

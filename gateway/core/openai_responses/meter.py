@@ -4,10 +4,11 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.core.dialect import Seen
+from gateway.core.dialect import Kept, Seen
 from gateway.core.openai_chat.usage import ReportedUsage
 from gateway.core.openai_responses.answer import Response, finish_reason
 from gateway.core.openai_responses.items import is_told_in_pieces, say
+from gateway.core.openai_responses.storage import items_kept, kept_by
 from gateway.core.openai_responses.usage import report
 from gateway.core.output_text import OutputText
 from gateway.core.sse import SseEvent
@@ -38,6 +39,7 @@ class ResponsesMeter:
 
     __slots__ = (
         "_items",
+        "_kept",
         "_reported",
         "_said",
         "done",
@@ -55,6 +57,7 @@ class ResponsesMeter:
         """Piece by piece."""
         self._items = OutputText()
         """The same once more, by the items as they are at their ends: some servers send no pieces of some."""
+        self._kept: list[Kept] = []
         self._reported = ReportedUsage()
         self.done = False
         """`response.completed` or another end came."""
@@ -131,7 +134,13 @@ class ResponsesMeter:
         self.visible_output = True
         return _CONTENT
 
+    def take_kept(self) -> tuple[Kept, ...]:
+        """What has come with an id since this was asked last."""
+        kept, self._kept = tuple(self._kept), []
+        return kept
+
     def _end_of_item(self, item: object) -> Seen:
+        self._kept += items_kept([item])
         known = self.estimated_output_tokens
         at_work = say(item, self._items) and not is_told_in_pieces(item) and say(item, self._said)
         return self._content(at_work or self.estimated_output_tokens > known)
@@ -156,6 +165,8 @@ class ResponsesMeter:
         if response is None:
             return
         if type(response.id) is str:
+            if not self.provider_id:
+                self._kept += kept_by(response)
             self.provider_id = self.provider_id or response.id
         if type(response.model) is str:
             self.model = response.model

@@ -3,14 +3,16 @@
 As in the chat dialect, a body that another server could read in another way is refused.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Final
 
 import msgspec
 
+from gateway.core.dialect import Reference
 from gateway.core.errors import InvalidRequest
 from gateway.core.json_object import RawObject
 from gateway.core.openai_chat.request import MODEL_CHARS_MAX, OUTPUT_LIMIT_MAX
-from gateway.core.openai_responses.input import read_input
+from gateway.core.openai_responses.input import ID_CHARS_MAX, read_input
 from gateway.core.openai_responses.tools import Tools, read_tools
 from gateway.core.request_body import (
     NULL,
@@ -42,6 +44,11 @@ class ResponsesRequest(msgspec.Struct, gc=False):
     by_reference: bool
     tools: bool
     hosted_tools: bool
+    stores: bool
+    """The provider keeps the answer, which it does unless it is told not to."""
+    background: bool
+    references: tuple[Reference, ...]
+    """What is kept at the provider and read as well, in the order of the request."""
     n: int = 1
     """This dialect knows one answer only."""
     cache_writes_1h: bool = False
@@ -50,6 +57,7 @@ class ResponsesRequest(msgspec.Struct, gc=False):
     token_ids: int = 0
 
 
+_Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARS_MAX)]
 _Limit = Annotated[int, msgspec.Meta(ge=1, le=OUTPUT_LIMIT_MAX)]
 
 
@@ -59,6 +67,8 @@ class _Scalars(msgspec.Struct, array_like=True, gc=False):
     max_output_tokens: _Limit | None
     service_tier: Annotated[str, msgspec.Meta(max_length=64)] | None
     background: bool | None
+    store: bool | None
+    previous_response_id: _Id | None
 
 
 _MUST_BE: Final = {
@@ -67,15 +77,27 @@ _MUST_BE: Final = {
     "max_output_tokens": f"must be an integer from 1 to {OUTPUT_LIMIT_MAX}",
     "service_tier": "must be a short string",
     "background": "must be true or false",
+    "store": "must be true or false",
+    "previous_response_id": f"must be a response's id, of 1 to {ID_CHARS_MAX} characters",
 }
 _SCALARS: Final = _Scalars.__struct_fields__
 _SCALAR_ARRAY: Final = msgspec.json.Decoder(_Scalars)
 _MODEL_LIST_KEYS: Final = ("models", "fallbacks", "route")
 """Some servers pick another model by these: one that was not priced."""
-_STORED_KEYS: Final = ("previous_response_id", "conversation", "prompt")
+_ID: Final = msgspec.json.Decoder(_Id)
 _HOSTED_TOOL_KEYS: Final = ("plugins", "web_search_options", "search_parameters")
 _DECIDING_KEYS: Final = frozenset(
-    {*_SCALARS, *_MODEL_LIST_KEYS, *_STORED_KEYS, *_HOSTED_TOOL_KEYS, "input", "instructions", "tools", "modalities"}
+    {
+        *_SCALARS,
+        *_MODEL_LIST_KEYS,
+        "conversation",
+        "prompt",
+        *_HOSTED_TOOL_KEYS,
+        "input",
+        "instructions",
+        "tools",
+        "modalities",
+    }
 )
 _USUAL_MODES: Final = (NULL, msgspec.Raw(b'"standard"'))
 
@@ -97,18 +119,14 @@ def _read(body: bytes) -> ResponsesRequest:
     for name in _MODEL_LIST_KEYS:
         if is_set(values, name):
             raise InvalidRequest(f"`{name}` is not supported: `model` names the one model.", param=name)
-    for name in _STORED_KEYS:
-        if is_set(values, name):
-            raise not_yours(name)
-    if scalars.background:
-        raise InvalidRequest(
-            "`background` is not supported; nothing was reserved or sent.",
-            param="background",
-            code="unsupported_parameter",
-        )
+    if is_set(values, "prompt"):
+        raise not_yours("prompt")
+    _check_background(scalars)
     tools = Tools()
     read_tools(values.get("tools", NULL), "tools", tools)
-    found = read_input(values.get("input", NULL), tools)
+    context = tuple(_context(values, scalars.previous_response_id))
+    found = read_input(values.get("input", NULL), tools, may_be_absent=bool(context))
+    references = (*context, *found.references)
     return ResponsesRequest(
         body=body,
         model=scalars.model,
@@ -120,9 +138,15 @@ def _read(body: bytes) -> ResponsesRequest:
         images=found.images,
         audio=found.audio,
         other_output=tools.pictures,
-        by_reference=found.by_reference or is_set(values, "context_management") or _thinks_at_length(values),
+        by_reference=found.by_reference
+        or bool(references)
+        or is_set(values, "context_management")
+        or _thinks_at_length(values),
         tools=tools.count > 0 or is_set(values, "text"),  # a demanded format is described to the model as well
         hosted_tools=tools.hosted or any(is_set(values, key) for key in _HOSTED_TOOL_KEYS),
+        stores=scalars.store is not False,
+        background=scalars.background is True,
+        references=references,
     )
 
 
@@ -133,3 +157,35 @@ def _thinks_at_length(values: RawObject) -> bool:
     reasoning = object_of(values["reasoning"], "reasoning")
     refuse_misspelled(reasoning, ("mode",))
     return reasoning.get("mode", NULL) not in _USUAL_MODES
+
+
+def _check_background(scalars: _Scalars) -> None:
+    """Raises InvalidRequest for one that could not be settled: it is fetched later, so it must be kept."""
+    if not scalars.background:
+        return
+    for name, in_the_way in (("stream", scalars.stream is True), ("store", scalars.store is False)):
+        if in_the_way:
+            raise InvalidRequest(
+                f"`background` does not go with this `{name}`: the response is kept and fetched when it is done; "
+                "nothing was reserved or sent.",
+                param="background",
+                code="unsupported_parameter",
+            )
+
+
+def _context(values: RawObject, previous: str | None) -> Iterator[Reference]:
+    """Earlier turns, which the provider puts before the input."""
+    if previous is not None:
+        yield Reference("response", previous, "previous_response_id")
+    if is_set(values, "conversation"):
+        value, param = values["conversation"], "conversation"
+        if memoryview(value)[0] == _BRACE:
+            value, param = object_of(value, param).get("id", NULL), "conversation.id"
+        try:
+            yield Reference("conversation", _ID.decode(value), param)
+        except msgspec.DecodeError:
+            message = f"`{param}` must be a conversation's id, of 1 to {ID_CHARS_MAX} characters."
+            raise InvalidRequest(message, param=param) from None
+
+
+_BRACE: Final = b"{"[0]

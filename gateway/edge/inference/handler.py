@@ -20,6 +20,7 @@ from gateway.edge.headers import tollgate_headers
 from gateway.edge.inference.rooms import Inference
 from gateway.edge.inference.sender import sender_of
 from gateway.edge.raw_answer import RawAnswer, RawStream
+from gateway.relay.background import BackgroundTurn
 from gateway.relay.call import Call
 from gateway.relay.turn import StreamTurn
 from gateway.relay.whole import WholeTurn
@@ -109,7 +110,7 @@ class InferenceHandler:
         connection.on_lost = call.client_gone
         turn = await rooms.relay.open(call)
         try:
-            if isinstance(turn, WholeTurn) and turn.complete:
+            if isinstance(turn, BackgroundTurn) or (isinstance(turn, WholeTurn) and turn.complete):
                 return RawAnswer(turn.status, self._lines(call, turn), turn.body)
             return await self._stream(request, connection, call, turn)
         finally:
@@ -139,11 +140,11 @@ class InferenceHandler:
         await _unless_gone(call, response.write_eof)
         return response
 
-    def _lines(self, call: Call, turn: StreamTurn | WholeTurn) -> str:
+    def _lines(self, call: Call, turn: StreamTurn | WholeTurn | BackgroundTurn) -> str:
         """The answer's headers."""
         rooms = self._rooms
-        whole = isinstance(turn, WholeTurn) and turn.complete
-        available = turn.reservation.available_ucr
+        whole = not isinstance(turn, StreamTurn) and turn.complete
+        available = turn.available_ucr
         if whole and call.charged_ucr is not None:
             available += call.held_ucr - call.charged_ucr
         lines = self._headers.for_caller(turn.upstream_headers)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.dialect import Kept
 from gateway.core.openai_responses.answer import read_response
 from gateway.core.openai_responses.meter import ResponsesMeter
 from gateway.core.sse import SseParser
@@ -57,6 +58,15 @@ CALL = {"type": "function_call", "name": "look", "arguments": "x" * 396}
 
 def item_done(**item: object) -> bytes:
     return event("response.output_item.done", output_index=0, item=item)
+
+
+def test_what_is_kept_is_told_once() -> None:
+    meter, _ = metered(CREATED + ADDED)
+    assert meter.take_kept() == (Kept("response", "resp_1"),)
+    assert meter.take_kept() == ()
+    for event_ in SseParser().feed(item_done(type="message", id="msg_1") + completed(usage=usage(1, 1))):
+        meter.observe(event_)
+    assert meter.take_kept() == (Kept("item", "msg_1"),)
 
 
 def test_what_no_piece_has_told_counts_by_its_item() -> None:

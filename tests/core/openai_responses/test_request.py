@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.dialect import KeptKind, Reference
 from gateway.core.errors import InvalidRequest
 from gateway.core.openai_responses.request import ResponsesRequest, read_responses_request
 from gateway.core.openai_responses.splicing import splice_for
@@ -83,11 +84,7 @@ def test_what_is_all_there_is_not(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"conversation": "conv_1"}, "conversation"),
-        ({"conversation": {"id": "conv_1"}}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
-        (item(type="item_reference", id="msg_1"), "input[0].id"),
         (part(type="input_file", file_id="file_1"), "input[0].content[0].file_id"),
         (part(type="input_image", file_id="file_1"), "input[0].content[0].file_id"),
         (
@@ -111,6 +108,27 @@ def test_what_is_stored_at_the_provider_may_be_anybodys(fields: dict[str, Any], 
     with pytest.raises(InvalidRequest) as refused:
         read(**fields)
     assert (refused.value.param, refused.value.reason) == (param, "unknown_id")
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "id", "param"),
+    [
+        ({"previous_response_id": "resp_1"}, "response", "resp_1", "previous_response_id"),
+        ({"conversation": "conv_1"}, "conversation", "conv_1", "conversation"),
+        ({"conversation": {"id": "conv_1"}}, "conversation", "conv_1", "conversation.id"),
+        (item(type="item_reference", id="msg_1"), "item", "msg_1", "input[0].id"),
+        (item(type="reasoning", id="rs_1", summary=[]), "item", "rs_1", "input[0].id"),
+        (item(type="image_generation_call", id="ig_1"), "item", "ig_1", "input[0].id"),
+    ],
+)
+def test_what_is_kept_and_must_be_ones_own(fields: dict[str, Any], kind: KeptKind, id: str, param: str) -> None:
+    facts = read(**fields)
+    assert facts.references == (Reference(kind, id, param),)
+    assert facts.by_reference
+
+
+def test_the_input_may_be_absent_where_there_are_earlier_turns() -> None:
+    assert read_responses_request(b'{"model":"m","previous_response_id":"resp_1"}').message_count == 2
 
 
 @pytest.mark.parametrize(
@@ -157,7 +175,17 @@ def test_who_runs_a_tool(tool: dict[str, Any], hosted: bool, pictures: bool) -> 
         (body(tools=[{"Type": "web_search"}]), "tools[0]"),
         (body(input=[{"role": "user", "Content": []}]), "input[0]"),
         (body(input=[{"role": "user", "content": [{"type": "input_text", "fileId": "f"}]}]), "input[0].content[0]"),
-        (body(background=True), "background"),
+        (body(background="yes"), "background"),
+        (body(background=True, stream=True), "background"),
+        (body(background=True, store=False), "background"),
+        (body(store="no"), "store"),
+        (body(previous_response_id=5), "previous_response_id"),
+        (body(previous_response_id=""), "previous_response_id"),
+        (body(previousResponseId="resp_1"), "previous_response_id"),
+        (body(conversation=5), "conversation"),
+        (body(conversation={}), "conversation.id"),
+        (body(input=[{"type": "item_reference"}]), "input[0].id"),
+        (body(input=[{"type": "reasoning", "summary": []}]), "input[0].id"),
         (body(Background=True), "background"),
     ],
 )

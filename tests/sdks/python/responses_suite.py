@@ -110,6 +110,44 @@ def stream_tool_call() -> Seen:
         return seen(events.get_final_response())
 
 
+def goes_on() -> Seen:
+    """Turns that the provider keeps, and what is done with one of them."""
+    first = client.responses.create(model=MODEL, input=QUESTION)
+    second = client.responses.create(model=MODEL, input="Go on.", previous_response_id=first.id)
+    shown = client.responses.retrieve(second.id)
+    items = client.responses.input_items.list(second.id)
+    client.responses.delete(second.id)
+    other = client.with_options(api_key=os.environ["OTHER_API_KEY"])
+    return {
+        "previous": shown.previous_response_id == first.id,
+        "shown": seen(shown)["text"] == seen(second)["text"],
+        "items": len(items.data),
+        "deleted": failure(lambda: client.responses.retrieve(second.id)),
+        "theirs": failure(lambda: other.responses.retrieve(first.id)),
+        "theirs_goes_on": failure(
+            lambda: other.responses.create(model=MODEL, input=QUESTION, previous_response_id=first.id)
+        ),
+    }
+
+
+def background() -> Seen:
+    asked = client.responses.create(
+        model=MODEL, input=QUESTION, background=True, extra_headers=replay(background_looks=2)
+    )
+    statuses = [asked.status]
+    while statuses[-1] not in ("completed", "failed", "incomplete", "cancelled"):
+        answer = client.responses.retrieve(asked.id)
+        statuses.append(answer.status)
+    return {**seen(answer), "statuses": statuses}
+
+
+def background_cancelled() -> Seen:
+    asked = client.responses.create(
+        model=MODEL, input=QUESTION, background=True, extra_headers=replay(background_looks=1000)
+    )
+    return {"status": client.responses.cancel(asked.id).status}
+
+
 def malformed() -> Seen:
     return failure(lambda: client.responses.create(model=MODEL, input=5))  # type: ignore[call-overload]
 
@@ -152,5 +190,6 @@ def broken(headers: dict[str, str]) -> Seen:
 if __name__ == "__main__":
     run_cases(
         *(create, cut_short, stream, stream_helper, async_client, parsed, tool_call, stream_tool_call),
+        *(goes_on, background, background_cancelled),
         *(malformed, wrong_key, out_of_credits, upstream_status, error_in_the_stream, stream_breaks),
     )
