@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -148,6 +149,7 @@ class _TargetTable(msgspec.Struct, frozen=True, kw_only=True):
 class _ModelTable(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     targets: tuple[_TargetTable, ...]
+    orgs: tuple[UUID, ...] | None = None
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
@@ -378,4 +380,5 @@ def _aliases(source: StrictToml[_File]) -> Iterator[Alias]:
         for number, target in enumerate(table.targets):
             if target.upstream not in upstreams:
                 source.refuse((*path, "targets", number, "upstream"), f"there is no upstream named {target.upstream}")
-        yield Alias(table.name, tuple((target.upstream, target.model) for target in table.targets))
+        orgs = None if table.orgs is None else frozenset(table.orgs)
+        yield Alias(table.name, tuple((target.upstream, target.model) for target in table.targets), orgs)

@@ -38,7 +38,9 @@ async def models(request: web.Request) -> web.StreamResponse:
     if speaks_gemini(request):
         return await gemini_models.models(request)
     caller = await authenticate(request)
-    entries = [entry for entry in request.app[CATALOGUE].models() if caller.may_use(entry.name)]
+    entries = [
+        entry for entry in request.app[CATALOGUE].models() if caller.may_use(entry.name) and entry.admits(caller.org_id)
+    ]
     if speaks_messages(request):
         return json_answer(messages_models.page_of(entries, read_query(request, messages_models.ModelsQuery)))
     return json_answer(
@@ -54,6 +56,8 @@ async def model(request: web.Request) -> web.StreamResponse:
     if not caller.may_use(name):
         raise ModelNotFound(name)
     entry = request.app[CATALOGUE].route(name)
+    if not entry.admits(caller.org_id):
+        raise ModelNotFound(name)
     if speaks_messages(request):
         return json_answer(messages_models.shown(entry.speaking(messages_models.DIALECT)))
     return json_answer(_model(await _offered(request, entry, caller)))

@@ -45,7 +45,7 @@ async def models(request: web.Request) -> web.StreamResponse:
     entries = [
         entry
         for entry in request.app[CATALOGUE].models()
-        if entry.name > after and caller.may_use(entry.name) and _methods(entry)
+        if entry.name > after and caller.may_use(entry.name) and entry.admits(caller.org_id) and _methods(entry)
     ]
     page = entries[: min(query.page_size or PAGE_SIZE, PAGE_SIZE_MAX)]
     shown: dict[str, Any] = {"models": [_shown(entry) for entry in page]}
@@ -60,6 +60,8 @@ async def model(request: web.Request) -> web.StreamResponse:
     if not caller.may_use(name):
         raise ModelNotFound(name)
     entry = request.app[CATALOGUE].route(name)
+    if not entry.admits(caller.org_id):
+        raise ModelNotFound(name)
     if not _methods(entry):
         raise InvalidRequest(
             f"The model `{name[:128]}` cannot be called in Gemini's dialects.", param="model", code="dialect_not_spoken"

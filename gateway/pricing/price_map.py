@@ -18,6 +18,8 @@ from gateway.core.modes import ANY_MODE, DIALECTS_OF_MODE
 from gateway.core.pricing import PRICE_UCR_MAX, Prices, Tier, VolumeStep
 from gateway.core.units import UCR_PER_CREDIT, UNITS_PER_PRICE
 
+FROM_MAP: Final = "price_map"
+"""The source of a price that nobody here has said."""
 MAP_FILE: Final = "model_prices_and_context_window_backup.json"
 _SILENT_MODES: Final = frozenset({"embedding", "moderation", "rerank"})
 """Models that say nothing which is billed: an output has no price and needs none."""
@@ -86,7 +88,7 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True):
     """Prices of the service tiers that have their own."""
     volume_steps: tuple[VolumeStep, ...] = ()
     """Prices for whoever has used much of it in the month; only stored prices have them."""
-    source: str = "price_map"
+    source: str = FROM_MAP
     """Where the price is from: price_map, configuration, stored or provider_default."""
     mode: str = ANY_MODE
     """What kind of model it is, as the map names kinds."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -10,6 +11,7 @@ from gateway.core.errors import Forbidden, InvalidRequest, ModelNotFound
 from gateway.core.modes import ANY_MODE, dialects_of
 from gateway.core.pricing import Prices, Tariff, Tier, VolumeStep
 from gateway.pricing.book import PriceBook
+from gateway.pricing.price_map import FROM_MAP
 from gateway.pricing.stored import EVERY_MODEL
 from gateway.upstream.registry import Upstream
 
@@ -78,6 +80,11 @@ class CatalogueEntry(msgspec.Struct, frozen=True, kw_only=True):
     """JSON: the prices of every target by upstream and model, as a reservation keeps them."""
     by_volume: bool = False
     """What it costs goes by what the organisation has used of it in its month."""
+    orgs: frozenset[UUID] | None = None
+    """The only organisations that may call it, or see it; None: every one."""
+
+    def admits(self, org_id: UUID) -> bool:
+        return self.orgs is None or org_id in self.orgs
 
     def speaking(self, dialect: DialectName) -> "CatalogueEntry":
         """With those targets alone that can be called in this dialect. Raises InvalidRequest where none can."""
@@ -192,7 +199,7 @@ class Catalogue:
             )
             for upstream in self._replays
         )
-        return entry_of(model, targets)
+        return entry_of(model, targets, orgs=entry.orgs)
 
 
 def not_of_its_kind(entry: CatalogueEntry, dialect: DialectName) -> InvalidRequest:
@@ -214,7 +221,7 @@ def not_priced(model: str, where: str) -> InvalidRequest:
     )
 
 
-def entry_of(name: str, targets: tuple[Target, ...]) -> CatalogueEntry:
+def entry_of(name: str, targets: tuple[Target, ...], *, orgs: frozenset[UUID] | None = None) -> CatalogueEntry:
     """The entry of a name that leads to these targets, and their prices as a reservation keeps them."""
     pins = msgspec.json.encode({f"{t.upstream.name}/{t.model}": {"": t.prices, **t.service_tiers} for t in targets})
     by_volume = any(target.volume_steps for target in targets)
@@ -225,6 +232,7 @@ def entry_of(name: str, targets: tuple[Target, ...]) -> CatalogueEntry:
         owned_by=targets[0].upstream.provider,
         pins=pins,
         by_volume=by_volume,
+        orgs=orgs,
     )
 
 
@@ -243,6 +251,14 @@ class Alias(msgspec.Struct, frozen=True):
 
     name: str
     targets: tuple[tuple[str, str], ...]
+    orgs: frozenset[UUID] | None = None
+    """The only organisations that may call it; None: every one."""
+
+
+def is_tuned(model: str) -> bool:
+    """Somebody trained it for himself, as OpenAI's and Mistral's names of such models say. The provider's account is
+    everybody's, so who may call it is the operator's to say: by naming it."""
+    return model.startswith("ft:")
 
 
 def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: PriceBook) -> Catalogue:
@@ -256,7 +272,9 @@ def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: Pr
         if names is None:
             spoken = one.upstream.dialects
             names = tuple(
-                price.model for price in book.models(one.upstream.provider) if spoken & dialects_of(price.mode)
+                price.model
+                for price in book.models(one.upstream.provider)
+                if spoken & dialects_of(price.mode) and not (price.source == FROM_MAP and is_tuned(price.model))
             )
         for name in names:
             wanted.setdefault(name, []).append((one.upstream, name))
@@ -268,10 +286,11 @@ def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: Pr
         provider = one.upstream.provider
         counted_at[provider] = (*counted_at.get(provider, ()), one.upstream.name)
     entries, unpriced = [], {}
+    orgs = {alias.name: alias.orgs for alias in aliases}
     for name, places in wanted.items():
         targets = tuple(target for place in places if (target := _target(*place, book, counted_at)) is not None)
         if targets:
-            entries.append(entry_of(name, targets))
+            entries.append(entry_of(name, targets, orgs=orgs.get(name)))
         else:
             unpriced[name] = ", ".join(f"{upstream.provider}/{model}" for upstream, model in places)
 
@@ -288,7 +307,7 @@ def build_catalogue(served: Sequence[Served], aliases: Sequence[Alias], book: Pr
         provider, _, model = name.partition("/")
         if provider not in anything:
             provider, model = next(iter(anything)), name
-        if model in ("", EVERY_MODEL):
+        if model in ("", EVERY_MODEL) or is_tuned(model):
             return ()
         found = [_target(upstream, model, book, counted_at) for upstream in anything[provider]]
         return tuple(target for target in found if target is not None)

@@ -53,6 +53,8 @@ class TokenCounts:
             raise ModelNotFound(request.model)
         sandbox = caller.kind is KeyKind.SANDBOX
         entry = self._offers.catalogue.sandbox(request.model) if sandbox else self._offers.route(request.model)
+        if not entry.admits(caller.org_id):
+            raise ModelNotFound(request.model)
         targets = entry.speaking(dialect.name).targets
         key = str(caller.key_id)
         if self._open[key] >= AT_ONCE_MAX:

@@ -68,14 +68,9 @@ class Relay:
         if self._draining:
             raise UpstreamUnavailable("The gateway is shutting down; nothing was reserved.", upstream="")
         request, caller, dialect = call.request, call.caller, call.dialect
-        if not caller.may_use(request.model):
-            raise ModelNotFound(request.model)
-        if caller.kind is _SANDBOX:
-            entry = self._offers.catalogue.sandbox(request.model)
-        else:
-            entry = self._offers.route(request.model)
-            if self._offers.differ(entry):
-                entry = await self._offers.to(entry, caller.org_id, caller.plan_id)
+        entry = self._entry(call)
+        if caller.kind is not _SANDBOX and self._offers.differ(entry):
+            entry = await self._offers.to(entry, caller.org_id, caller.plan_id)
         call.model_label = entry.name
         if dialect.storage is not None:
             entry = await self._keeping.narrowed(call, entry)
@@ -115,6 +110,16 @@ class Relay:
         except BaseException:
             self._end_unopened(call, reservation, opening, entry, quote)
             raise
+
+    def _entry(self, call: Call) -> CatalogueEntry:
+        """What the caller may call by this name. Raises ModelNotFound, InvalidRequest or Forbidden."""
+        model, caller = call.request.model, call.caller
+        if not caller.may_use(model):
+            raise ModelNotFound(model)
+        entry = self._offers.catalogue.sandbox(model) if caller.kind is _SANDBOX else self._offers.route(model)
+        if entry.orgs is not None and not entry.admits(caller.org_id):
+            raise ModelNotFound(model)
+        return entry
 
     def _turn(
         self, call: Call, reservation: Reservation, opened: Opened, *, entry: CatalogueEntry, way: Way, quote: Quote
