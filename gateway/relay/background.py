@@ -35,8 +35,8 @@ from gateway.relay.keeping import Keeping
 from gateway.relay.refusals import nobody_pays
 from gateway.stored.background import BackgroundResponse, BackgroundResponses
 from gateway.upstream.client import UpstreamClient
-from gateway.upstream.failover import Attempt, Opening
-from gateway.upstream.kept import ask_whole
+from gateway.upstream.failover import Attempt, Opened, Opening
+from gateway.upstream.kept import KEPT_BYTES_MAX, ask_whole
 from gateway.upstream.registry import Upstream
 
 _log = structlog.get_logger()
@@ -49,6 +49,7 @@ OPEN_MAX: Final = 200
 POLL_EVERY_S: Final = 1.0
 POLLED_AT_ONCE: Final = 50
 GONE: Final = frozenset({404, 410})
+_TAKEN: Final = range(200, 300)
 
 
 class BackgroundTurn:
@@ -95,8 +96,8 @@ class BackgroundCalls:
     # --- the beginning ----------------------------------------------------------------------------------------------
 
     async def begin(self, call: Call, entry: CatalogueEntry, quote: Quote) -> BackgroundTurn:
-        """Reserves, sends, and answers what the provider answers. Whatever it raises, nothing stays reserved that the
-        provider may not have taken."""
+        """Reserves, sends, and answers what the provider answers. Whatever it raises, nothing stays reserved unless the
+        provider has taken the call."""
         size = first_size(quote)
         hold = await self._reserve(call, size)
         call.on_gone = None  # the provider works on, whoever waits
@@ -104,28 +105,24 @@ class BackgroundCalls:
         attempts = (self._attempt(call, target, size) for target in entry.targets)
         try:
             opened = await opening.run(attempts, count=len(entry.targets))
+            body = await _whole(opened, entry.targets[opened.attempt_index])
         except UpstreamFailed:
             call.sent_to(entry.targets[opening.attempt_index])
-            await self._release(call)
+            if opening.opened is None or opening.opened.answer.status not in _TAKEN:
+                await self._release(call)
             raise
         target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
+        status, headers = opened.answer.status, opened.answer.headers
         call.sent_to(target)
-        call.status, call.end = opened.answer.status, End.OK
-        body = opened.whole
-        if body is None or not opened.ended:
-            opened.answer.abort()
-            body = None
-        else:
-            opened.answer.release()
-        if opened.answer.status >= 400 and body is not None:
+        call.status, call.end = status, End.OK if status in _TAKEN else End.ERROR
+        if status not in _TAKEN:
             await self._release(call)
-            call.end = End.ERROR
-            return self._turn(opened.answer.status, opened.answer.headers, body, hold, available_ucr=hold.held_ucr)
-        answer = None if body is None else self._dialect.read_answer(body)
-        if body is None or answer is None or not answer.readable or not answer.provider_id:
-            await self._release(call)
+            return BackgroundTurn(status, headers, body, available_ucr=hold.available_ucr + hold.held_ucr)
+        answer = self._dialect.read_answer(body)
+        if not answer.readable or not answer.provider_id:
             raise UpstreamBroken(
-                "The provider's answer is not the response it should be; nothing was charged.",
+                "The provider took the call, but its answer is not the response it should be: nobody can ask for it. "
+                "What is held for it is charged when its time is over.",
                 upstream=target.upstream.name,
             )
         call.provider_id = answer.provider_id
@@ -147,12 +144,7 @@ class BackgroundCalls:
         )
         await self._responses.open(response, life_s=self._life_s)
         await self.settle_if_ended(response, body)
-        return self._turn(opened.answer.status, opened.answer.headers, body, hold)
-
-    def _turn(
-        self, status: int, headers: list[tuple[str, str]], body: bytes, hold: OwnedHold, *, available_ucr: int = 0
-    ) -> BackgroundTurn:
-        return BackgroundTurn(status, headers, body, available_ucr=hold.available_ucr + available_ucr)
+        return BackgroundTurn(status, headers, body, available_ucr=hold.available_ucr)
 
     async def _reserve(self, call: Call, size: Size) -> OwnedHold:
         caller = call.caller
@@ -268,3 +260,21 @@ class BackgroundCalls:
         with suppress(NotFound):
             await self._ledger.jobs.end(response.org_id, response.id)
         await self._responses.end(response)
+
+
+async def _whole(opened: Opened, target: Target) -> bytes:
+    """All of an answer, which repeats what may be long of the request. Raises UpstreamFailed."""
+    assert opened.whole is not None
+    answer, parts, size = opened.answer, [opened.whole], len(opened.whole)
+    while not opened.ended:
+        chunk = await answer.read(target.upstream.timeouts.idle_s)
+        opened.ended = not chunk
+        parts.append(chunk)
+        size += len(chunk)
+        if size > KEPT_BYTES_MAX:
+            answer.abort()
+            raise UpstreamBroken(
+                f"The provider's answer has more than {KEPT_BYTES_MAX} bytes.", upstream=target.upstream.name
+            )
+    answer.release()
+    return b"".join(parts)

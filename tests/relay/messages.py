@@ -47,12 +47,18 @@ ERROR: Final = event("error", error={"type": "overloaded_error", "message": "Ove
 
 
 @asynccontextmanager
-async def says(pieces: Iterable[bytes], *, then_hang: bool = False, path: str = MESSAGES) -> AsyncIterator[str]:
+async def says(
+    pieces: Iterable[bytes],
+    *,
+    then_hang: bool = False,
+    path: str = MESSAGES,
+    kind: str = "text/event-stream; charset=utf-8",
+) -> AsyncIterator[str]:
     """The base URL of a provider that answers every call with these bytes."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         await request.read()
-        response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+        response = web.StreamResponse(headers={"content-type": kind})
         await response.prepare(request)
         for piece in pieces:
             await response.write(piece)

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 import pytest
 
 from gateway.core.caller import KeyKind
@@ -10,6 +11,7 @@ from gateway.relay import background
 from gateway.relay.catalogue import Alias
 from tests.caller import Answer
 from tests.provider import Provider
+from tests.relay.messages import says
 from tests.relay.test_responses import PATH, speaking
 from tests.road import OUTPUT_UCR, WINDOW, Road, Roads, price_ucr, until, upstream_at
 
@@ -329,3 +331,27 @@ async def test_a_response_fails_over_in_the_background_and_keeps_its_tags(roads:
     tags = await connection.fetchval("SELECT tags::text FROM ledger WHERE tags IS NOT NULL")
     await connection.close()
     assert tags == '["night"]'
+
+
+async def test_an_answer_that_repeats_much_of_the_request_is_read_whole(roads: Roads) -> None:
+    response = {"id": "resp_1", "status": "completed", "instructions": "x" * 2**21}
+    usage = {"input_tokens": 50, "output_tokens": 7}
+    async with says([msgspec.json.encode({**response, "usage": usage})], path=PATH, kind="application/json") as url:
+        road = await roads.open(speaking(url))
+        answer = await road.ask(asked(background=True), path=PATH)
+    assert (answer.status, answer.json["id"]) == (200, "resp_1")
+    assert await road.spent_ucr() == price_ucr(50, 7)
+
+
+@pytest.mark.parametrize("body", [b"not JSON", b"{}", b'{"status":"queued"}'])
+async def test_what_was_taken_and_cannot_be_asked_for_is_charged_what_it_held(roads: Roads, body: bytes) -> None:
+    async with says([body], path=PATH, kind="application/json") as url:
+        road = await roads.open(speaking(url), ledger={"job_life_max_s": 1.0, "expire_s": 0.1})
+        answer = await road.ask(asked(background=True), path=PATH)
+    assert (answer.status, answer.error["code"]) == (502, "upstream_error")
+
+    async def nothing_held() -> bool:
+        return await road.held_ucr() == 0
+
+    await until(nothing_held, "the ledger ended it")
+    assert await road.spent_ucr() > 100 * OUTPUT_UCR
