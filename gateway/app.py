@@ -61,6 +61,7 @@ from gateway.relay.ways import Interpreter
 from gateway.settings import Settings
 from gateway.stored.background import BackgroundResponses
 from gateway.stored.objects import StoredObjects
+from gateway.translator.translator import Translator
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.document import fetch_document, may_be_fetched, read_document
 from gateway.usage.generation import Generations
@@ -186,7 +187,9 @@ class Gateway:
 
     async def _open_road(self, pool: asyncpg.Pool, dsn: str, clock: Clock) -> None:
         settings = self.settings
-        client = UpstreamClient()
+        translator = Translator(settings.translator, settings.translated, metrics=self.metrics)
+        self._stack.push_async_callback(translator.stop)
+        client = UpstreamClient(translator=translator)
         self._stack.push_async_callback(client.close)
         self._book = PriceBook.load(credits_per_usd=settings.credits_per_usd, overrides=settings.prices)
         self.offers = Offers(Catalogue((), {}), ModelVolumes(pool, clock=clock))

@@ -28,9 +28,10 @@ from gateway.pricing.features import DEFAULT_FEATURES, FeatureCost, read_feature
 from gateway.pricing.sets import DEFAULT_PRICE_SETS, PriceSet, read_price_sets
 from gateway.relay.catalogue import Alias, Served
 from gateway.relay.settings import ReserveSettings
+from gateway.translator.settings import Translated, TranslatorSettings, address_of, translated
 from gateway.upstream.document import may_be_fetched
 from gateway.upstream.providers import ANY_OTHER, PROVIDERS
-from gateway.upstream.registry import AuthHeader, OnDisconnect, OutputLimitField, Timeouts, Upstream
+from gateway.upstream.registry import AuthHeader, OnDisconnect, OutputLimitField, Timeouts, Upstream, Via
 
 __all__ = ["MetricsSettings", "Settings", "SettingsError", "load_settings"]
 
@@ -40,6 +41,7 @@ _VERSIONS: Final = {"anthropic": "/v1", "gemini": "/v1beta"}
 """What their base URLs end with, and their SDKs want the address without."""
 _DECIDED_ELSEWHERE: Final = frozenset({"sole_owner", "secret"})
 """Fields of the rooms' records that the process finds out by itself."""
+TRANSLATED_DIALECTS: Final[frozenset[DialectName]] = frozenset({"openai-chat", "openai-embeddings"})
 _Port = Annotated[int, msgspec.Meta(le=65_535)]
 _BEATS_BEFORE_DEAD_MIN: Final = 3
 
@@ -80,6 +82,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api: ApiSettings = ApiSettings()
     reserve: ReserveSettings = ReserveSettings()
     ledger: LedgerSettings = LedgerSettings()
+    translator: TranslatorSettings = TranslatorSettings()
+    translated: tuple[Translated, ...] = ()
+    """Of the upstreams those that are called through the translator, as it knows them."""
     upstreams: tuple[Served, ...] = ()
     aliases: tuple[Alias, ...] = ()
     prices: tuple[PriceOverride, ...] = ()
@@ -139,6 +144,10 @@ class _UpstreamTable(msgspec.Struct, frozen=True, kw_only=True):
     hidden_context: bool | None = None
     headers: dict[str, str] = {}
     timeouts: Timeouts = Timeouts()
+    via: Via = "direct"
+    params: dict[str, str] = {}
+    params_env: dict[str, str] = {}
+    hosts: tuple[str, ...] = ()
 
 
 class _TargetTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +182,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     api: ApiSettings = ApiSettings()
     reserve: ReserveSettings = ReserveSettings()
     ledger: LedgerSettings = LedgerSettings()
+    translator: TranslatorSettings = TranslatorSettings()
     upstreams: tuple[_UpstreamTable, ...] = ()
     models: tuple[_ModelTable, ...] = ()
     prices: tuple[PriceOverride, ...] = ()
@@ -211,6 +221,8 @@ def load_settings(
         api=file.api,
         reserve=file.reserve,
         ledger=file.ledger,
+        translator=file.translator,
+        translated=tuple(_translated(source, environ)),
         upstreams=tuple(_upstreams(source, environ)),
         aliases=tuple(_aliases(source)),
         prices=file.prices,
@@ -326,6 +338,12 @@ def _upstreams(source: StrictToml[_File], environ: Mapping[str, str]) -> Iterato
             source.refuse((*path, "name"), f"{table.name} is the name of another upstream")
         names.add(table.name)
         habits = PROVIDERS.get(table.provider, ANY_OTHER)
+        if table.via == "translator":
+            yield _served_through_translator(table)
+            continue
+        for name in ("params", "params_env", "hosts"):
+            if getattr(table, name):
+                source.refuse((*path, name), 'is for upstreams with via = "translator"')
         if not table.base_url and not habits.base_url:
             known = ", ".join(sorted(name for name, each in PROVIDERS.items() if each.base_url))
             like = f" such as {habits.base_url_hint}" if habits.base_url_hint else ""
@@ -336,6 +354,53 @@ def _upstreams(source: StrictToml[_File], environ: Mapping[str, str]) -> Iterato
             yield _served(table, api_key=environ[table.api_key_env] if table.api_key_env else "")
         except ValueError as error:
             source.refuse(path, str(error))
+
+
+def _translated(source: StrictToml[_File], environ: Mapping[str, str]) -> Iterator[Translated]:
+    for index, table in enumerate(source.value.upstreams):
+        if table.via != "translator":
+            continue
+        path: KeyPath = ("upstreams", index)
+        for name in ("headers", "auth_header", "include_usage", "extended_chat"):
+            if getattr(table, name):
+                source.refuse((*path, name), 'does not go with via = "translator"')
+        if table.dialects is not None and not set(table.dialects) <= TRANSLATED_DIALECTS:
+            source.refuse((*path, "dialects"), f"can be of {', '.join(sorted(TRANSLATED_DIALECTS))} there")
+        for name, variable in (("api_key_env", table.api_key_env), *table.params_env.items()):
+            if variable and not environ.get(variable):
+                where = (*path, name) if name == "api_key_env" else (*path, "params_env", name)
+                source.refuse(where, f"{variable} is not set in the environment")
+        secret = {name: environ[variable] for name, variable in table.params_env.items()}
+        try:
+            yield translated(
+                name=table.name,
+                provider=table.provider,
+                base_url=table.base_url,
+                api_key=environ[table.api_key_env] if table.api_key_env else "",
+                params={**table.params, **secret},
+                hosts=table.hosts,
+                timeout_s=max(table.timeouts.first_event_s, table.timeouts.idle_s),
+            )
+        except ValueError as error:
+            source.refuse(path, str(error))
+
+
+def _served_through_translator(table: _UpstreamTable) -> Served:
+    """What litellm speaks is OpenAI's; the credentials are the translator's. Whether a stream that is left is billed in
+    full is known of few of these providers, so it is read to its end."""
+    upstream = Upstream(
+        name=table.name,
+        provider=table.provider,
+        base_url=address_of(table.name),
+        api_key="",
+        via="translator",
+        dialects=TRANSLATED_DIALECTS if table.dialects is None else frozenset(table.dialects),
+        timeouts=table.timeouts,
+        on_disconnect=table.on_disconnect or "drain",
+        output_limit_field=table.output_limit_field or "max_tokens",
+        hidden_context=bool(table.hidden_context),
+    )
+    return Served(upstream, table.models)
 
 
 def _served(table: _UpstreamTable, *, api_key: str) -> Served:

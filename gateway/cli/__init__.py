@@ -10,6 +10,7 @@ from gateway import __version__
 _COMMANDS: Final = {
     "serve": "gateway.cli.serve:serve",
     "replay": "gateway.cli.replay:replay",
+    "translator": "gateway.cli.translator:translator",
     "migrate": "gateway.cli.migrate:migrate",
     "check-config": "gateway.cli.check_config:check_config",
     "providers": "gateway.cli.providers:providers",

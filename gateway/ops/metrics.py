@@ -49,6 +49,19 @@ class _CallSeries(msgspec.Struct, frozen=True):
     first_event_s: Series
 
 
+class TranslatorMetrics:
+    """Of one of the processes that translate; the place keeps its number when a process is replaced."""
+
+    def __init__(self, process: str, gauges: tuple[Gauge, Gauge, Gauge, Gauge], restarts: Counter) -> None:
+        self.up, self.busy, self.rss_bytes, self.calls = (gauge.labels(process) for gauge in gauges)
+        self._restarts = restarts
+        self._process = process
+
+    def restarted(self, reason: str) -> None:
+        """`reason` is worn, died, silent, memory."""
+        self._restarts.labels(self._process, reason).inc()
+
+
 class Metrics:
     """One registry. The methods are the events that rooms report; each costs a few microseconds.
 
@@ -66,6 +79,7 @@ class Metrics:
         self._declare_calls()
         self._declare_credits()
         self._declare_process()
+        self._declare_translator()
 
     def _declare_calls(self) -> None:
         r = self.registry
@@ -165,6 +179,18 @@ class Metrics:
             "tollgate_periodic_failures", "Runs of periodic work that failed.", ["task"], registry=r
         )
 
+    def _declare_translator(self) -> None:
+        r, by = self.registry, ["process"]
+        self._translator = (
+            Gauge("tollgate_translator_up", "A process that translates takes calls.", by, registry=r),
+            Gauge("tollgate_translator_busy", "Calls that are open in it.", by, registry=r),
+            Gauge("tollgate_translator_resident_bytes", "Its memory.", by, registry=r),
+            Gauge("tollgate_translator_calls", "Calls that it and its predecessors have taken.", by, registry=r),
+        )
+        self._translator_restarts = Counter(
+            "tollgate_translator_restarts", "Processes that were replaced.", [*by, "reason"], registry=r
+        )
+
     # --- events -----------------------------------------------------------------------------------------------------
 
     def calls_ended(self, calls: Iterable[EndedCall]) -> None:
@@ -216,6 +242,9 @@ class Metrics:
         """`kind` is reserve, extend, settle or another of the batcher's few."""
         self._batch_items.labels(kind).observe(items)
         self._batch_s.labels(kind).observe(duration_s)
+
+    def translator(self, process: str) -> TranslatorMetrics:
+        return TranslatorMetrics(process, self._translator, self._translator_restarts)
 
     def violation_found(self, invariant: str) -> None:
         self._bound(self._violations, invariant).inc()

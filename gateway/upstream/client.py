@@ -13,9 +13,10 @@ from gateway.core.dialect import DialectName
 from gateway.core.errors import UpstreamBroken, UpstreamFailed, UpstreamTimeout, UpstreamUnreachable
 from gateway.upstream.answer_parser import AnswerBroken, AnswerParser
 from gateway.upstream.connection import Connection
+from gateway.upstream.local import Local, Seat
 from gateway.upstream.origin import Origin
 from gateway.upstream.pool import Pool
-from gateway.upstream.registry import Upstream
+from gateway.upstream.registry import Timeouts, Upstream
 
 ROUTES_MAX: Final = 1024
 
@@ -23,9 +24,20 @@ ROUTES_MAX: Final = 1024
 class UpstreamAnswer:
     """The head of an answer, and its body to be read. Ends by its last byte, `release()` or `abort()`: always one."""
 
-    __slots__ = ("_connection", "_parser", "_pool", "_route", "content_length", "ended", "headers", "status")
+    __slots__ = (
+        "_connection", "_origin", "_parser", "_pool", "_route", "_seat", "content_length", "ended", "headers", "status"
+    )  # fmt: skip
 
-    def __init__(self, route: "_Route", pool: Pool, connection: Connection, parser: AnswerParser) -> None:
+    def __init__(
+        self,
+        route: "_Route",
+        *,
+        origin: Origin,
+        pool: Pool,
+        connection: Connection,
+        parser: AnswerParser,
+        seat: Seat | None = None,
+    ) -> None:
         self.status: Final = parser.status
         self.headers: Final = parser.headers
         """In the order of the wire, names in lower case, nothing left out."""
@@ -33,6 +45,8 @@ class UpstreamAnswer:
         self.ended = False
         """All of it was handed out, to its clean end."""
         self._route: Final = route
+        self._origin: Final = origin
+        self._seat: Final = seat
         self._pool: Final = pool
         self._parser: Final = parser
         self._connection: Connection | None = connection
@@ -72,14 +86,18 @@ class UpstreamAnswer:
         """Give the connection back if it carried exactly this answer and all of it came; close it otherwise."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._pool.give_back(connection, self._route.origin, self._parser.keep_alive_hint)
+            self._pool.give_back(connection, self._origin, self._parser.keep_alive_hint)
+            if self._seat is not None:
+                self._seat.leave()
 
     def abort(self) -> None:
         """Close the connection now; the upstream sees that nobody listens. Safe at any time, and twice."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
-            self._pool.give_back(connection, self._route.origin)
+            self._pool.give_back(connection, self._origin)
+            if self._seat is not None:
+                self._seat.leave()
 
 
 class UpstreamClient:
@@ -92,13 +110,16 @@ class UpstreamClient:
         idle_s: float = 15.0,
         age_max_s: float = 300.0,
         tls: ssl.SSLContext | None = None,
+        translator: Local | None = None,
     ) -> None:
         """A connection idles at most `idle_s`: less than the providers allow, so that the race with theirs is rare.
 
         None is given a call when it is older than `age_max_s`, give or take a tenth: an upstream that moves to other
         addresses is followed. `tls` replaces the system's trust, for upstreams behind an authority of one's own.
+        `translator` is where calls of upstreams go that are called through it.
         """
         self._pool: Final = Pool(connections_max=connections_max, idle_s=idle_s, age_max_s=age_max_s, tls=tls)
+        self._translator: Final = translator
         self._routes: Final[dict[tuple[Upstream, DialectName, str], _Route]] = {}
 
     async def __aenter__(self) -> Self:
@@ -134,22 +155,46 @@ class UpstreamClient:
         else:
             route = self._routes.get((upstream, dialect, path)) or self._learn(upstream, dialect, path)
         request = route.request(body, headers)
-        timeouts = upstream.timeouts
+        if route.origin is not None:
+            return await self._ask(route, route.origin, request, upstream.timeouts)
+        return await self._ask_translator(route, request, upstream.timeouts)
+
+    async def _ask_translator(self, route: "_Route", request: bytes, timeouts: Timeouts) -> UpstreamAnswer:
+        """A process that dies before it is connected to has been sent nothing: the next one is asked, once."""
+        assert self._translator is not None, "an upstream is called through a translator that was not given"
+        last_try = False
+        while True:
+            seat = await self._translator.enter(route.upstream)
+            try:
+                return await self._ask(route, self._pool.socket(seat.path), request, timeouts, seat=seat)
+            except UpstreamUnreachable:
+                seat.leave()
+                seat.lost()
+                if last_try:
+                    raise
+                last_try = True
+            except BaseException:
+                seat.leave()
+                raise
+
+    async def _ask(
+        self, route: "_Route", origin: Origin, request: bytes, timeouts: Timeouts, *, seat: Seat | None = None
+    ) -> UpstreamAnswer:
         pool = self._pool
-        connection = pool.take(route.origin)
+        connection = pool.take(origin)
         if connection is None:
-            connection = await self._connect(route, timeouts.connect_s)
+            connection = await self._connect(route, origin, timeouts.connect_s)
         try:
             parser = connection.ask(request, total_s=timeouts.total_s)
             while not parser.status and connection.failure is None:
                 await connection.wait(timeouts.first_event_s)
         except BaseException:
             connection.abort()
-            pool.give_back(connection, route.origin)
+            pool.give_back(connection, origin)
             raise
         if parser.status:
-            return UpstreamAnswer(route, pool, connection, parser)
-        pool.give_back(connection, route.origin)
+            return UpstreamAnswer(route, origin=origin, pool=pool, connection=connection, parser=parser, seat=seat)
+        pool.give_back(connection, origin)
         failure = connection.failure
         raise route.explain(failure, "closed the connection or sent no HTTP before it answered") from failure
 
@@ -159,10 +204,10 @@ class UpstreamClient:
         route = self._routes[upstream, dialect, path] = _Route(upstream, dialect, path, self._pool)
         return route
 
-    async def _connect(self, route: "_Route", timeout_s: float) -> Connection:
+    async def _connect(self, route: "_Route", origin: Origin, timeout_s: float) -> Connection:
         name = route.upstream
         try:
-            return await self._pool.connect(route.origin, timeout_s=timeout_s)
+            return await self._pool.connect(origin, timeout_s=timeout_s)
         except TimeoutError as error:
             raise UpstreamTimeout(
                 f"The upstream `{name}` could not be connected to in time; nothing was sent.", upstream=name
@@ -189,7 +234,10 @@ class _Route:
         port = url.port or usual_port
         host = url.hostname
         self.upstream: Final = upstream.name
-        self.origin: Final[Origin] = pool.origin(tls=tls, host=host, port=port)
+        self.origin: Final[Origin | None] = (
+            pool.origin(tls=tls, host=host, port=port) if upstream.via == "direct" else None
+        )
+        """None: wherever the translator says."""
         shown_host = f"[{host}]" if ":" in host else host
         lines = [
             f"{method} {url.path}{'?' * bool(url.query)}{url.query} HTTP/1.1",

@@ -1,5 +1,6 @@
-"""Where connections go: a host and a port, its addresses for a while, and TLS if it is https."""
+"""Where connections go: a host and a port, its addresses for a while, and TLS if it is https; or a unix socket."""
 
+import abc
 import asyncio
 import math
 import socket
@@ -17,14 +18,33 @@ NEXT_ADDRESS_S: Final = 0.25
 """An address that has not answered by then gets a competitor of the other family (RFC 8305)."""
 
 
-class Origin:
+class Origin(abc.ABC):
     """One place to connect to. `idle` are its connections that wait for a call, the one used last at the end."""
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        self.host: Final = host
-        self.port: Final = port
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
         self.tls: Final = tls
         self.idle: Final[dict[Connection, None]] = {}
+
+    @abc.abstractmethod
+    async def connect(self, make: Callable[[], Connection]) -> Connection:
+        """Until the connection can be asked. Raises OSError."""
+
+
+class UnixOrigin(Origin):
+    def __init__(self, path: str) -> None:
+        super().__init__(None)
+        self.path: Final = path
+
+    async def connect(self, make: Callable[[], Connection]) -> Connection:
+        _, connection = await asyncio.get_running_loop().create_unix_connection(make, self.path)
+        return connection
+
+
+class TcpOrigin(Origin):
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+        super().__init__(tls)
+        self.host: Final = host
+        self.port: Final = port
         self._addresses: list[AddrInfoType] = []
         self._addresses_until = -math.inf
         self._resolving: Final = asyncio.Lock()

@@ -8,10 +8,11 @@ import ssl
 from collections import deque
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from gateway.upstream.connection import Connection
-from gateway.upstream.origin import Origin
+from gateway.upstream.origin import Origin, TcpOrigin, UnixOrigin
 from gateway.upstream.tls import system_trust
 
 KEEP_ALIVE_MARGIN_S: Final = 1.0
@@ -30,6 +31,7 @@ class Pool:
         self._age_max_s: Final = age_max_s
         self._tls: Final = tls or system_trust()
         self._origins: Final[dict[tuple[bool, str, int], Origin]] = {}
+        self._sockets: Final[dict[str, Origin]] = {}
         self._open: Final[set[Connection]] = set()
         self._in_use = 0
         self._waiting: Final[deque[asyncio.Future[None]]] = deque()
@@ -41,7 +43,14 @@ class Pool:
         """Where to connect to, once for all who want to go there."""
         origin = self._origins.get((tls, host, port))
         if origin is None:
-            origin = self._origins[tls, host, port] = Origin(host, port, self._tls if tls else None)
+            origin = self._origins[tls, host, port] = TcpOrigin(host, port, self._tls if tls else None)
+        return origin
+
+    def socket(self, path: str) -> Origin:
+        """A server on this machine. Few paths are ever used; each is kept."""
+        origin = self._sockets.get(path)
+        if origin is None:
+            origin = self._sockets[path] = UnixOrigin(path)
         return origin
 
     def take(self, origin: Origin) -> Connection | None:
@@ -143,7 +152,7 @@ class Pool:
 
     def _make_room(self) -> None:
         """For one more, which is counted already. Idle connections of other origins give way, old ones first."""
-        if self._in_use + sum(len(origin.idle) for origin in self._origins.values()) > self._connections_max:
+        if self._in_use + sum(1 for _ in self._all_idle()) > self._connections_max:
             connection, origin = next(self._all_idle())
             del origin.idle[connection]
             connection.abort()
@@ -178,6 +187,6 @@ class Pool:
             self._sweep = self._loop.call_later(self._idle_s, self._close_stale)
 
     def _all_idle(self) -> Iterator[tuple[Connection, Origin]]:
-        for origin in self._origins.values():
+        for origin in chain(self._origins.values(), self._sockets.values()):
             for connection in origin.idle:
                 yield connection, origin

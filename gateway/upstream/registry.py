@@ -14,6 +14,8 @@ OnDisconnect = Literal["cancel", "drain"]
 OutputLimitField = Literal["max_completion_tokens", "max_tokens"]
 AuthHeader = Literal["authorization", "x-api-key", "api-key", "x-goog-api-key"]
 """Where the upstream's key goes: `authorization: Bearer …`, or the key alone."""
+Via = Literal["direct", "translator"]
+"""Called where it listens, or through a process of our own that speaks its dialect."""
 
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e]*")
@@ -66,6 +68,7 @@ class Upstream:
     auth_header: AuthHeader = "authorization"
     elsewhere: Mapping[DialectName, Surface] = field(default_factory=dict)
     """Dialects that are spoken under another address, or with the key in another header."""
+    via: Via = "direct"
     timeouts: Timeouts = Timeouts()
     include_usage: bool = True
     """Streams may be asked for their usage with `stream_options.include_usage`."""

@@ -1,0 +1,1 @@
+"""The child: OpenAI's dialect on a unix socket, litellm behind it. Only `tollgate translator` imports it."""

@@ -1,0 +1,82 @@
+"""litellm, with everything off that is not translation: the one module that imports it.
+
+Its import takes seconds and well over 100 MB, and reads the environment: `prepare` comes first.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Final
+
+from gateway.translator.settings import Translated
+
+_ENVIRONMENT: Final = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it is fetched at import
+    "LITELLM_MODE": "PRODUCTION",  # else a .env is read
+    "LITELLM_LOG": "CRITICAL",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "DO_NOT_TRACK": "1",
+}
+_NO_SECOND_TRY: Final = {"num_retries": 0, "max_retries": 0, "fallbacks": None, "context_window_fallback_dict": None}
+
+
+class Engine:
+    """Made once, after the guard is installed; slow."""
+
+    def __init__(self) -> None:
+        os.environ.update(_ENVIRONMENT)
+        import litellm
+
+        self._litellm: Final[ModuleType] = litellm
+        _quieten(litellm)
+
+    def supported(self, upstream: Translated, model: str, *, embedding: bool) -> frozenset[str]:
+        """The names of OpenAI's parameters that litellm can say to the model."""
+        names = self._litellm.get_supported_openai_params(
+            model=model,
+            custom_llm_provider=upstream.provider,
+            request_type="embeddings" if embedding else "chat_completion",
+        )
+        return frozenset(names or ())
+
+    async def chat(self, upstream: Translated, fields: Mapping[str, Any]) -> Any:
+        """litellm's ModelResponse or stream wrapper. Raises what litellm raises."""
+        return await self._litellm.acompletion(**fields, **self._how(upstream))
+
+    async def embed(self, upstream: Translated, fields: Mapping[str, Any]) -> Any:
+        return await self._litellm.aembedding(**fields, **self._how(upstream))
+
+    def _how(self, upstream: Translated) -> dict[str, Any]:
+        timeout_s = upstream.timeout_s
+        return {
+            "custom_llm_provider": upstream.provider,
+            "timeout": timeout_s,
+            "stream_timeout": timeout_s,
+            "drop_params": False,
+            "caching": False,
+            "no-log": True,
+            **_NO_SECOND_TRY,
+            **upstream.params,
+        }
+
+
+def _quieten(litellm: Any) -> None:
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    litellm.set_verbose = False
+    litellm.drop_params = False
+    litellm.modify_params = False
+    litellm.num_retries = 0
+    litellm.cache = None
+    litellm.disable_aiohttp_transport = True  # the guard's count of what a call sends is in httpx
+    litellm.disable_streaming_logging = True
+    litellm.disable_hf_tokenizer_download = True
+    litellm.turn_off_message_logging = True
+    for name in ("callbacks", "success_callback", "failure_callback", "_async_success_callback"):
+        setattr(litellm, name, [])
+    for name in ("_async_failure_callback", "input_callback", "_async_input_callback", "service_callback"):
+        setattr(litellm, name, [])
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy", "httpx", "openai", "botocore", "urllib3"):
+        logging.getLogger(name).handlers = [logging.NullHandler()]
+        logging.getLogger(name).propagate = False
