@@ -187,9 +187,9 @@ class Gateway:
 
     async def _open_road(self, pool: asyncpg.Pool, dsn: str, clock: Clock) -> None:
         settings = self.settings
-        translator = Translator(settings.translator, settings.translated, metrics=self.metrics)
-        self._stack.push_async_callback(translator.stop)
-        client = UpstreamClient(translator=translator)
+        self.translator = Translator(settings.translator, settings.translated, metrics=self.metrics)
+        self._stack.push_async_callback(self.translator.stop)
+        client = UpstreamClient(translator=self.translator)
         self._stack.push_async_callback(client.close)
         self._book = PriceBook.load(credits_per_usd=settings.credits_per_usd, overrides=settings.prices)
         self.offers = Offers(Catalogue((), {}), ModelVolumes(pool, clock=clock))

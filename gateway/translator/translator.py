@@ -54,9 +54,9 @@ class Translator:
         self._folder: Path | None = None
 
     @property
-    def pids(self) -> list[int]:
-        """Of the processes that take calls."""
-        return [slot.child.pid for slot in self._slots if slot.child is not None and slot.child.ready]
+    def children(self) -> list[Child]:
+        """Those that take calls."""
+        return [slot.child for slot in self._slots if slot.child is not None and slot.child.ready]
 
     async def enter(self, upstream: str) -> Seat:
         """A place in the process with the fewest calls; waits until one is up.

@@ -69,6 +69,7 @@ async def _serve(engine: Engine, orders: Orders, beats: int) -> None:
                 continue
     finally:
         await runner.cleanup()
+        os._exit(0)  # nothing is left to be done, and litellm's threads need not be waited for
 
 
 def _rss_bytes() -> int:
