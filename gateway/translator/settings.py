@@ -34,7 +34,6 @@ PARAMS: Final = frozenset(
         "region_name",
         "space_id",
         "tenant_id",
-        "token",
         "vertex_credentials",
         "vertex_location",
         "vertex_project",

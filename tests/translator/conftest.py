@@ -56,7 +56,7 @@ Open = Callable[..., Awaitable[Road]]
 async def translating(roads: Roads, bedrock: Bedrock) -> Open:
     """Opens a road whose only model is Bedrock's, with these settings of the translator."""
 
-    async def open_road(on_disconnect: str = "drain", warm: bool = True, **settings: Any) -> Road:
+    async def open_road(on_disconnect: str = "drain", warm: bool = True, credits: str = "100", **settings: Any) -> Road:
         upstream = Upstream(
             name="main",
             provider="bedrock",
@@ -70,7 +70,7 @@ async def translating(roads: Roads, bedrock: Bedrock) -> Open:
         )
         road = await roads.open(
             Served(upstream, (MODEL,)),
-            credits="100",
+            credits=credits,
             prices=(PRICE,),
             translated=(at_bedrock(bedrock.url),),
             translator=TranslatorSettings(**settings),

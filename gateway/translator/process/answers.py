@@ -7,7 +7,10 @@ import msgspec
 
 from gateway.translator.process.guard import Exchange
 
-_OURS_ALONE: Final = ("provider_specific_fields", "citations", "usage", "service_tier", "system_fingerprint")
+_ANSWER: Final = frozenset({"id", "object", "created", "choices"})
+_CHOICE: Final = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
+_MESSAGE: Final = frozenset({"role", "content", "tool_calls", "refusal", "reasoning_content", "audio", "annotations"})
+"""What is passed on: OpenAI's words, and `reasoning_content`. litellm adds its own, and sometimes the provider's."""
 _MESSAGE_CHARS_MAX: Final = 2_000
 _TYPES: Final = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -36,12 +39,16 @@ def failure_of(error: BaseException, exchange: Exchange, secrets: Iterable[str])
         status = 502  # a redirect, which is not followed
     else:
         status = _status_of(error, answered=told is not None)
-    message = _without(str(getattr(error, "message", "") or error), secrets)[:_MESSAGE_CHARS_MAX]
+    message = f"The provider could not be asked ({type(error).__name__}); it was sent at most one request."
+    if told is not None and told >= 400:
+        message = _without(_text_of(error), secrets)
+    elif told is not None:
+        message = f"The provider answered with {told}, which could not be read ({type(error).__name__})."
     type_ = _TYPES.get(status, "invalid_request_error" if status < 500 else "upstream_error")
     param = getattr(error, "param", None)
     code = getattr(error, "code", None)
     body = error_body(
-        message or type(error).__name__,
+        message,
         type_=type_,
         code=code if type(code) is str and not code.isdigit() else "provider_error",
         param=param if type(param) is str else None,
@@ -60,41 +67,40 @@ def _status_of(error: BaseException, *, answered: bool) -> int:
     return 502
 
 
+def _text_of(error: BaseException) -> str:
+    """The provider's words, without the tracebacks and requests for reports that litellm may put behind them."""
+    text = str(getattr(error, "message", "") or error)
+    for end in ("\nTraceback", "\n\n"):
+        text = text.partition(end)[0]
+    return text[:_MESSAGE_CHARS_MAX]
+
+
 def _without(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
 
 
-def completion(response: Any, model: str, exchange: Exchange) -> bytes:
+def completion(response: Any, model: str) -> bytes:
     """A whole answer."""
-    said = response.model_dump(exclude_none=True)
-    usage = said.get("usage")
-    _strip(said, model)
-    for choice in said.get("choices", ()):
-        _strip(choice, None)
-        _strip(choice.get("message", {}), None)
-    if usage:
+    whole = response.model_dump(exclude_none=True)
+    said = _said(whole, model)
+    if usage := whole.get("usage"):
         said["usage"] = usage_of(usage)
     return msgspec.json.encode(said)
 
 
 def embeddings(response: Any, model: str) -> bytes:
-    said = response.model_dump(exclude_none=True)
-    usage = said.get("usage") or {}
-    _strip(said, model)
-    said["object"] = "list"
+    whole = response.model_dump(exclude_none=True)
+    usage = whole.get("usage") or {}
+    said = {"object": "list", "model": model, "data": whole.get("data", [])}
     said["usage"] = {name: usage[name] for name in ("prompt_tokens", "total_tokens") if name in usage}
     return msgspec.json.encode(said)
 
 
 def chunk(response: Any, model: str) -> dict[str, Any] | None:
     """A piece of a stream; None where it says nothing."""
-    said: dict[str, Any] = response.model_dump(exclude_none=True)
-    _strip(said, model)
-    for choice in said.get("choices", ()):
-        _strip(choice, None)
-        _strip(choice.get("delta", {}), None)
+    said = _said(response.model_dump(exclude_none=True), model)
     return said if said.get("choices") else None
 
 
@@ -122,8 +128,16 @@ def event(data: Mapping[str, Any]) -> bytes:
     return b"data: " + msgspec.json.encode(data) + b"\n\n"
 
 
-def _strip(said: dict[str, Any], model: str | None) -> None:
-    for name in _OURS_ALONE:
-        said.pop(name, None)
-    if model is not None:
-        said["model"] = model
+def _said(whole: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """In OpenAI's words alone."""
+    said = {"model": model, **_only(whole, _ANSWER)}
+    said["choices"] = [_only(choice, _CHOICE) for choice in whole.get("choices", ())]
+    for choice in said["choices"]:
+        for name in ("message", "delta"):
+            if name in choice:
+                choice[name] = _only(choice[name], _MESSAGE)
+    return said
+
+
+def _only(given: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name in names}

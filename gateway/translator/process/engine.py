@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Final
 
+from gateway.translator.process.repairs import repair
 from gateway.translator.settings import Translated
 
 _ENVIRONMENT: Final = {
@@ -19,6 +20,8 @@ _ENVIRONMENT: Final = {
     "DO_NOT_TRACK": "1",
 }
 _NO_SECOND_TRY: Final = {"num_retries": 0, "max_retries": 0, "fallbacks": None, "context_window_fallback_dict": None}
+_CHATS_ALONE: Final = {"_skip_mcp_handler": True, "_skip_responses_api_bridge": True}
+"""Tools are functions of the caller's: without the first, any of them has libraries imported that are not there."""
 
 
 class Engine:
@@ -30,6 +33,9 @@ class Engine:
 
         self._litellm: Final[ModuleType] = litellm
         _quieten(litellm)
+        import litellm.llms.cohere.common_utils
+
+        repair(litellm)
 
     def supported(self, upstream: Translated, model: str, *, embedding: bool) -> frozenset[str]:
         """The names of OpenAI's parameters that litellm can say to the model."""
@@ -42,7 +48,7 @@ class Engine:
 
     async def chat(self, upstream: Translated, fields: Mapping[str, Any]) -> Any:
         """litellm's ModelResponse or stream wrapper. Raises what litellm raises."""
-        return await self._litellm.acompletion(**fields, **self._how(upstream))
+        return await self._litellm.acompletion(**fields, **_CHATS_ALONE, **self._how(upstream))
 
     async def embed(self, upstream: Translated, fields: Mapping[str, Any]) -> Any:
         return await self._litellm.aembedding(**fields, **self._how(upstream))

@@ -66,7 +66,7 @@ class Server:
     ) -> web.StreamResponse:
         model = fields["model"]
         if fields.get("stream") is not True:
-            return _json(answers.completion(await self._engine.chat(upstream, fields), model, exchange))
+            return _json(answers.completion(await self._engine.chat(upstream, fields), model))
         stream = await self._engine.chat(upstream, {**fields, "stream_options": {"include_usage": True}})
         pieces = _Pieces(stream, model, upstream, exchange)
         first = await pieces.next()  # what fails before it has a status of its own
