@@ -127,7 +127,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         on_disconnect="drain",
         quirks=(
             "The key is a long-term Bedrock API key, as a bearer token. What expires within hours, AWS's signatures "
-            "(SigV4) and Converse need a process between.",
+            "(SigV4) and Converse need the translator.",
             "Claude's messages are at `https://bedrock-runtime.{region}.amazonaws.com/anthropic/v1`: an upstream of "
             'its own with `dialects = ["anthropic-messages"]`.',
             "Not every model that has a price is served there, so name its `models`.",
@@ -149,7 +149,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             "Some models are under `/openai/v1` in place of `/v1`: another upstream, with those `models`.",
             "Claude's messages are at `https://bedrock-mantle.{region}.api.aws/anthropic/v1`: an upstream of its own "
             'with `dialects = ["anthropic-messages"]`.',
-            "The key is a long-term Bedrock API key, as a bearer token; what expires needs a process between.",
+            "The key is a long-term Bedrock API key, as a bearer token; what expires needs the translator.",
             _USAGE_UNKNOWN,
         ),
         sources=(
@@ -193,7 +193,7 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         on_disconnect="drain",
         quirks=(
             "The address is that of express mode, which takes an API key. Projects, locations and partners' models "
-            "take tokens that expire within the hour: they need a process between.",
+            "take tokens that expire within the hour: they need the translator.",
         ),
         sources=(
             "aiplatform.googleapis.com: 65 of generateContent",

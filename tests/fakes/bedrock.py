@@ -53,6 +53,7 @@ class Bedrock:
         """Sent in place of an answer of its own."""
         self.open = 0
         self.open_most = 0
+        self.words: tuple[str, ...] = WORDS
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -87,7 +88,7 @@ class Bedrock:
             self.open -= 1
         if self.played is not None:
             return web.Response(body=self.played, content_type="application/json")
-        message = {"role": "assistant", "content": [{"text": "".join(WORDS)}]}
+        message = {"role": "assistant", "content": [{"text": "".join(self.words)}]}
         answer = {"output": {"message": message}, "stopReason": "end_turn", "metrics": {"latencyMs": 1}}
         return web.json_response({**answer, **({"usage": self.usage} if self.usage is not None else {})})
 
@@ -113,7 +114,7 @@ class Bedrock:
             yield self.played
             return
         yield frame("messageStart", {"role": "assistant"})
-        for number, word in enumerate(WORDS):
+        for number, word in enumerate(self.words):
             if number == self.hold_after:
                 self.held.set()
                 await self.go_on.wait()

@@ -12,6 +12,7 @@ from typing import Any, Final
 from gateway.translator.process.repairs import repair
 from gateway.translator.settings import Translated
 
+MODELS_MAX: Final = 1024
 _ENVIRONMENT: Final = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else it is fetched at import
     "LITELLM_MODE": "PRODUCTION",  # else a .env is read
@@ -36,15 +37,23 @@ class Engine:
         import litellm.llms.cohere.common_utils
 
         repair(litellm)
+        _leave_out(litellm)
+        self._supported: Final[dict[tuple[str, str, bool], frozenset[str]]] = {}
 
     def supported(self, upstream: Translated, model: str, *, embedding: bool) -> frozenset[str]:
         """The names of OpenAI's parameters that litellm can say to the model."""
+        asked = (upstream.provider, model, embedding)
+        if asked in self._supported:
+            return self._supported[asked]
+        if len(self._supported) >= MODELS_MAX:
+            self._supported.clear()
         names = self._litellm.get_supported_openai_params(
             model=model,
             custom_llm_provider=upstream.provider,
             request_type="embeddings" if embedding else "chat_completion",
         )
-        return frozenset(names or ())
+        found = self._supported[asked] = frozenset(names or ())
+        return found
 
     async def chat(self, upstream: Translated, fields: Mapping[str, Any]) -> Any:
         """litellm's ModelResponse or stream wrapper. Raises what litellm raises."""
@@ -65,6 +74,21 @@ class Engine:
             **_NO_SECOND_TRY,
             **upstream.params,
         }
+
+
+def _leave_out(litellm: Any) -> None:
+    """Work that is done for callbacks, of which there are none: half of what a call costs.
+
+    Among it is putting a stream's chunks together to count its tokens; the provider's own count is in them.
+    """
+
+    async def nothing(*_: Any, **__: Any) -> None:
+        return None
+
+    logging_class = litellm.litellm_core_utils.litellm_logging.Logging
+    logging_class.async_success_handler = logging_class.async_failure_handler = nothing
+    logging_class.success_handler = logging_class.failure_handler = lambda *_, **__: None
+    litellm.stream_chunk_builder = lambda *_, **__: None
 
 
 def _quieten(litellm: Any) -> None:

@@ -93,6 +93,8 @@ class _Pieces:
         self._upstream = upstream
         self._exchange = exchange
         self._frame: dict[str, Any] = {}
+        self._finished = False
+        """The piece with the reason has been handed out: what else comes holds nothing but litellm's own sums."""
         self._over = False
 
     async def next(self) -> bytes | None:
@@ -104,13 +106,13 @@ class _Pieces:
                 self._over = True
                 return self._end()
             said = answers.chunk(response, self._model)
-            if said is None:
+            if said is None or self._finished:
                 continue
             self._frame = {key: said[key] for key in ("id", "object", "created", "model") if key in said}
-            if said["choices"][0].get("finish_reason") and self._stream.received_finish_reason is None:
-                continue  # litellm's own invention for a stream that broke off
-            if getattr(response, "usage", None) is not None:
-                continue  # litellm's sum, perhaps its own count; the provider's is told at the end
+            if said["choices"][0].get("finish_reason"):
+                if self._stream.received_finish_reason is None:
+                    continue  # litellm's own invention for a stream that broke off
+                self._finished = True
             return answers.event(said)
         return None
 
