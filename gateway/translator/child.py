@@ -36,6 +36,7 @@ class Child:
         self.ended: Final = asyncio.Event()
         self.ready = False
         """Calls may enter."""
+        self._retired = False
         self.seats = 0
         """Calls of ours that are open in it."""
         self.beat = Beat(rss_bytes=0, calls=0)
@@ -93,13 +94,13 @@ class Child:
 
     async def retire(self) -> None:
         """No call enters any more; it is stopped once the last has left."""
-        self.ready = False
+        self.ready, self._retired = False, True
         await self._emptied.wait()
         await self.stop()
 
     async def stop(self) -> None:
         """Ends it now. Safe in every state, and twice."""
-        self.ready = False
+        self.ready, self._retired = False, True
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -120,6 +121,7 @@ class Child:
         try:
             while (beat := await self._next_beat()) is not None:
                 self.beat = beat
+                self.ready = not self._retired  # who beats can be asked again, should a connection have been refused
                 if beat.rss_bytes >= 2 * settings.restart_mib * MIB:
                     await self._kill("memory")
                     break

@@ -77,7 +77,7 @@ class TranslatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A process that has said nothing for so long is killed."""
     restart_calls: Annotated[int, msgspec.Meta(ge=1)] = 20_000
     """After so many calls a process is replaced, once its calls have ended."""
-    restart_mib: Annotated[int, msgspec.Meta(ge=1)] = 600
+    restart_mib: Annotated[int, msgspec.Meta(ge=300)] = 600
     """So much resident memory has it replaced, once its calls have ended; twice as much has it killed."""
     backoff_max_s: float = 30.0
     """The longest wait before another start, when one after the other fails."""

@@ -38,7 +38,7 @@ class Seat:
             self._child.leave()
 
     def lost(self) -> None:
-        """Nobody listens there: the process is dying, and no other call shall enter."""
+        """Nobody listens there: no other call shall enter before the process has said that it lives."""
         self._child.ready = False
 
 

@@ -47,6 +47,8 @@ class Bedrock:
         """A held stream was given up by the other side."""
         self.break_off = False
         """After the words the stream is cut."""
+        self.hang_up = False
+        """The connection is closed in place of an answer."""
         self.exception = False
         """After the words the stream has an exception in place of its end."""
         self.played: bytes | None = None
@@ -78,6 +80,9 @@ class Bedrock:
 
     async def _whole(self, request: web.Request) -> web.Response:
         self.asked.append(await request.json())
+        if self.hang_up:
+            assert request.transport is not None
+            request.transport.close()
         if self.status != 200:
             return self._refusal()
         if self.hold_after is not None:
@@ -94,6 +99,9 @@ class Bedrock:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(await request.json())
+        if self.hang_up:
+            assert request.transport is not None
+            request.transport.close()
         if self.status != 200:
             return self._refusal()
         response = web.StreamResponse(headers={"content-type": EVENT_STREAM})

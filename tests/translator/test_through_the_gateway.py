@@ -66,6 +66,12 @@ async def test_what_the_provider_refuses_keeps_its_status_is_asked_once_and_cost
             if seen == 429:
                 assert answer.headers["retry-after"] == "7"
 
+    for stream in (False, True):
+        bedrock.status, bedrock.asked, bedrock.hang_up = 500, [], True
+        answer = await road.ask(ask(stream=stream))
+        assert answer.status == 502, answer.body
+        assert len(bedrock.asked) == 1, "a broken connection is no reason to ask again"
+
     assert await road.spent_ucr() == 0
     assert bedrock.pictures == 0, "a redirect was followed"
 

@@ -20,6 +20,7 @@ from gateway.translator.process.server import Server
 from gateway.translator.settings import Beat, Orders
 
 BEAT_S: Final = 1.0
+BACKLOG: Final = 4096
 SHUTDOWN_S: Final = 1.0
 PARENT_GONE: Final = 3
 
@@ -58,7 +59,7 @@ async def _serve(engine: Engine, orders: Orders, beats: int) -> None:
     runner = web.AppRunner(server.app(), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
     os.umask(0o077)
-    await web.UnixSite(runner, orders.socket).start()
+    await web.UnixSite(runner, orders.socket, backlog=BACKLOG).start()
     try:
         while not stop.is_set():
             os.write(beats, msgspec.json.encode(Beat(rss_bytes=_rss_bytes(), calls=server.calls)) + b"\n")
