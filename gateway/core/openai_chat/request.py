@@ -85,14 +85,23 @@ _MUST_BE: Final = {
     "service_tier": "must be a short string",
 }
 _SCALARS: Final = _Scalars.__struct_fields__
-_MODEL_LIST_KEYS: Final = ("models", "fallbacks", "route")
-"""Some servers pick another model by these: one that was not priced."""
+_ONE_MODEL: Final = "`model` names the one model"
+_REFUSED_KEYS: Final = {
+    "models": _ONE_MODEL,
+    "fallbacks": _ONE_MODEL,
+    "route": _ONE_MODEL,
+    "n_predict": "the output is limited by `max_completion_tokens`",
+    "n_cmpl": "the number of answers is `n`",
+    "use_beam_search": "it makes outputs that nothing bounds",
+}
+"""Some servers pick another model by the first: one that was not priced. llama.cpp takes `n_predict` and `n_cmpl`, vLLM
+`use_beam_search`, before the fields that are priced here."""
 _HOSTED_TOOL_KEYS: Final = frozenset(
     {"web_search_options", "plugins", "search_settings", "search_parameters", "enable_search"}
 )
 _TOOL_KEYS: Final = frozenset({"tools", "functions"})
 _DECIDING_KEYS: Final = (
-    _TOOL_KEYS | _HOSTED_TOOL_KEYS | {*_SCALARS, *_MODEL_LIST_KEYS, "messages", "stream_options", "modalities", "audio"}
+    _TOOL_KEYS | _HOSTED_TOOL_KEYS | {*_SCALARS, *_REFUSED_KEYS, "messages", "stream_options", "modalities", "audio"}
 )
 _PLAIN_KEYS: Final = frozenset(
     {
@@ -171,9 +180,9 @@ def _read(body: bytes) -> ChatRequest:
 
 def _refuse_keys(values: RawObject) -> None:
     refuse_misspelled(values, _DECIDING_KEYS)
-    for name in _MODEL_LIST_KEYS:
+    for name, why in _REFUSED_KEYS.items():
         if is_set(values, name):
-            raise InvalidRequest(f"`{name}` is not supported: `model` names the one model.", param=name)
+            raise InvalidRequest(f"`{name}` is not supported: {why}.", param=name)
 
 
 def asks_for_usage(value: msgspec.Raw) -> bool:

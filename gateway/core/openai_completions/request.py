@@ -71,6 +71,8 @@ _REFUSED_KEYS: Final = {
     "models": "`model` names the one model",
     "fallbacks": "`model` names the one model",
     "route": "`model` names the one model",
+    "n_predict": "completions are limited by `max_tokens`",
+    "n_cmpl": "the number of outputs is `n`",
     "max_completion_tokens": "completions are limited by `max_tokens`",
     "use_beam_search": "it makes outputs that nothing bounds",
     "prompt_embeds": "what it makes the model read is not bounded by its bytes",

@@ -82,14 +82,27 @@ _MUST_BE: Final = {
 }
 _SCALARS: Final = _Scalars.__struct_fields__
 _SCALAR_ARRAY: Final = msgspec.json.Decoder(_Scalars)
-_MODEL_LIST_KEYS: Final = ("models", "fallbacks", "route")
-"""Some servers pick another model by these: one that was not priced."""
+_ONE_MODEL: Final = "`model` names the one model"
+_ONE_LIMIT: Final = "the output is limited by `max_output_tokens`"
+_ONE_ANSWER: Final = "a response is one answer"
+_REFUSED_KEYS: Final = {
+    "models": _ONE_MODEL,
+    "fallbacks": _ONE_MODEL,
+    "route": _ONE_MODEL,
+    "max_tokens": _ONE_LIMIT,
+    "max_completion_tokens": _ONE_LIMIT,
+    "n_predict": _ONE_LIMIT,
+    "n": _ONE_ANSWER,
+    "n_cmpl": _ONE_ANSWER,
+}
+"""Some servers pick another model by the first: one that was not priced. llama.cpp reads the others, as it makes a chat
+of a response."""
 _ID: Final = msgspec.json.Decoder(_Id)
 _HOSTED_TOOL_KEYS: Final = ("plugins", "web_search_options", "search_parameters")
 _DECIDING_KEYS: Final = frozenset(
     {
         *_SCALARS,
-        *_MODEL_LIST_KEYS,
+        *_REFUSED_KEYS,
         "conversation",
         "prompt",
         *_HOSTED_TOOL_KEYS,
@@ -116,9 +129,9 @@ def _read(body: bytes) -> ResponsesRequest:
     if not scalars.model.isprintable():
         raise InvalidRequest("`model` must be printable.", param="model")
     refuse_misspelled(values, _DECIDING_KEYS)
-    for name in _MODEL_LIST_KEYS:
+    for name, why in _REFUSED_KEYS.items():
         if is_set(values, name):
-            raise InvalidRequest(f"`{name}` is not supported: `model` names the one model.", param=name)
+            raise InvalidRequest(f"`{name}` is not supported: {why}.", param=name)
     if is_set(values, "prompt"):
         raise not_yours("prompt")
     _check_background(scalars)

@@ -302,6 +302,9 @@ def test_a_variant_spelling_of_a_key_that_decides_the_price_is_refused(key: str)
         '"models":["dear"]',
         '"route":"fallback"',
         '"fallbacks":["dear"]',
+        '"n_predict":4000',
+        '"n_cmpl":2',
+        '"use_beam_search":true',
     ],
     ids=lambda member: member[:60],
 )

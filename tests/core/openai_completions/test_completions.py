@@ -96,6 +96,8 @@ def test_token_numbers_and_the_suffix_bound_the_prompt() -> None:
         ({"models": ["a"]}, "models"),
         ({"use_beam_search": True}, "use_beam_search"),
         ({"prompt_embeds": "AA"}, "prompt_embeds"),
+        ({"n_predict": 40}, "n_predict"),
+        ({"n_cmpl": 2}, "n_cmpl"),
         ({"model": None}, "model"),
     ],
     ids=str,
