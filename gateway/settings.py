@@ -141,6 +141,7 @@ class _UpstreamTable(msgspec.Struct, frozen=True, kw_only=True):
     on_disconnect: OnDisconnect | None = None
     output_limit_field: OutputLimitField | None = None
     extended_chat: bool | None = None
+    counts_every_answer: bool | None = None
     hidden_context: bool | None = None
     headers: dict[str, str] = {}
     timeouts: Timeouts = Timeouts()
@@ -425,6 +426,9 @@ def _served(table: _UpstreamTable, *, api_key: str) -> Served:
         on_disconnect=table.on_disconnect or habits.on_disconnect,
         output_limit_field=table.output_limit_field or habits.output_limit_field,
         extended_chat=habits.extended_chat if table.extended_chat is None else table.extended_chat,
+        counts_every_answer=(
+            habits.counts_every_answer if table.counts_every_answer is None else table.counts_every_answer
+        ),
         hidden_context=habits.hidden_context if table.hidden_context is None else table.hidden_context,
         headers=tuple(table.headers.items()),
     )

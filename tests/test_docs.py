@@ -173,7 +173,14 @@ def test_providers_says_what_is_odd_about_each_and_who_says_so() -> None:
 def test_providers_names_those_of_the_rarer_habits() -> None:
     extended = ", ".join(f"`{name}`" for name, provider in PROVIDERS.items() if provider.extended_chat)
     hidden = ", ".join(f"`{name}`" for name, provider in PROVIDERS.items() if provider.hidden_context)
-    assert f"`extended_chat` is true for {extended}, `hidden_context` for {hidden}.\n" in read("providers.md")
+    uncounted = ", ".join(f"`{name}`" for name, provider in PROVIDERS.items() if not provider.counts_every_answer)
+    told = f"`extended_chat` is true for {extended}, `hidden_context` for {hidden}"
+    assert f"{told}, `counts_every_answer` false for {uncounted}.\n" in read("providers.md")
+
+
+def test_providers_names_the_version_of_the_server_that_was_run() -> None:
+    [version] = re.findall(r"xllamacpp==(\S+)", (ROOT / "tests" / "servers" / "llama-cpp.lock").read_text())
+    assert f"xllamacpp {version}" in read("providers.md")
 
 
 # --- the other tables -----------------------------------------------------------------------------------------------

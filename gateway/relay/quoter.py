@@ -8,6 +8,7 @@ from gateway.core.errors import InvalidRequest
 from gateway.core.estimate import IMAGE_TOKENS_EXPECTED, IMAGE_TOKENS_MAX, PromptRatios, prompt_hard_bound
 from gateway.core.pricing import most
 from gateway.core.reservation import Quote, Terms
+from gateway.core.unstreamed.request import UnstreamedRequest
 from gateway.core.usage import TOKENS_MAX, Usage
 from gateway.relay.catalogue import CatalogueEntry, Target
 from gateway.relay.settings import ReserveSettings
@@ -51,6 +52,8 @@ class Quoter:
     def _terms(self, request: Facts, target: Target, bound: int | None) -> Terms:
         if self._settings.unpriced == "refuse":
             _refuse_unpriced(request, target)
+        if request.n != 1 and not target.upstream.counts_every_answer:
+            _refuse_uncounted(request)
         window = target.context_tokens
         if window is not None and request.prompts != 1:
             window = min(window * request.prompts, TOKENS_MAX)
@@ -109,6 +112,17 @@ def _hard_bound(request: Facts) -> int | None:
 def _more_than_text(request: Facts) -> bool:
     """Something is billed that is neither in the body nor visible in the stream."""
     return request.audio or request.other_output or request.hosted_tools
+
+
+def _refuse_uncounted(request: Facts) -> None:
+    """The provider tells the usage of one answer, whatever was asked for. What makes no output has no answers."""
+    if not isinstance(request, UnstreamedRequest):
+        raise InvalidRequest(
+            "Where this model is served the usage of one answer is reported, however many are asked for, "
+            "so several cannot be charged for; nothing was reserved or sent.",
+            param="prompt" if request.prompts != 1 else "n",
+            code="answers_not_counted",
+        )
 
 
 def _refuse_unpriced(request: Facts, target: Target) -> None:

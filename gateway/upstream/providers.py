@@ -31,6 +31,8 @@ class Provider:
     output_limit_field: OutputLimitField = "max_tokens"
     extended_chat: bool = False
     """Its chat knows what OpenRouter and others have added to OpenAI's."""
+    counts_every_answer: bool = True
+    """The usage of a call for several answers is of all of them."""
     hidden_context: bool = False
     """Its models read more than they are sent."""
     quirks: tuple[str, ...] = ()
@@ -553,6 +555,23 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
         on_disconnect="cancel",
         quirks=("It needs no key unless started with one. The map has no prices of it: they are yours to set.",),
         sources=("https://docs.vllm.ai/en/v0.22.1/serving/online_serving/",),
+    ),
+    # llama-server. Shown by a test that runs it, whose figures are those of xllamacpp 2026.10.
+    "llama_cpp": Provider(
+        base_url="http://localhost:8080/v1",
+        dialects=("openai-chat", "openai-responses", "openai-completions", "openai-embeddings", "anthropic-messages"),
+        include_usage=True,
+        on_disconnect="cancel",
+        counts_every_answer=False,
+        quirks=(
+            "It needs no key unless started with one. The map has no prices of it: they are yours to set.",
+            "Its port is Tollgate's own by default; start one of them elsewhere.",
+            "It answers under any model's name with the model that it was started with.",
+            "Of several answers it reports the usage of one; calls for more than one are refused.",
+            "It keeps no responses: `previous_response_id` is 400 there, `background` is answered at once.",
+            "What it cannot do, images without their model for instance, is 500.",
+        ),
+        sources=("tests/e2e/test_llama_cpp.py",),
     ),
 }
 """By the name under which the price map knows the provider. Any other name works with a base_url of its own."""

@@ -76,6 +76,8 @@ class Upstream:
     output_limit_field: OutputLimitField = "max_completion_tokens"
     extended_chat: bool = False
     """Its chat knows what OpenRouter and others have added to OpenAI's: what is translated may use it."""
+    counts_every_answer: bool = True
+    """Where a call asks for several answers, the usage that is reported is of all of them."""
     hidden_context: bool = False
     """The model reads more than it is sent (its own search results, for instance): body size bounds nothing."""
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)

@@ -166,6 +166,14 @@ async def test_a_model_with_hidden_context_holds_its_window(roads: Roads, provid
     assert answer.headers["x-tollgate-credits-reserved"] == credits_text(WINDOW * INPUT_UCR + 10 * OUTPUT_UCR)
 
 
+async def test_several_answers_are_refused_where_the_usage_of_one_is_reported(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(upstream_at(provider.base_url, counts_every_answer=False))
+    answer = await road.ask(chat(n=2))
+    assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "answers_not_counted", "n")
+    assert await road.spent_ucr() == 0
+    assert (await road.ask(chat(n=1))).status == 200
+
+
 async def test_with_plenty_the_learned_estimate_is_held_and_near_zero_the_hard_bound(
     roads: Roads, provider: Provider
 ) -> None:

@@ -11,9 +11,9 @@ from gateway.relay.catalogue import Served, build_catalogue
 from gateway.upstream.providers import CANCELLATION, PROVIDERS, Provider
 from gateway.upstream.registry import Upstream
 
-PRICES_ARE_YOURS: Final = {"replay", "hosted_vllm", "huggingface", "openrouter"}
+PRICES_ARE_YOURS: Final = {"replay", "hosted_vllm", "llama_cpp", "huggingface", "openrouter"}
 """Providers that the price map has no models of."""
-LOCAL: Final = {"replay", "ollama", "hosted_vllm"}
+LOCAL: Final = {"replay", "ollama", "hosted_vllm", "llama_cpp"}
 
 
 def upstream_of(name: str) -> Upstream:
@@ -30,6 +30,7 @@ def upstream_of(name: str) -> Upstream:
         on_disconnect=provider.on_disconnect,
         output_limit_field=provider.output_limit_field,
         extended_chat=provider.extended_chat,
+        counts_every_answer=provider.counts_every_answer,
         hidden_context=provider.hidden_context,
     )
 
