@@ -22,7 +22,7 @@ setup-dev: $(VENV)/.dev  ## Add what tests and checks need
 run: $(VENV)/.runtime  ## Start everything with a demo organisation and print how to call it
 	@$(BIN)/tollgate serve --demo --config config/tollgate.toml
 
-test: $(VENV)/.dev sdk-envs  ## Run all tests on the PostgreSQL that .venv brings
+test: $(VENV)/.dev sdk-envs server-envs  ## Run all tests on the PostgreSQL that .venv brings
 	env -u PG_BIN $(BIN)/python -m pytest -n $(JOBS)
 
 check: lint types contracts test test-postgres  ## All that must be green: lint, types, contracts, tests
@@ -78,6 +78,7 @@ lock: $(VENV)/.dev  ## Resolve the dependencies anew for every supported Python
 	$(BIN)/python -m uv pip compile $(LOCK) -o requirements-dev.lock --group dev -c requirements.lock pyproject.toml
 	for sdk in $(PYTHON_SDKS) node; do \
 		$(BIN)/python -m uv pip compile $(LOCK) -o tests/sdks/$$sdk.lock tests/sdks/$$sdk.in; done
+	$(BIN)/python -m uv pip compile $(LOCK) -o tests/servers/llama-cpp.lock tests/servers/llama-cpp.in
 
 LOCK := --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url \
 	--no-emit-find-links --no-config --quiet

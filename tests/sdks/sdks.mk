@@ -7,10 +7,16 @@ PYTHON_ENVS := $(PYTHON_SDKS:%=.envs/%/.ready)
 INTO = $(BIN)/python -m pip --disable-pip-version-check --python $(1)/bin/python install --quiet --no-compile \
 	--require-hashes --no-deps --only-binary :all: -r
 
-.PHONY: sdk-envs
+SERVER_ENVS := .envs/llama-cpp/.ready
+
+.PHONY: sdk-envs server-envs
 sdk-envs: $(PYTHON_ENVS) $(NODE_SUITE)/node_modules/.ready  ## Build the environments of the clients' SDKs
 
-$(PYTHON_ENVS): .envs/%/.ready: tests/sdks/%.lock | $(BIN)/python
+server-envs: $(SERVER_ENVS)  ## Build the environments of the inference servers that tests put behind the gateway
+
+$(PYTHON_ENVS): .envs/%/.ready: tests/sdks/%.lock
+$(SERVER_ENVS): .envs/%/.ready: tests/servers/%.lock
+$(PYTHON_ENVS) $(SERVER_ENVS): .envs/%/.ready: | $(BIN)/python
 	@echo "Making .envs/$*"
 	@$(BIN)/python -m venv --without-pip --clear .envs/$*
 	@$(call INTO,.envs/$*) $<
