@@ -35,6 +35,13 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """Our best guess; charged where the provider never says."""
     want_tokens: int
     """Output tokens for each choice: what the caller asked for, or the most the model gives."""
+    prompt_unknown: bool = False
+    """Something is read that is not in the body, so its bytes say nothing of it."""
+
+    def prompt_tokens(self, *, by_caller: bool) -> int:
+        """What to charge where the provider never says: our best guess, but nobody gets what only the provider knows
+        for less by leaving before it is told (`by_caller`)."""
+        return self.prompt_bound if by_caller and self.prompt_unknown else self.prompt_expected
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):

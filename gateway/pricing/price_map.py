@@ -162,7 +162,7 @@ def _read_entry(name: str, entry: Entry, ucr: Callable[[Decimal], int]) -> Model
     same = _SAME_PROVIDER.get(provider, provider)
     return ModelPrice(
         provider=same,
-        model=name.removeprefix(f"{provider}/").removeprefix(f"{same}/"),
+        model=name.removeprefix(f"{provider}/" if name.startswith(f"{provider}/") else f"{same}/"),
         prices=prices,
         service_tiers=by_service or _NO_TIERS,
         mode=mode,

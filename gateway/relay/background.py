@@ -101,7 +101,7 @@ class BackgroundCalls:
         size = first_size(quote)
         hold = await self._reserve(call, size)
         call.on_gone = None  # the provider works on, whoever waits
-        opening = Opening(self._client, stream=False, choices=1)
+        opening = Opening(self._client, stream=False)
         attempts = (self._attempt(call, target, size) for target in entry.targets)
         try:
             opened = await opening.run(attempts, count=len(entry.targets))

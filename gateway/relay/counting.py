@@ -62,7 +62,7 @@ class TokenCounts:
                 f"As many prompts of this key are being counted as may be at one time ({AT_ONCE_MAX}).",
                 retry_after_s=RETRY_AFTER_S,
             )
-        opening = Opening(self._client, stream=False, choices=1)
+        opening = Opening(self._client, stream=False)
         attempts = (
             Attempt(
                 upstream=t.upstream,

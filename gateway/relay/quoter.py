@@ -43,7 +43,7 @@ class Quoter:
             hidden |= target.hides_reasoning
         return Quote(
             terms=tuple(terms),
-            choices=request.n,
+            choices=request.n if said is None else max(each.n for each in said),
             limit_asked=request.output_limit is not None,
             limit_must_be_sent=request.output_limit is None and unknown_max,
             progressive=request.stream and not hidden,
@@ -54,6 +54,7 @@ class Quoter:
             _refuse_unpriced(request, target)
         if request.n != 1 and not target.upstream.counts_every_answer:
             _refuse_uncounted(request)
+        unknown = False
         window = target.context_tokens
         if window is not None and request.prompts != 1:
             window = min(window * request.prompts, TOKENS_MAX)
@@ -67,6 +68,7 @@ class Quoter:
                     code="content_by_reference",
                 )
             bound = learned = window
+            unknown = True
         else:
             bound = min(bound, window) if window is not None else bound
             learned = min(bound, upper + request.images * IMAGE_TOKENS_MAX + request.token_ids)
@@ -86,6 +88,7 @@ class Quoter:
             prompt_bound=bound,
             prompt_learned=learned,
             prompt_expected=min(bound, expected),
+            prompt_unknown=unknown,
             want_tokens=want,
         )
 

@@ -85,12 +85,14 @@ class Relay:
         self._open[call] = task
         self._idle.clear()
         call.on_gone = task.cancel  # nothing is forwarded yet
+        if call.gone:
+            raise asyncio.CancelledError  # he left while it was looked up what may be called
         if dialect.storage is not None and dialect.storage.background(request):
             return await self._background.begin(call, entry, quote)
         reservation = await self._reserve(call, quote, entry)
-        opening = Opening(self._client, stream=request.stream, choices=request.n)
+        opening = Opening(self._client, stream=request.stream)
         try:
-            call.on_gone = partial(self._gone_while_opening, task, opening, entry, stream=request.stream)
+            call.on_gone = partial(self._gone_while_opening, task, opening, entry, quote, stream=request.stream)
             own = Way(dialect=dialect, request=request)
             attempts = (
                 self._attempt(call, target, own if ways is None else ways[at], reservation.size)
@@ -126,8 +128,6 @@ class Relay:
     ) -> StreamTurn | WholeTurn:
         target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
         call.sent_to(target)
-        if way.translation is not None:
-            call.spoken, call.dropped, call.said = way.dialect.name, way.dropped, way.request
         send_limit = reservation.size.send_limit
         limit = terms.want_tokens if send_limit is None else min(terms.want_tokens, send_limit)
         output_max = limit * quote.choices
@@ -209,6 +209,9 @@ class Relay:
 
     def _attempt(self, call: Call, target: Target, way: Way, size: Size) -> Attempt:
         dialect = way.dialect
+        call.spoken, call.dropped, call.said = None, (), None
+        if way.translation is not None:
+            call.spoken, call.dropped, call.said = dialect.name, way.dropped, way.request
         body, asks_usage = dialect.splice(way.request, target.model, target.upstream, size.send_limit)
         return Attempt(
             upstream=target.upstream,
@@ -217,19 +220,22 @@ class Relay:
             headers=way.headers(call.dialect, call.forward_headers),
             body=body,
             new_meter=dialect.meter,
+            choices=way.request.n,
             strip_usage_chunk=asks_usage,
             translated=way.translation is not None,
         )
 
     def _gone_while_opening(
-        self, task: "asyncio.Task[object]", opening: Opening, entry: CatalogueEntry, *, stream: bool
+        self, task: "asyncio.Task[object]", opening: Opening, entry: CatalogueEntry, quote: Quote, *, stream: bool
     ) -> None:
         """What is billed whatever the caller does is read to its end, so that its usage is known: an answer that is
-        not streamed, a provider that bills abandoned streams in full, reasoning that nobody sees."""
+        not streamed, a provider that bills abandoned streams in full, reasoning that nobody sees, a prompt that only
+        the provider knows."""
         opening.unwanted = True
         target = entry.targets[opening.attempt_index]
-        reasoning = target.hides_reasoning and opening.opened is not None and opening.opened.began
-        may_drain = self._settings.drain_s > 0 and (target.upstream.on_disconnect == "drain" or reasoning)
+        unseen = target.hides_reasoning or quote.terms[opening.attempt_index].prompt_unknown
+        unseen = unseen and opening.opened is not None and opening.opened.began
+        may_drain = self._settings.drain_s > 0 and (target.upstream.on_disconnect == "drain" or unseen)
         if stream and not may_drain:
             task.cancel()
 
@@ -244,7 +250,7 @@ class Relay:
         if opened is None or opened.meter is None or not opened.began:
             reservation.release(end, entry.targets[index])
         else:
-            usage = opened.meter.final_usage(quote.terms[index].prompt_expected)
+            usage = opened.meter.final_usage(quote.terms[index].prompt_tokens(by_caller=call.gone))
             reservation.charge(end, usage, entry.targets[index], said=opened.meter)
 
     # --- stopping ---------------------------------------------------------------------------------------------------

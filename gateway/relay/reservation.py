@@ -79,8 +79,9 @@ class Reservation:
         waive_above_held: bool = False,
     ) -> None:
         """Ends with the price of what was used, at the tier that the provider says it served, else the one asked."""
-        tier = (said.service_tier if said is not None else "") or self._call.request.service_tier
-        messages = self._call.request.n if usage.search_units is None else usage.search_units
+        sent = self._call.said or self._call.request
+        tier = (said.service_tier if said is not None else "") or sent.service_tier
+        messages = sent.n if usage.search_units is None else usage.search_units
         cost = charge(target.prices_at(tier), usage, messages=messages)
         provider_id = said.provider_id if said is not None else ""
         self._end(end, usage, cost, target, provider_id=provider_id, waive_above_held=waive_above_held)

@@ -249,7 +249,7 @@ class StreamTurn:
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def _usage(self) -> Usage:
-        usage = self.meter.final_usage(self._prompt_tokens)
+        usage = self.meter.final_usage(self._terms.prompt_tokens(by_caller=self.call.gone))
         if usage.estimated and usage.output_tokens > self._output_max:
             # More than the limit it was sent cannot have been billed; our estimate ran high.
             usage = Usage(
@@ -324,4 +324,4 @@ class StreamTurn:
         if self._drain_s <= 0:
             return False
         hidden_so_far = self.target.hides_reasoning and not self.meter.visible_output
-        return self.target.upstream.on_disconnect == "drain" or hidden_so_far
+        return self.target.upstream.on_disconnect == "drain" or hidden_so_far or self._terms.prompt_unknown

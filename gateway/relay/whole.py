@@ -144,8 +144,10 @@ class WholeTurn:
         try:
             self.body = translation.answer(body, call.started_unix_ms // 1000).body
         except UnreadableAnswer as error:
-            self.reservation.release(End.ERROR, self.target)
-            raise UpstreamBroken(f"{error} Nothing was charged.", upstream=name) from None
+            if not self._settle(body):
+                self.reservation.release(End.ERROR, self.target)
+            charged = "What the provider reports is charged" if self.call.charged_ucr else "Nothing was charged"
+            raise UpstreamBroken(f"{error} {charged}.", upstream=name) from None
 
     def _read_tail(self) -> Answer | None:
         for members in last_members(self._tail):

@@ -34,6 +34,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     headers: list[tuple[str, str]]
     body: bytes
     new_meter: NewMeter
+    choices: int = 1
+    """How many answers it asks for."""
     strip_usage_chunk: bool = False
     """We asked for the usage chunk and the caller did not."""
     translated: bool = False
@@ -67,11 +69,9 @@ class Opening:
         client: UpstreamClient,
         *,
         stream: bool,
-        choices: int,
     ) -> None:
         self._client = client
         self._stream = stream
-        self._choices = choices
         self._last_index = 0
         self.opened: Opened | None = None
         """The attempt under way."""
@@ -134,7 +134,7 @@ class Opening:
     async def _until_content(self, attempt: Attempt, opened: Opened, first_by: float) -> Opened | None:
         """Comments keep a connection alive, not the wait for the first event: that goes by one clock."""
         parser = opened.parser = SseParser()
-        meter = opened.meter = attempt.new_meter(n=self._choices)
+        meter = opened.meter = attempt.new_meter(n=attempt.choices)
         loop = asyncio.get_running_loop()
         held_bytes = 0
         while True:

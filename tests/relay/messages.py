@@ -12,6 +12,7 @@ from gateway.relay.catalogue import Served
 from tests.road import upstream_at
 
 MESSAGES: Final = "/v1/messages"
+EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
 COUNT_TOKENS: Final = "/v1/messages/count_tokens"
 
 

@@ -31,6 +31,7 @@ from tests.relay.messages import (
 from tests.road import CHAT, PATIENT, Roads, chat, price_ucr, until, upstream_at
 
 OURS = Alias("ours", (("main", "dear"), ("spare", "plain")))
+HELD = "x-tollgate-credits-reserved"
 MESSAGES_ALONE = frozenset({"anthropic-messages"})
 HASTY = Timeouts(connect_s=5, first_event_s=5, idle_s=0.1, total_s=20)
 
@@ -224,6 +225,49 @@ async def test_every_pair_is_charged_what_the_provider_reports(
     assert await road.spent_ucr() == price_ucr(20, 7)
     end = (await road.books())[0]
     assert (end.ended, end.streamed) == ("ok", stream)
+
+
+@pytest.mark.parametrize("theirs", ["anthropic-messages", "openai-responses"])
+async def test_a_dropped_number_of_answers_is_one(roads: Roads, provider: Provider, theirs: DialectName) -> None:
+    served = upstream_at(provider.base_url, dialects=frozenset({theirs}))
+    road = await roads.open(served, reserve={"drop_unsupported": True})
+    one = await road.ask(chat(stream=True, max_tokens=50), x_replay_output_tokens=7)
+    many = await road.ask(chat(stream=True, max_tokens=50, n=100), x_replay_output_tokens=7)
+    assert (many.status, many.headers["x-tollgate-dropped"]) == (200, "n")
+    assert float(many.headers[HELD]) < 1.2 * float(one.headers[HELD])
+    assert many.body.endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_dropped_service_tier_is_not_charged(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(speaking_messages(provider.base_url), reserve={"drop_unsupported": True})
+    entry = road.gateway.offers.catalogue.route("plain")
+    cheap = {"flex": road.gateway.offers.catalogue.route("free").prices}
+    target = msgspec.structs.replace(entry.targets[0], service_tiers=cheap)
+    road.gateway.offers.catalogue._entries["plain"] = msgspec.structs.replace(entry, targets=(target,))
+    answer = await road.ask(chat(service_tier="flex"), x_replay_prompt_tokens=20, x_replay_output_tokens=7)
+    assert answer.headers["x-tollgate-dropped"] == "service_tier=flex"
+    assert await road.spent_ucr() == price_ucr(20, 7)
+
+
+def message_answer(**fields: Any) -> dict[str, Any]:
+    return {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "plain",
+        "stop_reason": "end_turn",
+        **fields,
+    }
+
+
+async def test_an_answer_that_cannot_be_told_is_charged_what_it_reports(roads: Roads) -> None:
+    odd = message_answer(content=[{"type": "text", "text": 5}], usage={"input_tokens": 9, "output_tokens": 3})
+    async with says([msgspec.json.encode(odd)], kind="application/json") as url:
+        road = await roads.open(speaking_messages(url))
+        answer = await road.ask(chat())
+    assert (answer.status, answer.error["code"]) == (502, "upstream_error")
+    assert "is charged" in answer.error["message"]
+    assert await road.spent_ucr() == price_ucr(9, 3)
 
 
 # --- hostile ----------------------------------------------------------------------------------------------------------

@@ -181,3 +181,25 @@ async def test_a_caller_who_leaves_pays_for_what_came(roads: Roads, provider: Pr
         await caller.until_read(b'"delta":"')
     ended = await road.ended()
     assert (ended.ended, ended.output_tokens > 0) == ("cancelled", True)
+
+
+async def test_what_only_the_provider_knows_is_read_to_its_end_when_the_caller_leaves(
+    roads: Roads, provider: Provider
+) -> None:
+    road = await roads.open(speaking(provider.base_url))
+    searching = asking(stream=True, tools=[{"type": "web_search"}])
+    async with road.begin(
+        searching, path=PATH, x_replay_output_tokens=50, x_replay_prompt_tokens=7000, x_replay_interval_ms=5
+    ) as caller:
+        await caller.until_read(b'"delta":"')
+    ended = await road.ended()
+    assert (ended.ended, ended.prompt_tokens, ended.output_tokens) == ("cancelled", 7000, 50)
+
+
+async def test_who_leaves_before_it_is_told_pays_for_the_window(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(speaking(provider.base_url), reserve={"drain_s": 0})
+    searching = asking(stream=True, tools=[{"type": "web_search"}])
+    async with road.begin(searching, path=PATH, x_replay_output_tokens=50, x_replay_hang=20) as caller:
+        await caller.until_read(b'"delta":"')
+    ended = await road.ended()
+    assert (ended.ended, ended.prompt_tokens) == ("cancelled", WINDOW)

@@ -36,6 +36,7 @@ _WHOLE: Final = frozenset(
     }
 )
 """Items whose bytes are all that is read of them."""
+_EMPTY: Final = (NULL, msgspec.Raw(b'""'), msgspec.Raw(b"[]"), msgspec.Raw(b"{}"))
 _RESULTS: Final = frozenset(
     {
         "function_call_output",
@@ -85,7 +86,9 @@ def _read_item(item: RawObject, param: str, found: Input, tools: Tools) -> None:
     if wrong := misspelled(item.keys() - _DECIDING_KEYS, _DECIDING_KEYS):
         raise InvalidRequest(f"Unknown key `{wrong[0][:64]}`; `{wrong[1]}` is meant?", param=param)
     _refuse_stored(item, param)
-    kind = _text(item.get("type", NULL)) or "message"
+    kind = _text(item.get("type", NULL))
+    if not kind:
+        kind = "message" if _holds(item, "role", "content") else "item_reference"
     if kind == "message":
         _read_parts(item.get("content", NULL), f"{param}.content", found)
     elif kind == "item_reference":
@@ -95,12 +98,19 @@ def _read_item(item: RawObject, param: str, found: Input, tools: Tools) -> None:
     elif kind in ("additional_tools", "tool_search_output"):
         read_tools(item.get("tools", NULL), f"{param}.tools", tools)
     elif kind == "reasoning":
-        if not (is_set(item, "encrypted_content") or is_set(item, "content")):
+        if not _holds(item, "encrypted_content", "content"):
             _refer(item, param, found)
-    elif kind == "image_generation_call" and not is_set(item, "result"):
+    elif (kind in ("compaction", "compaction_summary") and not _holds(item, "encrypted_content")) or (
+        kind == "image_generation_call" and not _holds(item, "result")
+    ):
         _refer(item, param, found)
     elif kind not in _WHOLE:
         found.by_reference = True  # what the provider's tools found, and what is not known yet
+
+
+def _holds(item: RawObject, *keys: str) -> bool:
+    """It has one of them, and not empty: its type may be left out, and what it stands for need not be in it."""
+    return any(item.get(key, NULL) not in _EMPTY for key in keys)
 
 
 def _refer(item: RawObject, param: str, found: Input) -> None:

@@ -51,7 +51,7 @@ def read_tools(array: msgspec.Raw, param: str, tools: Tools, depth: int = 0) -> 
 def _read_tool(tool: RawObject, param: str, tools: Tools, depth: int) -> None:
     if tool.get("vector_store_ids", NULL) not in (NULL, _EMPTY):
         raise not_yours(f"{param}.vector_store_ids")
-    for key in ("container", "environment"):
+    for key in ("container", "environment", "input_image_mask"):
         if is_set(tool, key):
             _refuse_stored(tool[key], f"{param}.{key}")
     kind = _text(tool.get("type", NULL), f"{param}.type")
@@ -72,7 +72,7 @@ def _refuse_stored(container: msgspec.Raw, param: str) -> None:
             raise not_yours(param)
         return
     fields = object_of(container, param)
-    for key in ("id", "container_id"):
+    for key in ("id", "container_id", "file_id"):
         if is_set(fields, key):
             raise not_yours(f"{param}.{key}")
     for key in ("file_ids", "skills"):

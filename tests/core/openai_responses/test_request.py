@@ -132,6 +132,24 @@ def test_the_input_may_be_absent_where_there_are_earlier_turns() -> None:
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"type": None},
+        {"type": "item_reference"},
+        {"type": "reasoning", "summary": [], "content": []},
+        {"type": "reasoning", "summary": [], "encrypted_content": ""},
+        {"type": "compaction"},
+        {"type": "image_generation_call", "result": ""},
+    ],
+)
+def test_an_item_that_holds_nothing_stands_for_what_is_stored_under_its_id(fields: dict[str, Any]) -> None:
+    facts = read(**item(id="rs_1", **fields))
+    assert facts.by_reference
+    assert [reference.id for reference in facts.references] == ["rs_1"]
+
+
+@pytest.mark.parametrize(
     ("tool", "hosted", "pictures"),
     [
         ({"type": "function", "name": "f"}, False, False),
