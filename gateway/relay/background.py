@@ -4,6 +4,7 @@ The whole most a call can cost is the watermark of its reservation from before i
 silent after that, the ledger ends it at its time for what it held: late perhaps, but never free.
 """
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
@@ -20,6 +21,7 @@ from gateway.core.errors import (
     TooManyOpen,
     UpstreamBroken,
     UpstreamFailed,
+    UpstreamUnreachable,
 )
 from gateway.core.pricing import charge
 from gateway.core.reservation import Quote, Size, first_size
@@ -34,6 +36,7 @@ from gateway.relay.catalogue import CatalogueEntry, Target
 from gateway.relay.keeping import Keeping
 from gateway.relay.refusals import nobody_pays
 from gateway.stored.background import BackgroundResponse, BackgroundResponses
+from gateway.stored.objects import RESPONSE_ID
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.failover import Attempt, Opened, Opening
 from gateway.upstream.kept import KEPT_BYTES_MAX, ask_whole
@@ -48,6 +51,15 @@ OPEN_MAX: Final = 200
 """Of one organisation."""
 POLL_EVERY_S: Final = 1.0
 POLLED_AT_ONCE: Final = 50
+ASKED_AT_ONCE: Final = 10
+ASKED_S: Final = 20.0
+"""How long a provider may take to say how far one is; then the next has its turn."""
+WRITE_TRIES: Final = 5
+WRITE_AGAIN_S: Final = 0.5
+_BUSY, _BROKEN = 429, 500
+_MAY_BE_TAKEN: Final = (
+    "The provider may have taken the call; then what is held for it is charged when its time is over."
+)
 GONE: Final = frozenset({404, 410})
 _TAKEN: Final = range(200, 300)
 
@@ -101,17 +113,8 @@ class BackgroundCalls:
         size = first_size(quote)
         hold = await self._reserve(call, size)
         call.on_gone = None  # the provider works on, whoever waits
-        opening = Opening(self._client, stream=False)
-        attempts = (self._attempt(call, target, size) for target in entry.targets)
-        try:
-            opened = await opening.run(attempts, count=len(entry.targets))
-            body = await _whole(opened, entry.targets[opened.attempt_index])
-        except UpstreamFailed:
-            call.sent_to(entry.targets[opening.attempt_index])
-            if opening.opened is None or opening.opened.answer.status not in _TAKEN:
-                await self._release(call)
-            raise
-        target, terms = entry.targets[opened.attempt_index], quote.terms[opened.attempt_index]
+        opened, body, at = await self._send(call, entry, size)
+        target, terms = entry.targets[at], quote.terms[at]
         status, headers = opened.answer.status, opened.answer.headers
         call.sent_to(target)
         call.status, call.end = status, End.OK if status in _TAKEN else End.ERROR
@@ -119,16 +122,13 @@ class BackgroundCalls:
             await self._release(call)
             return BackgroundTurn(status, headers, body, available_ucr=hold.available_ucr + hold.held_ucr)
         answer = self._dialect.read_answer(body)
-        if not answer.readable or not answer.provider_id:
+        if not answer.readable or not RESPONSE_ID.fullmatch(answer.provider_id):
             raise UpstreamBroken(
                 "The provider took the call, but its answer is not the response it should be: nobody can ask for it. "
                 "What is held for it is charged when its time is over.",
                 upstream=target.upstream.name,
             )
         call.provider_id = answer.provider_id
-        keeper = self._keeping.keeper(call, target.upstream.name)
-        if keeper is not None:
-            await keeper.read(body)
         response = BackgroundResponse(
             org_id=call.caller.org_id,
             id=call.id,
@@ -138,13 +138,52 @@ class BackgroundCalls:
             model=call.request.model,
             prices={"": target.prices, **target.service_tiers},
             service_tier=call.request.service_tier or "",
-            prompt_tokens=terms.prompt_expected,
+            prompt_tokens=terms.prompt_tokens(by_caller=True),
             held_ucr=hold.held_ucr,
             tags=call.tags,
         )
-        await self._responses.open(response, life_s=self._life_s)
+        await self._write_down(response)
+        keeper = self._keeping.keeper(call, target.upstream.name)
+        if keeper is not None:
+            await keeper.read(body)
         await self.settle_if_ended(response, body)
         return BackgroundTurn(status, headers, body, available_ucr=hold.available_ucr)
+
+    async def _send(self, call: Call, entry: CatalogueEntry, size: Size) -> tuple[Opened, bytes, int]:
+        """To the first target that takes it, and which that was. Another is tried only where it was not taken for sure:
+        who hangs up stops nothing that goes on in the background. Then its hold stays, and is charged at its time.
+        """
+        for at, target in enumerate(entry.targets):
+            is_last = at == len(entry.targets) - 1
+            opening = Opening(self._client, stream=False)
+            call.sent_to(target)
+            try:
+                opened = await opening.run([self._attempt(call, target, size)], count=1)
+                body = await _whole(opened, target)
+            except UpstreamFailed as error:
+                answered = opening.opened is not None and opening.opened.answer.status not in _TAKEN
+                if not (answered or isinstance(error, UpstreamUnreachable)):
+                    raise type(error)(f"{error} {_MAY_BE_TAKEN}", upstream=error.upstream) from error
+                if is_last:
+                    await self._release(call)
+                    raise
+            else:
+                if is_last or not (opened.answer.status == _BUSY or opened.answer.status >= _BROKEN):
+                    return opened, body, at
+        raise AssertionError("the last target either answers or raises")
+
+    async def _write_down(self, response: BackgroundResponse) -> None:
+        """So that somebody asks for it. Raises LedgerUnavailable where the database stays away: then it is charged what
+        it holds, at its time."""
+        for tries_left in reversed(range(WRITE_TRIES)):
+            try:
+                await self._responses.open(response, life_s=self._life_s)
+            except LedgerUnavailable:
+                if not tries_left:
+                    raise
+                await asyncio.sleep(WRITE_AGAIN_S)
+            else:
+                return
 
     async def _reserve(self, call: Call, size: Size) -> OwnedHold:
         caller = call.caller
@@ -174,7 +213,7 @@ class BackgroundCalls:
                 owner, call.id, at_least_ucr=hold.held_ucr, spent_ucr=hold.held_ucr, life_s=self._life_s, by=None
             )
         except BaseException:
-            with suppress(TollgateError):  # it ends by itself at its time
+            with suppress(TollgateError):  # where that fails too, it is charged at its time what its watermark says
                 await self._release(call)
             raise
         call.reserved, call.held_ucr, call.send_limit = True, hold.held_ucr, size.send_limit
@@ -204,13 +243,20 @@ class BackgroundCalls:
 
     async def poll(self) -> None:
         """Looks at those that are due, of any process."""
-        for response in await self._responses.take_due(POLLED_AT_ONCE):
-            try:
-                await self._look(response)
-            except LedgerUnavailable:
-                raise
-            except TollgateError as error:  # it is due again by itself
-                _log.warning("background.not_asked", id=str(response.id), error=str(error))
+        room = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def look(response: BackgroundResponse) -> None:
+            async with room:
+                try:
+                    await self._look(response)
+                except (TollgateError, TimeoutError) as error:  # it is due again by itself
+                    _log.warning("background.not_asked", id=str(response.id), error=str(error))
+                except Exception:  # noqa: BLE001 - one must not keep the others waiting
+                    _log.exception("background.failed", id=str(response.id))
+
+        async with asyncio.TaskGroup() as looks:
+            for response in await self._responses.take_due(POLLED_AT_ONCE):
+                looks.create_task(look(response))
 
     async def settle_if_ended(self, response: BackgroundResponse, body: bytes) -> bool:
         """Whether `body`, the response as the provider has it now, is one that nothing more comes to; then it is
@@ -218,6 +264,9 @@ class BackgroundCalls:
         if not self._storage.is_ended(body):
             return False
         answer = self._dialect.read_answer(body)
+        if answer.provider_id != response.response_id:
+            _log.warning("background.another", id=str(response.id), told=answer.provider_id[:64])
+            return False
         usage = answer.usage
         if usage is None and answer.error and not answer.output_tokens:
             await self._settle(response, NOTHING)
@@ -232,9 +281,9 @@ class BackgroundCalls:
     async def _look(self, response: BackgroundResponse) -> None:
         upstream = self._upstreams.get(response.upstream)
         if upstream is not None:
-            kept = await ask_whole(
-                self._client, upstream, "GET", f"{self._dialect.path}/{response.response_id}", self._dialect.name
-            )
+            path = f"{self._dialect.path}/{response.response_id}"
+            async with asyncio.timeout(ASKED_S):
+                kept = await ask_whole(self._client, upstream, "GET", path, self._dialect.name)
             if kept.status == 200 and await self.settle_if_ended(response, kept.body):
                 return
             if kept.status in GONE:

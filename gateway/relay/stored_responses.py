@@ -1,18 +1,18 @@
 """Responses that providers keep: shown, called off and deleted for whom they were made, and for nobody else."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
 
-from gateway.core.caller import Caller
+from gateway.core.caller import Caller, KeyKind
 from gateway.core.dialect import Dialect
 from gateway.core.errors import Conflict, NotFound, TooManyRequests, UpstreamUnavailable
 from gateway.relay.background import BackgroundCalls
+from gateway.relay.catalogue import REPLAY
 from gateway.stored.background import BackgroundResponses
-from gateway.stored.objects import StoredObjects
+from gateway.stored.objects import RESPONSE_ID, StoredObjects
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.kept import KeptAnswer, ask_whole
 from gateway.upstream.registry import Upstream
@@ -24,8 +24,6 @@ _METHODS: Final[Mapping[Act, tuple[str, str]]] = {
     "cancel": ("POST", "/cancel"),
     "delete": ("DELETE", ""),
 }
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
-"""An id is a part of an address: one that is spelled otherwise was never handed out."""
 AT_ONCE_MAX: Final = 16
 """Of one key, as they cost nothing."""
 RETRY_AFTER_S: Final = 1.0
@@ -95,7 +93,7 @@ class StoredResponses:
 
     async def _upstream_of(self, caller: Caller, response_id: str) -> Upstream:
         found = None
-        if _ID.fullmatch(response_id):
+        if RESPONSE_ID.fullmatch(response_id):
             found = (await self._objects.find(caller.org_id, [response_id])).get(response_id)
         if found is None or found.kind != "response":
             raise NotFound(f"Response with id '{response_id[:64]}' not found.")
@@ -104,6 +102,8 @@ class StoredResponses:
             raise UpstreamUnavailable(
                 "The upstream that keeps this response is not configured any longer.", upstream=found.upstream
             )
+        if (caller.kind is KeyKind.SANDBOX) != (upstream.provider == REPLAY):
+            raise NotFound(f"Response with id '{response_id[:64]}' not found.")
         return upstream
 
     async def _send(self, upstream: Upstream, act: Act, response_id: str, query: str = "") -> KeptAnswer:

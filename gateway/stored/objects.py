@@ -1,6 +1,7 @@
 """Whose the ids are that providers gave to what they keep: who was not handed one here cannot use it."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
@@ -20,6 +21,8 @@ _log = structlog.get_logger()
 KEPT_S: Final = 30 * 86_400.0
 """How long OpenAI keeps a response. Who keeps one for longer has it found for so long and no longer."""
 ID_CHARS_MAX: Final = 256
+RESPONSE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
+"""An id is a part of an address: one that is spelled otherwise is none."""
 BATCH_MAX: Final = 1_000
 WAITING_MAX: Final = 100_000
 """Ids that wait for a database that does not answer; beyond it none is handed out."""

@@ -9,6 +9,7 @@ import pytest
 from gateway.core.caller import KeyKind
 from gateway.relay import background
 from gateway.relay.catalogue import Alias
+from gateway.upstream.registry import Timeouts
 from tests.caller import Answer
 from tests.provider import Provider
 from tests.relay.messages import says
@@ -355,3 +356,63 @@ async def test_what_was_taken_and_cannot_be_asked_for_is_charged_what_it_held(ro
 
     await until(nothing_held, "the ledger ended it")
     assert await road.spent_ucr() > 100 * OUTPUT_UCR
+
+
+# --- what nobody knows has been taken ---------------------------------------------------------------------------------
+
+
+SHORT: Final = {"job_life_max_s": 1.0, "expire_s": 0.1}
+
+
+async def ends(road: Road) -> bool:
+    return await road.held_ucr() == 0
+
+
+async def test_one_that_may_have_been_taken_keeps_its_hold_and_goes_nowhere_else(
+    roads: Roads, provider: Provider
+) -> None:
+    hasty = Timeouts(connect_s=5, first_event_s=0.2, idle_s=5, total_s=20)
+    both = Alias("ours", (("main", "plain"), ("spare", "plain")))
+    road = await roads.open(
+        speaking(provider.base_url, timeouts=hasty),
+        speaking(provider.base_url, "spare"),
+        aliases=(both,),
+        ledger=SHORT,
+    )
+    answer = await road.ask(asked("ours", background=True), path=PATH, x_replay_hang_at="headers")
+    assert (answer.status, "may have taken" in answer.error["message"]) == (504, True)
+    assert len((await provider.sent())["calls"]) <= 1
+    await until(lambda: ends(road), "the ledger ended it")
+    assert await road.spent_ucr() > 100 * OUTPUT_UCR
+
+
+async def test_one_that_nobody_can_have_taken_goes_to_the_next_and_is_let_go_of_at_the_last(
+    roads: Roads, provider: Provider
+) -> None:
+    nowhere = "http://127.0.0.1:9/v1"
+    both = Alias("ours", (("main", "plain"), ("spare", "plain")))
+    road = await roads.open(speaking(nowhere), speaking(provider.base_url, "spare"), aliases=(both,))
+    taken = await road.ask(asked("ours", background=True), path=PATH)
+    assert (taken.status, taken.headers["x-tollgate-upstream"]) == (200, "spare")
+    assert (await act(road, taken.json["id"], "/cancel", method="POST")).status == 200
+    lost = await roads.open(speaking(nowhere))
+    assert (await lost.ask(asked(background=True), path=PATH)).status == 502
+    assert await lost.held_ucr() == 0
+
+
+async def test_an_id_that_is_no_part_of_an_address_is_never_asked_for(roads: Roads) -> None:
+    odd = {"id": "../models?x=1", "object": "response", "status": "queued", "model": "plain", "output": []}
+    async with says([msgspec.json.encode(odd)], path=PATH, kind="application/json") as url:
+        road = await roads.open(speaking(url), ledger=SHORT)
+        answer = await road.ask(asked(background=True), path=PATH)
+        assert (answer.status, answer.error["code"]) == (502, "upstream_error")
+        await until(lambda: ends(road), "the ledger ended it")
+    assert await road.spent_ucr() > 100 * OUTPUT_UCR
+
+
+async def test_a_sandbox_key_reaches_nothing_that_was_paid_for(road: Road) -> None:
+    id = await created(road)
+    sandbox = await road.new_key(kind=KeyKind.SANDBOX)
+    for method, behind in (("GET", ""), ("POST", "/cancel"), ("DELETE", "")):
+        assert (await act(road, id, behind, method=method, key=sandbox)).status == 404
+    assert (await act(road, id)).status == 200

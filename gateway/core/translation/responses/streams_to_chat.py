@@ -255,7 +255,7 @@ class ResponsesStreamToChat:
             "param": error.get("param") if isinstance(error.get("param"), str) else None,
             "code": code,
         }
-        return self._chunk({}, {"finish_reason": "error"}, error=told)
+        return self._line({"error": told})
 
     def _chunk(
         self, delta: dict[str, Any], ends: dict[str, Any] | None = None, *, logprobs: Any = None, **more: Any

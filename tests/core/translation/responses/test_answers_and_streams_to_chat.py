@@ -190,7 +190,7 @@ def test_every_spelling_of_an_error(event: Json) -> None:
     translator = ResponsesStreamToChat(include_usage=True)
     made = completion(translator.feed(SseEvent(b"", encoded(event))))
     assert (made["error"]["code"], made["error"]["message"]) == ("rate_limit_exceeded", "Too many.")
-    assert made["choices"][0]["finish_reason"] == "error"
+    assert not made.get("choices"), "some SDKs take what has them for a chunk like any other"
     assert translator.failed
     assert translator.feed(SseEvent(b"", b"{}")) == b""
 
