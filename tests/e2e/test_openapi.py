@@ -17,7 +17,7 @@ from tests.e2e.fuzzing import Fuzz
 from tests.e2e.running import RunningGateway, running_gateway
 from tests.fakes.issuer import AUDIENCE, ISSUER, SECRET, by_secret
 
-EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "5"))
+EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "2"))
 """Of each operation and credential: so many that the document allows, and so many that it does not."""
 SEED: Final = int(os.environ.get("FUZZ_SEED", "4"))
 
