@@ -116,7 +116,6 @@ class BackgroundCalls:
         opened, body, at = await self._send(call, entry, size)
         target, terms = entry.targets[at], quote.terms[at]
         status, headers = opened.answer.status, opened.answer.headers
-        call.sent_to(target)
         call.status, call.end = status, End.OK if status in _TAKEN else End.ERROR
         if status not in _TAKEN:
             await self._release(call)
@@ -254,8 +253,9 @@ class BackgroundCalls:
                 except Exception:  # noqa: BLE001 - one must not keep the others waiting
                     _log.exception("background.failed", id=str(response.id))
 
+        due = await self._responses.take_due(POLLED_AT_ONCE)
         async with asyncio.TaskGroup() as looks:
-            for response in await self._responses.take_due(POLLED_AT_ONCE):
+            for response in due:
                 looks.create_task(look(response))
 
     async def settle_if_ended(self, response: BackgroundResponse, body: bytes) -> bool:

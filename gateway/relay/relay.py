@@ -64,7 +64,8 @@ class Relay:
         self._draining = False
 
     async def open(self, call: Call) -> StreamTurn | WholeTurn | BackgroundTurn:
-        """Brings a call to its commit point. Whatever is raised, nothing stays reserved; the turn must be closed."""
+        """Brings a call to its commit point; the turn must be closed. Whatever is raised, nothing stays reserved, but
+        for a call in the background that a provider may have taken."""
         if self._draining:
             raise UpstreamUnavailable("The gateway is shutting down; nothing was reserved.", upstream="")
         request, caller, dialect = call.request, call.caller, call.dialect

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from gateway.core.caller import KeyKind
+from gateway.core.errors import LedgerUnavailable
 from gateway.relay import background
 from gateway.relay.catalogue import Alias
 from gateway.upstream.registry import Timeouts
@@ -416,3 +417,15 @@ async def test_a_sandbox_key_reaches_nothing_that_was_paid_for(road: Road) -> No
     for method, behind in (("GET", ""), ("POST", "/cancel"), ("DELETE", "")):
         assert (await act(road, id, behind, method=method, key=sandbox)).status == 404
     assert (await act(road, id)).status == 200
+
+
+# --- looking after them -----------------------------------------------------------------------------------------------
+
+
+async def test_an_outage_is_told_as_one(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(_: int) -> list[object]:
+        raise LedgerUnavailable("away")
+
+    monkeypatch.setattr(road.gateway.background._responses, "take_due", away)
+    with pytest.raises(LedgerUnavailable):
+        await road.gateway.background.poll()
