@@ -71,6 +71,8 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     usage_only: bool = False
     """Nothing but a usage, which comes only where it is asked for."""
     error: bool = False
+    unreadable: bool = False
+    """No event of the dialect. What a client makes of it is unknown, so it counts as said, by its bytes."""
 
 
 class Meter(Protocol):

@@ -149,7 +149,6 @@ class Relay:
             reservation,
             target,
             opened,
-            way=way,
             keeper=keeper,
             quote=quote,
             terms=terms,
@@ -211,7 +210,9 @@ class Relay:
     def _attempt(self, call: Call, target: Target, way: Way, size: Size) -> Attempt:
         dialect = way.dialect
         call.spoken, call.dropped, call.said = None, (), None
+        translator = None
         if way.translation is not None:
+            translator = way.translation.stream(call.request, call.started_unix_ms // 1000)
             call.spoken, call.dropped, call.said = dialect.name, way.dropped, way.request
         body, asks_usage = dialect.splice(way.request, target.model, target.upstream, size.send_limit)
         return Attempt(
@@ -224,6 +225,7 @@ class Relay:
             choices=way.request.n,
             strip_usage_chunk=asks_usage,
             translated=way.translation is not None,
+            translator=translator,
         )
 
     def _gone_while_opening(

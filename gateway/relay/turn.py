@@ -8,14 +8,12 @@ from gateway.core.pricing import affordable_output_tokens, most
 from gateway.core.reservation import Mode, Quote, Terms
 from gateway.core.sse import SseEvent
 from gateway.core.translation.fields import UnreadableAnswer
-from gateway.core.translation.pairs import StreamTranslator
 from gateway.core.usage import Usage
 from gateway.ledger.calls import End
 from gateway.relay.call import Call
 from gateway.relay.catalogue import Target
 from gateway.relay.keeping import Keeper
 from gateway.relay.reservation import Reservation
-from gateway.relay.ways import Way
 from gateway.upstream.failover import Opened, last_event, parse
 
 AFTER_DONE_S: Final = 1.0
@@ -37,7 +35,6 @@ class StreamTurn:
         target: Target,
         opened: Opened,
         *,
-        way: Way,
         keeper: Keeper | None = None,
         quote: Quote,
         terms: Terms,
@@ -58,9 +55,7 @@ class StreamTurn:
         self._answer = opened.answer
         self._parser = opened.parser
         self.meter = opened.meter
-        self._translator: StreamTranslator | None = None
-        if way.translation is not None:
-            self._translator = way.translation.stream(call.request, call.started_unix_ms // 1000)
+        self._translator = opened.translator
         self._strip = strip_usage_chunk and self._translator is None  # a translator wants the usage
         self._timeouts = target.upstream.timeouts
         self._slice = first_slice_tokens * quote.choices
@@ -118,7 +113,9 @@ class StreamTurn:
     async def _pass_what_opened(self) -> bytes:
         """What was held back until the first content, and what came in one piece with it."""
         opened = self._opened
-        out = [self._said(event) for event, seen in opened.held_back if not (seen.usage_only and self._strip)]
+        out = [opened.translated]
+        if self._translator is None:
+            out = [event.raw for event, seen in opened.held_back if not (seen.usage_only and self._strip)]
         opened.held_back = []
         if self.meter.estimated_output_tokens > self._covered_tokens:
             await self._grow()

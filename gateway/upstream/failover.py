@@ -12,6 +12,8 @@ import msgspec
 from gateway.core.dialect import DialectName, Meter, NewMeter, Seen
 from gateway.core.errors import UpstreamBroken, UpstreamFailed, UpstreamRejectedCredential
 from gateway.core.sse import SseEvent, SseParser, SseTooLong
+from gateway.core.translation.fields import UnreadableAnswer
+from gateway.core.translation.pairs import StreamTranslator
 from gateway.upstream.client import UpstreamAnswer, UpstreamClient
 from gateway.upstream.registry import Upstream
 
@@ -40,6 +42,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """We asked for the usage chunk and the caller did not."""
     translated: bool = False
     """The caller speaks another one, so a whole answer is needed whole."""
+    translator: StreamTranslator | None = None
+    """Of a stream, if so."""
 
 
 class Opened(msgspec.Struct, eq=False):
@@ -53,6 +57,10 @@ class Opened(msgspec.Struct, eq=False):
     meter: Meter | None = None
     held_back: list[tuple[SseEvent, Seen]] = []
     """Up to the first event that bears content."""
+    translator: StreamTranslator | None = None
+    """Where the caller speaks another dialect: it has read what was held back."""
+    translated: bytes = b""
+    """What was held back, in the words of the caller."""
     unmetered: list[SseEvent] = []
     """What came in one piece with it."""
     ended: bool = False
@@ -132,9 +140,13 @@ class Opening:
         return opened
 
     async def _until_content(self, attempt: Attempt, opened: Opened, first_by: float) -> Opened | None:
-        """Comments keep a connection alive, not the wait for the first event: that goes by one clock."""
+        """Comments keep a connection alive, not the wait for the first event: that goes by one clock.
+
+        A stream that cannot be read before it says anything is none: nobody has seen it, so another may be asked.
+        """
         parser = opened.parser = SseParser()
         meter = opened.meter = attempt.new_meter(n=attempt.choices)
+        opened.translator = attempt.translator
         loop = asyncio.get_running_loop()
         held_bytes = 0
         while True:
@@ -150,6 +162,13 @@ class Opening:
                 seen = meter.observe(event)
                 if seen.error and not self._is_last:
                     return None
+                if seen.unreadable and event.data:
+                    raise _unreadable(attempt, "The provider's stream begins with what is no event of its dialect")
+                if attempt.translator is not None:
+                    try:
+                        opened.translated += attempt.translator.feed(event)
+                    except UnreadableAnswer as error:
+                        raise _unreadable(attempt, str(error).rstrip(".")) from None
                 opened.held_back.append((event, seen))
                 if seen.content or seen.terminal:
                     committed = True
@@ -178,6 +197,10 @@ class Opening:
             size += len(chunk)
         opened.ended = answer.ended and size <= size_max  # else the turn hands it on in pieces
         opened.whole = b"".join(parts)
+
+
+def _unreadable(attempt: Attempt, what: str) -> UpstreamBroken:
+    return UpstreamBroken(f"{what}; nothing was charged.", upstream=attempt.upstream.name)
 
 
 def _is_event_stream(answer: UpstreamAnswer) -> bool:

@@ -1,7 +1,7 @@
 """A call goes where its dialect is spoken, or is translated into one that is."""
 
 from collections.abc import Mapping
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any
 
 import msgspec
@@ -317,9 +317,19 @@ async def test_a_stream_that_turns_into_nonsense_never_ends_cleanly(roads: Roads
 
 async def test_an_answer_that_is_not_of_its_dialect_is_502_and_costs_nothing(roads: Roads, provider: Provider) -> None:
     road = await roads.open(speaking_messages(provider.base_url))
-    for garbage in ("json", "html"):
-        answer = await road.ask(chat(), x_replay_garbage=garbage)
+    for garbage, stream in product(("json", "html"), (False, True)):
+        answer = await road.ask(chat(stream=stream), x_replay_garbage=garbage)
         assert (answer.status, answer.error["type"]) == (502, "upstream_error")
+    assert await road.spent_ucr() == 0
+
+
+async def test_a_stream_that_cannot_be_told_from_its_first_word_on_is_502_and_costs_nothing(roads: Roads) -> None:
+    odd = b'data: {"choices":[{"delta":{"tool_calls":[{"index":"x"}]}}]}\n\n'
+    async with says([odd, b"data: [DONE]\n\n"], path=CHAT) as url:
+        road = await roads.open(upstream_at(url))
+        answer = await road.ask(message(stream=True), path=MESSAGES)
+    assert (answer.status, answer.json["error"]["type"]) == (502, "api_error")
+    assert "nothing was charged" in answer.json["error"]["message"]
     assert await road.spent_ucr() == 0
 
 

@@ -160,6 +160,7 @@ async def test_the_next_target_serves_when_the_first_cannot_be_reached(
         {"x_replay_status": 401},
         {"x_replay_error_event": 0},
         {"x_replay_break": 0},
+        {"x_replay_garbage": "json"},
         {"x_replay_break": 0, "x_replay_break_by": "end"},
         {"x_replay_hang_at": "headers"},
     ],

@@ -222,12 +222,20 @@ async def test_output_that_only_the_total_tells_of_is_charged(roads: Roads) -> N
 
 
 async def test_what_is_no_chunk_counts_as_said_by_its_bytes(roads: Roads) -> None:
-    body = [b"data: " + b"x" * 400 + b"\n\n", end()]
+    body = [text("four"), b"data: " + b"x" * 400 + b"\n\n", end()]
     async with says(body) as url:
         road = await roads.open(speaking_gemini(url))
         answer = await road.ask(limited(1000), path=stream())
     assert answer.body == b"".join(body)
-    assert (await road.ended()).output_tokens == 100
+    assert (await road.ended()).output_tokens == 101
+
+
+async def test_a_stream_that_begins_with_what_is_no_chunk_is_502_and_costs_nothing(roads: Roads) -> None:
+    async with says([b"data: " + b"x" * 400 + b"\n\n", end()]) as url:
+        road = await roads.open(speaking_gemini(url))
+        answer = await road.ask(limited(1000), path=stream())
+    assert (answer.status, answer.json["error"]["status"]) == (502, "UNAVAILABLE")
+    assert await road.spent_ucr() == 0
 
 
 @pytest.mark.parametrize("body", [b"nonsense", b"[{},", b'["a"]', b"\xff"])

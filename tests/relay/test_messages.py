@@ -44,6 +44,14 @@ def last_error(body: bytes) -> Any:
     return json.loads(data.removeprefix(b"data: "))
 
 
+async def test_a_stream_that_begins_with_what_is_no_event_is_502_and_costs_nothing(roads: Roads) -> None:
+    async with says([start(input_tokens=9, output_tokens=1), b"event: content_block_delta\ndata: {]\n\n", STOP]) as url:
+        road = await roads.open(speaking_messages(url))
+        answer = await asked(road)
+    assert (answer.status, answer.json["error"]["type"]) == (502, "api_error")
+    assert await road.spent_ucr() == 0
+
+
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 

@@ -133,6 +133,12 @@ async def test_a_stream_passes_byte_for_byte(roads: Roads) -> None:
     assert spent == price_ucr(9, 3)
 
 
+async def test_a_stream_that_begins_with_what_is_no_event_is_502_and_costs_nothing(roads: Roads) -> None:
+    answer, spent = await asked(roads, [CREATED, b"data: <h1>502 Bad Gateway</h1>\n\n", COMPLETED])
+    assert (answer.status, answer.error["code"]) == (502, "upstream_error")
+    assert spent == 0
+
+
 async def test_a_stream_without_its_end_is_an_error_and_what_came_is_charged(roads: Roads) -> None:
     answer, spent = await asked(roads, [CREATED, SAYS])
     assert answer.body.startswith(CREATED + SAYS)

@@ -69,7 +69,7 @@ async def test_a_whole_answer_to_a_stream_request_is_relayed_and_charged_by_its_
     assert await road.spent_ucr() == price_ucr(10, 2)
 
 
-@pytest.mark.parametrize(("garbage", "stream"), [("json", False), ("html", False), ("html", True)])
+@pytest.mark.parametrize(("garbage", "stream"), [("json", False), ("json", True), ("html", False), ("html", True)])
 async def test_what_is_no_answer_is_502_and_costs_nothing(
     roads: Roads, provider: Provider, garbage: str, stream: bool
 ) -> None:

@@ -13,6 +13,7 @@ from gateway.core.usage import Usage
 
 _NOTHING: Final = Seen()
 _CONTENT: Final = Seen(content=True)
+_UNREADABLE: Final = Seen(content=True, unreadable=True)
 _DONE: Final = Seen(terminal=True)
 _ERROR: Final = Seen(terminal=True, error=True)
 _SAID_IN: Final = ("text", "partial_json", "thinking", "content")
@@ -164,10 +165,10 @@ class MessagesMeter:
             self.service_tier = tier
 
     def _observe_unreadable(self, event: SseEvent, data: bytes) -> Seen:
-        """Not an event of this dialect. What a client makes of it is unknown, so it counts as said, by its bytes."""
+        """Not an event of this dialect."""
         if event.event == "error":
             self.error = data
             return _ERROR
         self._said.say(data.decode("utf-8", "replace"))
         self.visible_output = True
-        return _CONTENT
+        return _UNREADABLE

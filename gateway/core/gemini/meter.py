@@ -13,6 +13,7 @@ from gateway.core.usage import Usage
 
 _NOTHING: Final = Seen()
 _CONTENT: Final = Seen(content=True)
+_UNREADABLE: Final = Seen(content=True, unreadable=True)
 _ERROR: Final = Seen(terminal=True, error=True)
 _CHUNK: Final = msgspec.json.Decoder(Chunk)
 _NO_REASON: Final = ("", "FINISH_REASON_UNSPECIFIED")
@@ -143,10 +144,10 @@ class GenerateMeter:
             self.service_tier = tier.lower()
 
     def _observe_unreadable(self, event: SseEvent, data: bytes) -> Seen:
-        """Not a chunk of this dialect. What a client makes of it is unknown, so it counts as said, by its bytes."""
+        """Not a chunk of this dialect."""
         if event.event == "error":
             self.error = data
             return _ERROR
         self._said.say(data.decode("utf-8", "replace"))
         self.visible_output = True
-        return _CONTENT
+        return _UNREADABLE

@@ -12,6 +12,7 @@ from gateway.core.usage import Usage
 
 _NOTHING: Final = Seen()
 _CONTENT: Final = Seen(content=True)
+_UNREADABLE: Final = Seen(content=True, unreadable=True)
 _USAGE_ONLY: Final = Seen(usage_only=True)
 """`choices: []` and a usage: the chunk that include_usage causes."""
 _DONE: Final = Seen(terminal=True)
@@ -169,10 +170,10 @@ class ChatMeter:
             self.model = self.model or chunk.model
 
     def _observe_unreadable(self, event: SseEvent, data: bytes) -> Seen:
-        """Not a chunk of this dialect. What a client makes of it is unknown, so it counts as said, by its bytes."""
+        """Not a chunk of this dialect."""
         if event.event == "error":
             self.error = data
             return _ERROR
         self._said.add({"content": data.decode("utf-8", "replace")})
         self.visible_output = True
-        return _CONTENT
+        return _UNREADABLE

@@ -16,6 +16,7 @@ from gateway.core.usage import Usage
 
 _NOTHING: Final = Seen()
 _CONTENT: Final = Seen(content=True)
+_UNREADABLE: Final = Seen(content=True, unreadable=True)
 _DONE: Final = Seen(terminal=True)
 _ERROR: Final = Seen(terminal=True, error=True)
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.cancelled"})
@@ -174,11 +175,11 @@ class ResponsesMeter:
             self.service_tier = response.service_tier
 
     def _observe_unreadable(self, event: SseEvent, data: bytes) -> Seen:
-        """Not an event of this dialect. What a client makes of it is unknown, so it counts as said, by its bytes."""
+        """Not an event of this dialect."""
         if event.event == "error":
             self.error = data
             return _ERROR
-        return self._content(self._said.say(data.decode("utf-8", "replace")))
+        return _UNREADABLE if self._content(self._said.say(data.decode("utf-8", "replace"))).content else _NOTHING
 
 
 def _calls(item: object) -> bool:

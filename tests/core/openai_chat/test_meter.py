@@ -270,7 +270,7 @@ def test_an_error_that_is_null_is_none() -> None:
 @pytest.mark.parametrize("data", [b"{", b"null", b"[]", b'{"choices":5}', b'{"choices":[1]}', b"\xff", b"[" * 100_000])
 def test_what_cannot_be_read_is_taken_for_content(data: bytes) -> None:
     meter = ChatMeter()
-    assert meter.observe(event(data)) == Seen(content=True)
+    assert meter.observe(event(data)) == Seen(content=True, unreadable=True)
     assert meter.estimated_output_tokens >= 1
 
 
