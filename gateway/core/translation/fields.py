@@ -88,6 +88,10 @@ class Losses:
         why = why or "cannot be said in the dialect of this model's provider"
         raise InvalidRequest(f"{what} {why}; nothing was sent.", param=param, code="unsupported_parameter")
 
+    def leave(self, param: str) -> None:
+        """A hint: without it the answer costs or takes more, and is the same. Listed, and never refused."""
+        self._dropped[_INDEX.sub("[]", param)] = None
+
 
 class Fields:
     """One object's keys. A key that is null counts as absent. Each `take…` takes a key away and raises InvalidRequest
@@ -179,6 +183,12 @@ class Fields:
         """Raises InvalidRequest, unless dropping."""
         self._rest.pop(key, None)
         self._losses.add(self.name(key), value=value, why=why)
+
+    def leave(self, *hints: str) -> None:
+        """They are left out and listed, and never refused."""
+        for key in hints:
+            if self._rest.pop(key, None) is not None:
+                self._losses.leave(self.name(key))
 
     def lose_all(self, value: str) -> None:
         """The object itself, for its type."""

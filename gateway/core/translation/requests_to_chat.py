@@ -151,7 +151,9 @@ def _translate_rest(request: Fields, target: ChatTarget, out: Out) -> None:
             out["service_tier"] = SERVICE_TIER[tier]
         else:
             request.lose("service_tier", value=tier)
-    if target.extended and (mark := request.take("cache_control")) is not None:
+    if not target.extended:
+        request.leave("cache_control")
+    elif (mark := request.take("cache_control")) is not None:
         out["cache_control"] = mark
     if (stream := request.take_flag("stream")) is not None:
         out["stream"] = stream

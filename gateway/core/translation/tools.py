@@ -137,8 +137,11 @@ def _chat_tool(tool: Fields, extended: bool) -> dict[str, Any] | None:
     if tool.take_flag("strict"):
         function["strict"] = True
     made: dict[str, Any] = {"type": "function", "function": function}
-    for key in ("cache_control", "eager_input_streaming"):
-        if extended and (value := tool.take(key)) is not None:
+    marks = ("cache_control", "eager_input_streaming")
+    if not extended:
+        tool.leave(*marks)
+    for key in marks:
+        if (value := tool.take(key)) is not None:
             made[key] = value
     tool.close()
     return made

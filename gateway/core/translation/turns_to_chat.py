@@ -119,7 +119,9 @@ class ChatMessages:
             parts = _marked_as_error(parts)
         held = parts if self._extended else [part for part in parts if part["type"] == "text"]
         self._beside += [] if self._extended else [part for part in parts if part["type"] != "text"]
-        if self._extended and held and (mark := block.take("cache_control")) is not None:
+        if not self._extended:
+            block.leave("cache_control")
+        elif held and (mark := block.take("cache_control")) is not None:
             held[-1]["cache_control"] = mark
         block.close()
         self._results.append({"role": "tool", "tool_call_id": call, "content": _content(held) if held else ""})
@@ -157,7 +159,9 @@ class ChatMessages:
             case _:
                 block.lose_all(kind)
                 return []
-        mark = block.take("cache_control") if self._extended else None
+        if not self._extended:
+            block.leave("cache_control")
+        mark = block.take("cache_control")
         block.close()
         if part is not None and mark is not None:
             part["cache_control"] = mark
@@ -171,7 +175,9 @@ class ChatMessages:
         parts = self._read_pieces(source.take_content("content"), _IN_DOCUMENTS)
         source.close()
         block.ignore("source", "title")
-        if self._extended and parts and (mark := block.take("cache_control")) is not None:
+        if not self._extended:
+            block.leave("cache_control")
+        elif parts and (mark := block.take("cache_control")) is not None:
             parts[-1]["cache_control"] = mark
         block.close()
         return parts

@@ -18,6 +18,7 @@ from tests.core.translation.said_to_chat import (
     USE,
     assistant,
     dropped,
+    encoded,
     messages,
     refused,
     text,
@@ -121,9 +122,24 @@ def test_marks_for_the_cache_are_kept_where_they_can_stand() -> None:
     assert messages(user(result))[0]["content"] == [text("x", cache_control=MARK)]
     assert translated(tools=[{**TOOL, "cache_control": MARK}])["tools"][0]["cache_control"] == MARK
     assert translated(cache_control=MARK)["cache_control"] == MARK
-    assert refused(PLAIN, cache_control=MARK) == "cache_control"
-    assert refused(PLAIN, messages=[user(text("x", cache_control=MARK))]) == "messages[0].content[0].cache_control"
     assert refused(messages=[assistant({**USE, "cache_control": MARK})]) == "messages[0].content[0].cache_control"
+
+
+def test_a_plain_chat_is_not_told_of_marks_for_the_cache_and_they_are_listed() -> None:
+    said = {
+        "system": [text("A", cache_control=MARK)],
+        "messages": [user(text("x", cache_control=MARK))],
+        "tools": [{**TOOL, "cache_control": MARK}],
+        "cache_control": MARK,
+    }
+    made = request_to_chat(encoded(said), PLAIN)
+    assert b"cache_control" not in made.body
+    assert set(made.dropped) == {
+        "cache_control",
+        "messages[].content[].cache_control",
+        "system[].cache_control",
+        "tools[].cache_control",
+    }
 
 
 BLOCKS: dict[str, Any] = {

@@ -110,7 +110,7 @@ def _read_said(content: str | list[Fields]) -> list[Item]:
             said.append({"type": kind, kind: part.required(kind, part.take_text(kind))})
         else:
             part.lose_all(kind)
-        part.ignore("cache_control", _BREAKPOINT)
+        part.leave("cache_control", _BREAKPOINT)
         part.close()
     return said
 
@@ -131,9 +131,11 @@ def _read_part(part: Fields, *, cache_breakpoints: bool) -> Item | None:
         case _:
             part.lose_all(kind)
             return None
+    if not cache_breakpoints:
+        part.leave("cache_control")
     asked = part.take("cache_control")
     mark: Any = part.take(_BREAKPOINT)
-    if mark is None and asked is not None and cache_breakpoints:
+    if mark is None and asked is not None:
         mark = _EXPLICIT
     part.close()
     if made is not None and mark is not None:

@@ -24,8 +24,8 @@ NEUTRAL: Final = {
     "reasoning_format": (b'"parsed"',),  # Groq
 }
 """Values that ask for what happens anyway."""
-HINTS: Final = ("usage", "cache_control")
-"""They ask for figures that are always told, or steer a cache that these providers keep unasked."""
+HINTS: Final = ("usage",)
+"""They ask for figures that are always told."""
 OUTPUT_TOKENS_MIN: Final = 16
 """OpenAI takes no smaller limit here."""
 
@@ -45,7 +45,7 @@ class ResponsesTarget(msgspec.Struct, frozen=True, kw_only=True):
     organisations alone. None: not asked for."""
     cache_breakpoints: bool = False
     """It takes marks for the cache (`prompt_cache_breakpoint`). Otherwise Anthropic's `cache_control` is left out as a
-    hint: these providers cache unasked."""
+    hint, and listed: these providers cache unasked."""
 
 
 def chat_request_to_responses(body: bytes, target: ResponsesTarget, *, drop_unsupported: bool = False) -> Translated:
@@ -61,6 +61,7 @@ def chat_request_to_responses(body: bytes, target: ResponsesTarget, *, drop_unsu
 def _translate(request: Fields, target: ResponsesTarget) -> Out:
     request.ignore_if(NEUTRAL)
     request.ignore(*HINTS)
+    request.leave("cache_control")
     items = InputItems(cache_breakpoints=target.cache_breakpoints)
     for message in request.take_objects("messages"):
         items.add(message)
@@ -123,7 +124,7 @@ def _tool(tool: Fields) -> Out | None:
     made["parameters"] = parameters if parameters is not None else _NO_PARAMETERS
     made["strict"] = bool(function.take_flag("strict"))  # a chat's functions are not unless they say so; these are
     function.close()
-    tool.ignore("cache_control", "eager_input_streaming")
+    tool.leave("cache_control", "eager_input_streaming")
     tool.close()
     return made
 
