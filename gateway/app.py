@@ -199,7 +199,7 @@ class Gateway:
         self._quoter = Quoter(settings.reserve)
         self.stored_objects = StoredObjects(pool)
         self._stack.push_async_callback(self.stored_objects.stop)
-        self._counting = TokenCounts(client=client, offers=self.offers)
+        self._counting = TokenCounts(client=client, offers=self.offers, quoter=self._quoter)
         upstreams = {served.upstream.name: served.upstream for served in settings.upstreams}
         keeping = Keeping(self.stored_objects)
         responses = BackgroundResponses(pool)

@@ -92,6 +92,18 @@ class Quoter:
             want_tokens=want,
         )
 
+    def likely_prompt(self, request: Facts, target: Target) -> int:
+        """Tokens that the prompt has if it is like half of those before. Raises InvalidRequest: it is not all there."""
+        if request.by_reference:
+            raise InvalidRequest(
+                "This request refers to content that is not in its body (an image address, a file), so its tokens "
+                "cannot be estimated; nothing was sent.",
+                param="messages",
+                code="content_by_reference",
+            )
+        tokens = self._ratios.estimate(target.model, request.prompt_bytes)[1]
+        return min(tokens + request.images * IMAGE_TOKENS_EXPECTED + request.token_ids, TOKENS_MAX)
+
     def learn(self, model: str, request: Facts, usage: Usage) -> None:
         """What the prompt really cost in tokens makes the next estimate for that model better."""
         # Else the ratio says nothing of a text's.

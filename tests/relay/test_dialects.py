@@ -15,6 +15,7 @@ from gateway.upstream.registry import Surface, Timeouts
 from tests.fakes.hostile_upstream import HostileUpstream
 from tests.provider import Provider
 from tests.relay.messages import (
+    COUNT_TOKENS,
     ERROR,
     MESSAGES,
     OPENED,
@@ -331,6 +332,17 @@ async def test_a_stream_that_cannot_be_told_from_its_first_word_on_is_502_and_co
     assert (answer.status, answer.json["error"]["type"]) == (502, "api_error")
     assert "nothing was charged" in answer.json["error"]["message"]
     assert await road.spent_ucr() == 0
+
+
+async def test_the_tokens_of_a_prompt_that_is_translated_are_estimated(roads: Roads, provider: Provider) -> None:
+    road = await roads.open(upstream_at(provider.base_url))
+    answer = await road.ask(message(messages=[{"role": "user", "content": "x" * 4000}]), path=COUNT_TOKENS)
+    assert (answer.status, answer.headers["x-tollgate-estimated"]) == (200, "true")
+    assert 1000 <= answer.json["input_tokens"] <= 1050
+    elsewhere = {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}
+    refused = await road.ask(message(messages=[{"role": "user", "content": [elsewhere]}]), path=COUNT_TOKENS)
+    assert (refused.status, refused.json["error"]["code"]) == (400, "content_by_reference")
+    assert await road.books() == []
 
 
 async def test_a_caller_who_leaves_a_translated_stream_pays_for_what_came(roads: Roads, provider: Provider) -> None:

@@ -40,6 +40,8 @@ class Counting(msgspec.Struct, frozen=True, kw_only=True):
     """Of a target and a body. Raises InvalidRequest."""
     path_of: Callable[[Any, str], str]
     """Where it goes behind a provider's base URL, of the facts and the provider's name for the model."""
+    told: Callable[[int], bytes]
+    """The answer of so many tokens."""
 
 
 COUNTINGS: Final = (
@@ -48,9 +50,16 @@ COUNTINGS: Final = (
         route=f"/v1{_MESSAGES_PATH}",
         read=lambda _, body: read_counting_request(body),
         path_of=lambda _, __: _MESSAGES_PATH,
+        told=lambda tokens: msgspec.json.encode({"input_tokens": tokens}),
     ),
     *(
-        Counting(dialect=GEMINI_GENERATE, route=route, read=read_count_request, path_of=path_of)
+        Counting(
+            dialect=GEMINI_GENERATE,
+            route=route,
+            read=read_count_request,
+            path_of=path_of,
+            told=lambda tokens: msgspec.json.encode({"totalTokens": tokens}),
+        )
         for route in COUNT_ROUTES
     ),
 )
@@ -120,11 +129,15 @@ class CountTokens:
         facts = counting.read(target, data)
         forwarded = [*sender.forward_headers, ("x-request-id", str(id))]
         counted = await self._rooms.counting.ask(
-            caller, counting.dialect, facts, forwarded, path_of=partial(counting.path_of, facts)
+            caller, counting.dialect, facts, forwarded, path_of=partial(counting.path_of, facts), told=counting.told
         )
         headers = self._headers.for_caller(counted.headers)
         headers += _ids(id, counting.dialect)
-        headers += f"x-tollgate-model: {facts.model}\r\nx-tollgate-upstream: {counted.upstream}\r\n"
+        headers += f"x-tollgate-model: {facts.model}\r\n"
+        if counted.upstream:
+            headers += f"x-tollgate-upstream: {counted.upstream}\r\n"
+        else:
+            headers += "content-type: application/json\r\nx-tollgate-estimated: true\r\n"
         if sender.client_request_id:
             headers += f"x-client-request-id: {sender.client_request_id}\r\n"
         return RawAnswer(counted.status, headers, counted.body)
