@@ -21,7 +21,7 @@ from gateway.relay.refusals import SMALLER_MAY_FIT, nobody_pays, refused
 from gateway.relay.reservation import Reservation
 from gateway.relay.settings import ReserveSettings
 from gateway.relay.turn import StreamTurn
-from gateway.relay.ways import Interpreter, Way
+from gateway.relay.ways import Interpreter, Way, as_it_came
 from gateway.relay.whole import WholeTurn
 from gateway.upstream.client import UpstreamClient
 from gateway.upstream.failover import Attempt, Opened, Opening
@@ -77,6 +77,7 @@ class Relay:
             entry = await self._keeping.narrowed(call, entry)
         ways: Sequence[Way] | None = None
         if dialect.name in entry.dialects:
+            request = call.request = as_it_came(dialect, request)
             quote = self._quoter.quote(request, entry)
         else:
             entry, ways = self._interpreter.ways(dialect, request, entry, caller.unsupported_fields)

@@ -7,6 +7,7 @@ from gateway.core.dialect import Dialect, DialectName, Facts
 from gateway.core.dialects import DIALECTS
 from gateway.core.errors import InvalidRequest
 from gateway.core.modes import dialects_of
+from gateway.core.translation.own_reasoning import MARK, OWN_REASONING
 from gateway.core.translation.pairs import TRANSLATIONS, Abilities, Translation
 from gateway.relay.catalogue import CatalogueEntry, Target, entry_of, not_of_its_kind
 from gateway.relay.settings import ReserveSettings
@@ -68,7 +69,7 @@ class Interpreter:
     def _way(self, dialect: Dialect, request: Facts, target: Target, *, drop: bool) -> Way | None:
         spoken = target.dialects
         if dialect.name in spoken:
-            return Way(dialect=dialect, request=request)
+            return Way(dialect=dialect, request=as_it_came(dialect, request))
         refusal: InvalidRequest | None = None
         for translation in TRANSLATIONS.get(dialect.name, ()):
             if translation.provider in spoken:
@@ -92,6 +93,17 @@ class Interpreter:
             extended_chat=target.upstream.extended_chat,
             output_limit_field=target.upstream.output_limit_field,
         )
+
+
+def as_it_came(dialect: Dialect, request: Facts) -> Facts:
+    """For a provider who speaks the caller's dialect: the request itself, but for reasoning that is only ours to read.
+
+    Raises InvalidRequest where nothing is left without it.
+    """
+    without = OWN_REASONING.get(dialect.name)
+    if without is None or MARK not in request.body:
+        return request
+    return dialect.read_request(without(request.body))
 
 
 def _not_spoken(dialect: DialectName, entry: CatalogueEntry) -> InvalidRequest:

@@ -54,11 +54,14 @@ async def says(
     then_hang: bool = False,
     path: str = MESSAGES,
     kind: str = "text/event-stream; charset=utf-8",
+    heard: list[Any] | None = None,
 ) -> AsyncIterator[str]:
-    """The base URL of a provider that answers every call with these bytes."""
+    """The base URL of a provider that answers every call with these bytes. The bodies it was sent go into `heard`."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        await request.read()
+        body = await request.json()
+        if heard is not None:
+            heard.append(body)
         response = web.StreamResponse(headers={"content-type": kind})
         await response.prepare(request)
         for piece in pieces:

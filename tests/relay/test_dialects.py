@@ -10,6 +10,7 @@ import pytest
 from gateway.core.caller import UnsupportedFields
 from gateway.core.dialect import DialectName
 from gateway.core.origin import ITSELF
+from gateway.core.translation.reasoning import CARRIED
 from gateway.relay.catalogue import Alias
 from gateway.upstream.registry import Surface, Timeouts
 from tests.fakes.hostile_upstream import HostileUpstream
@@ -332,6 +333,34 @@ async def test_a_stream_that_cannot_be_told_from_its_first_word_on_is_502_and_co
     assert (answer.status, answer.json["error"]["type"]) == (502, "api_error")
     assert "nothing was charged" in answer.json["error"]["message"]
     assert await road.spent_ucr() == 0
+
+
+async def test_reasoning_that_only_we_can_read_goes_to_no_provider(roads: Roads) -> None:
+    ours = {"type": "thinking", "thinking": "hm", "signature": CARRIED + '{"id":"rs_1"}'}
+    theirs = {"type": "thinking", "thinking": "well", "signature": "EqQBCg=="}
+    said = {"type": "text", "text": "four"}
+    user = {"role": "user", "content": "2+2?"}
+
+    turns = [user, {"role": "assistant", "content": [ours, theirs, said]}, user]
+    turns += [{"role": "assistant", "content": [ours]}, user]
+    heard: list[Any] = []
+    async with says([*BEGUN, delta(output_tokens=1), STOP], heard=heard) as url:
+        road = await roads.open(speaking_messages(url))
+        answer = await road.ask(message(messages=turns, stream=True), path=MESSAGES)
+    assert answer.status == 200
+    assert heard[0]["messages"] == [user, {"role": "assistant", "content": [theirs, said]}, user, user]
+
+
+async def test_our_reasoning_items_go_to_no_provider(roads: Roads) -> None:
+    ours = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": CARRIED + "{}"}
+    theirs = {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "gAAAAA"}
+    user = {"role": "user", "content": "2+2?"}
+    heard: list[Any] = []
+    async with says([b"{}"], kind="application/json", path="/v1/responses", heard=heard) as url:
+        road = await roads.open(upstream_at(url, dialects=frozenset({"openai-responses"})))
+        request = {"model": "plain", "max_output_tokens": 50, "store": False, "input": [user, ours, theirs, user]}
+        await road.ask(request, path="/v1/responses")
+    assert heard[0]["input"] == [user, theirs, user]
 
 
 async def test_the_tokens_of_a_prompt_that_is_translated_are_estimated(roads: Roads, provider: Provider) -> None:
