@@ -150,6 +150,7 @@ class Relay:
             reservation,
             target,
             opened,
+            translation=way.translation,
             keeper=keeper,
             quote=quote,
             terms=terms,

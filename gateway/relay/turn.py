@@ -8,6 +8,7 @@ from gateway.core.pricing import affordable_output_tokens, most
 from gateway.core.reservation import Mode, Quote, Terms
 from gateway.core.sse import SseEvent
 from gateway.core.translation.fields import UnreadableAnswer
+from gateway.core.translation.pairs import Translation
 from gateway.core.usage import Usage
 from gateway.ledger.calls import End
 from gateway.relay.call import Call
@@ -35,6 +36,7 @@ class StreamTurn:
         target: Target,
         opened: Opened,
         *,
+        translation: Translation | None = None,
         keeper: Keeper | None = None,
         quote: Quote,
         terms: Terms,
@@ -56,6 +58,8 @@ class StreamTurn:
         self._parser = opened.parser
         self.meter = opened.meter
         self._translator = opened.translator
+        self._translation = translation
+        self._usage_told = translation is None
         self._strip = strip_usage_chunk and self._translator is None  # a translator wants the usage
         self._timeouts = target.upstream.timeouts
         self._slice = first_slice_tokens * quote.choices
@@ -162,6 +166,8 @@ class StreamTurn:
             if not (self.meter.observe(event).usage_only and self._strip)
         ]
         if self._translator is not None:
+            if self.meter.finished:
+                out.append(self._tell_usage())
             out.append(self._translator.close())
         self._after_events()
         return b"".join(out)
@@ -171,11 +177,22 @@ class StreamTurn:
         if self._translator is None:
             return event.raw
         try:
-            return self._translator.feed(event)
+            told = self._tell_usage() if self.meter.done else b""
+            return told + self._translator.feed(event)
         except UnreadableAnswer as error:
             raise UpstreamBroken(
                 f"{error} What was delivered is charged.", upstream=self.target.upstream.name
             ) from None
+
+    def _tell_usage(self) -> bytes:
+        """Our count, which is charged, before the end of a stream that lacks the provider's."""
+        if self._usage_told:
+            return b""
+        self._usage_told = True
+        assert self._translation is not None
+        assert self._translator is not None
+        event = self._translation.counted_event(self._usage()) if self.meter.usage is None else None
+        return b"" if event is None else self._translator.feed(event)
 
     def _after_events(self) -> None:
         meter = self.meter

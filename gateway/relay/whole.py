@@ -142,12 +142,18 @@ class WholeTurn:
             self.status, self.body = error.status, error.body
             return
         try:
-            self.body = translation.answer(body, call.started_unix_ms // 1000).body
+            self.body = translation.answer(self._counted(body, translation), call.started_unix_ms // 1000).body
         except UnreadableAnswer as error:
             if not self._settle(body):
                 self.reservation.release(End.ERROR, self.target)
             charged = "What the provider reports is charged" if self.call.charged_ucr else "Nothing was charged"
             raise UpstreamBroken(f"{error} {charged}.", upstream=name) from None
+
+    def _counted(self, body: bytes, translation: Translation) -> bytes:
+        answer = self._dialect.read_answer(body)
+        if answer.usage is not None or not answer.output_tokens:
+            return body
+        return translation.counted(body, self._estimated(answer.output_tokens))
 
     def _read_tail(self) -> Answer | None:
         for members in last_members(self._tail):

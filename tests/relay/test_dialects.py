@@ -1,5 +1,6 @@
 """A call goes where its dialect is spoken, or is translated into one that is."""
 
+import json
 from collections.abc import Mapping
 from itertools import permutations, product
 from typing import Any
@@ -361,6 +362,30 @@ async def test_our_reasoning_items_go_to_no_provider(roads: Roads) -> None:
         request = {"model": "plain", "max_output_tokens": 50, "store": False, "input": [user, ours, theirs, user]}
         await road.ask(request, path="/v1/responses")
     assert heard[0]["input"] == [user, theirs, user]
+
+
+@pytest.mark.parametrize("done", [b"data: [DONE]\n\n", b""])
+async def test_our_count_is_told_where_a_translated_stream_has_no_usage(roads: Roads, done: bytes) -> None:
+    body = [b'data: {"choices":[{"index":0,"delta":{"content":"12345678"}}]}\n\n']
+    body += [b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n', done]
+    async with says(body, path=CHAT) as url:
+        road = await roads.open(upstream_at(url, include_usage=False))
+        answer = await road.ask(message(stream=True), path=MESSAGES)
+    end = await road.ended()
+    assert (end.ended, end.output_tokens) == ("estimated", 2)
+    told = [json.loads(line[6:]) for line in answer.body.split(b"\n") if line.startswith(b"data: ")]
+    usage = next(each["usage"] for each in told if each["type"] == "message_delta")
+    assert (usage["input_tokens"], usage["output_tokens"]) == (end.prompt_tokens, 2)
+
+
+async def test_our_count_is_told_where_a_translated_answer_has_no_usage(roads: Roads) -> None:
+    body = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"12345678"},"finish_reason":"stop"}]}'
+    async with says([body], kind="application/json", path=CHAT) as url:
+        road = await roads.open(upstream_at(url))
+        answer = await road.ask(message(), path=MESSAGES)
+    end = await road.ended()
+    usage = answer.json["usage"]
+    assert (end.output_tokens, usage["input_tokens"], usage["output_tokens"]) == (2, end.prompt_tokens, 2)
 
 
 async def test_the_tokens_of_a_prompt_that_is_translated_are_estimated(roads: Roads, provider: Provider) -> None:

@@ -35,6 +35,8 @@ from gateway.core.translation.responses.through_chat import (
 )
 from gateway.core.translation.stream_to_chat import StreamToChat
 from gateway.core.translation.stream_to_messages import StreamToMessages
+from gateway.core.translation.untold_usage import answer_with_usage, chunk_of_usage
+from gateway.core.usage import Usage
 
 
 class Abilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +72,14 @@ class Translation(msgspec.Struct, frozen=True, kw_only=True):
     """For the answer to a request, of which the facts in the caller's dialect are given; and the second."""
     error: Callable[[int, bytes, str], ErrorAnswer]
     """An answer of 400 or above, and our id of the call."""
+
+    def counted(self, body: bytes, usage: Usage) -> bytes:
+        """A whole answer that lacks its usage, with our count in its place."""
+        return answer_with_usage(body, usage) if self.provider == "openai-chat" else body
+
+    def counted_event(self, usage: Usage) -> SseEvent | None:
+        """What tells our count in a stream that lacks its usage, before its end; None: there each stream has it."""
+        return chunk_of_usage(usage) if self.provider == "openai-chat" else None
 
 
 def _chat(abilities: Abilities) -> ChatTarget:
