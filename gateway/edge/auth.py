@@ -99,7 +99,7 @@ def caller_key(request: Request, *, key_header: str, key_parameter: str = "") ->
     if key_parameter and "?" in request.raw_path:
         keys = [*keys, *_in_query(request, key_parameter)]
     if not keys:
-        return bearer_token(request, whose="API")
+        return bearer_token(request, whose="API", or_in=key_header)
     if hdrs.AUTHORIZATION in request.headers:
         keys = [*keys, bearer_token(request, whose="API")]
     key = keys[0].strip(" ")
@@ -124,13 +124,15 @@ def _listed(places: list[str]) -> str:
     return f"{', '.join(most)} and {last}"
 
 
-def bearer_token(request: Request, *, whose: str) -> str:
-    """RFC 6750, section 2.1. Two headers are refused rather than one of them believed. Raises Unauthenticated."""
+def bearer_token(request: Request, *, whose: str, or_in: str = "") -> str:
+    """RFC 6750, section 2.1. Two headers are refused rather than one of them believed. Raises Unauthenticated, which
+    names `or_in` too, another header that a key may stand in."""
     headers = request.headers.getall(hdrs.AUTHORIZATION, [])
     if len(headers) > 1:
         raise Unauthenticated("Several Authorization headers were sent; send one.")
     scheme, _, token = headers[0].partition(" ") if headers else ("", "", "")
     token = token.strip(" ")
     if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated(f"No {whose} key provided; send it in the header `Authorization: Bearer <key>`.")
+        other = f"`{or_in}: <key>` or " if or_in else ""
+        raise Unauthenticated(f"No {whose} key provided; send it in the header {other}`Authorization: Bearer <key>`.")
     return token

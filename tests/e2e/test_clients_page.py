@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "OpenAI, Node.js": NODE,
     "Anthropic, Python": (".envs/anthropic/bin/python", "-"),
     "Anthropic, Node.js": NODE,
+    "Google, Python": (".envs/gemini/bin/python", "-"),
     "LangChain": (".envs/langchain/bin/python", "-"),
     "LlamaIndex": (".envs/llama-index/bin/python", "-"),
     "Instructor": (".envs/llama-index/bin/python", "-"),
@@ -40,7 +41,12 @@ async def gateway(dsn: str, replay: ReplayServer, tmp_path: Path) -> AsyncIterat
         dsn=dsn,
         upstream_url=replay.base_url,
         data_dir=tmp_path,
-        environ={"ANTHROPIC_API_KEY": "sk-ant-replay", "ANTHROPIC_BASE_URL": replay.url},
+        environ={
+            "ANTHROPIC_API_KEY": "sk-ant-replay",
+            "ANTHROPIC_BASE_URL": replay.url,
+            "GEMINI_API_KEY": "of-the-operator",
+            "GEMINI_BASE_URL": replay.url,
+        },
     ) as running:
         yield running
 
@@ -82,5 +88,5 @@ async def test_the_snippets_of_the_page_work(gateway: RunningGateway, replay: Re
 
     async with gateway.session.get(f"{replay.url}/_sent") as response:
         sent = await response.json()
-    assert sent["total"]["calls"] == said == 13
+    assert sent["total"]["calls"] == said == 14
     assert (await gateway.balance(customer.org_id)).balance_ucr < 10_000_000_000

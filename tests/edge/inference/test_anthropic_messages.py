@@ -106,6 +106,8 @@ async def test_a_key_may_stand_in_either_header_but_not_two_different_ones(roads
         error = told(answer.body)
         assert (answer.status, error["type"], error["code"]) == (401, "authentication_error", "invalid_api_key")
     assert len(await road.books()) == len(good)
+    none = await road.ask(message(), path=MESSAGES, key="")
+    assert "`x-api-key: <key>` or `Authorization: Bearer <key>`" in told(none.body)["message"]
 
 
 async def test_a_key_in_anthropics_header_is_none_in_openais_dialect(roads: Roads, provider: Provider) -> None:
