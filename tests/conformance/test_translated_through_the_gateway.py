@@ -130,6 +130,9 @@ async def gateway(dsn: str, provider: ReplayServer, tmp_path: Path) -> AsyncIter
         assert await audit(dsn) == []
 
 
+USAGE: Final = re.compile(rb'"usage":(\{(?:[^{}]|\{[^{}]*\})*\}|null)')
+
+
 def as_a_chat(row: Recorded) -> dict[str, Any] | None:
     """What a chat client would have asked; None where nothing is left to say."""
     try:
@@ -173,6 +176,16 @@ def comparable(body: bytes) -> bytes:
     return re.sub(rb'"created(_at)?":\d+|,"request_id":"[^"]*"', b"", body)
 
 
+def without_usage(body: bytes) -> bytes:
+    return USAGE.sub(b"", comparable(body))
+
+
+def usage_told(body: bytes) -> Usage:
+    """The last, of a caller of Messages or of Responses."""
+    told = json.loads([found for found in USAGE.findall(body) if found != b"null"][-1])
+    return Usage(prompt_tokens=told["input_tokens"], output_tokens=told["output_tokens"])
+
+
 def cost_ucr(usage: Usage) -> int:
     # USD per million tokens are millionths of a USD per token, and a USD is a thousand credits.
     return 1_000 * (usage.prompt_tokens * 2 + usage.output_tokens * 9)
@@ -194,14 +207,15 @@ async def compare(
                 f"{gateway.base_url}{path}", data=json.dumps(request).encode(), headers=headers
             ) as response:
                 status, body, id = response.status, await response.read(), response.headers["x-request-id"]
-            assert (status, comparable(body)) == (answer[0], comparable(answer[1])), row.id
+            shown = without_usage if usage is None else comparable
+            assert (status, shown(body)) == (answer[0], shown(answer[1])), row.id
             async with gateway.session.get(
                 f"{gateway.base_url}/generation", params={"id": id}, headers=key
             ) as response:
                 call = json.loads(await response.read(), parse_float=Decimal)["data"]
         charged = int(Decimal(call["total_cost"]) * UCR_PER_CREDIT)
         if usage is None or row.status >= 400:
-            assert charged == 0 or call["end"] == "estimated", row.id
+            assert charged == 0 or (call["end"], charged) == ("estimated", cost_ucr(usage_told(body))), row.id
         else:
             assert (call["end"], charged) == ("ok", cost_ucr(usage)), row.id
         return charged
